@@ -1,0 +1,1 @@
+"""Dagster keeps data contracts."""

@@ -1,0 +1,1 @@
+"""Values and pure functions: no Dagster, SQL, files, clock or randomness."""

@@ -1,0 +1,1 @@
+"""Contract documents: YAML in, `Contract` out."""

@@ -1,0 +1,1 @@
+"""Validation: data in, outcomes out."""

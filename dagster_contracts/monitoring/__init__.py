@@ -1,0 +1,1 @@
+"""Metric history, anomalies, alerts, health and feedback, as services."""

@@ -1,0 +1,1 @@
+"""The only shelf that imports Dagster."""

@@ -1,0 +1,1 @@
+"""The contract registry: versions, subscriptions, consumers, events."""

@@ -1,0 +1,1 @@
+"""Circuits, snapshots, quarantine, degraded reads and healing, as services."""

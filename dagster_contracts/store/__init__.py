@@ -1,0 +1,1 @@
+"""State in SQL: SQLite embedded, PostgreSQL shared."""
