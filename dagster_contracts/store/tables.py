@@ -1,0 +1,242 @@
+"""Every table of the state store, as SQLAlchemy Core.
+
+Names are the concepts of the design; every table is prefixed, because the store may share a
+database with Dagster's own. An absent partition is the empty string, since a primary key may hold
+no NULL. Times are :class:`~dagster_contracts.store.columns.UtcTime`.
+
+A change here needs a migration beside it: a test compares the migrated schema with this metadata.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from dagster_contracts.store.columns import JsonText, PlainText, UtcTime, serial
+
+PREFIX = "dagster_contracts_"
+VERSION_TABLE = f"{PREFIX}alembic_version"
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    }
+)
+
+# --------------------------------------------------------------------------------------------------
+# Resilience: circuits, what was observed, what was served instead, what is to be healed
+# --------------------------------------------------------------------------------------------------
+
+# One row for each circuit. `version` counts the writes and is the guard of every update; `body` is
+# the whole Circuit as JSON, the other columns repeat what is searched by.
+circuits = sa.Table(
+    f"{PREFIX}circuits",
+    metadata,
+    sa.Column("contract", PlainText, primary_key=True),
+    sa.Column("asset", PlainText, primary_key=True),
+    sa.Column("partition", PlainText, primary_key=True, server_default=""),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("override", sa.String(16), nullable=False),
+    sa.Column("next_probe_at", UtcTime, nullable=True),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("body", JsonText, nullable=False),
+    sa.Index(None, "state"),
+)
+
+# One row for each change of a circuit, appended in the transaction that changes it. `changes` holds
+# the fields of the body that the change gave a new value, so that folding the rows in the order of
+# `version` rebuilds the circuit's row. A row is a transition where `before` differs from `after`.
+circuit_events = sa.Table(
+    f"{PREFIX}circuit_events",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("version", sa.BigInteger, nullable=False),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("before", sa.String(16), nullable=False),
+    sa.Column("after", sa.String(16), nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("cause", sa.String(64), nullable=True),
+    sa.Column("explanation", PlainText, nullable=False, server_default=""),
+    sa.Column("evaluation_id", PlainText, nullable=True),
+    sa.Column("run_id", PlainText, nullable=True),
+    sa.Column("actor", PlainText, nullable=True),
+    sa.Column("changes", JsonText, nullable=False),
+    sa.UniqueConstraint("contract", "asset", "partition", "version"),
+    sa.Index(None, "at"),
+)
+
+# One row for each evaluation; its id is the key under which it counts once. `metrics` maps names to
+# exact fractions ("7/100"), null where a metric could not be measured.
+observations = sa.Table(
+    f"{PREFIX}observations",
+    metadata,
+    sa.Column("evaluation_id", PlainText, primary_key=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("contract_version", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("run_id", PlainText, nullable=True),
+    sa.Column("observed_at", UtcTime, nullable=False),
+    sa.Column("evaluated_at", UtcTime, nullable=False),
+    sa.Column("event_time", UtcTime, nullable=True),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=True),
+    sa.Column("backfill", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("metrics", JsonText, nullable=False),
+    sa.Column("unknown_because", JsonText, nullable=False),
+    sa.Index(None, "contract", "asset", "observed_at"),
+)
+
+# The known metrics of each observation again, one row each, as numbers: what series are read from.
+metric_points = sa.Table(
+    f"{PREFIX}metric_points",
+    metadata,
+    sa.Column("evaluation_id", PlainText, primary_key=True),
+    sa.Column("metric", PlainText, primary_key=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("value", sa.Float(53), nullable=False),
+    sa.Column("backfill", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Index(None, "contract", "asset", "metric", "at"),
+)
+
+# One row for each read of something else than a good primary. Open while `settled_at` is null.
+# `circuit_partition` is the partition of the circuit that was to blame (empty for an asset-wide
+# one); `via` names the degraded asset through which the mark was inherited.
+degraded_reads = sa.Table(
+    f"{PREFIX}degraded_reads",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("circuit_asset", PlainText, nullable=False),
+    sa.Column("circuit_partition", PlainText, nullable=False, server_default=""),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("consumer", PlainText, nullable=False),
+    sa.Column("consumer_partition", PlainText, nullable=False, server_default=""),
+    sa.Column("upstream", PlainText, nullable=False),
+    sa.Column("upstream_partition", PlainText, nullable=False, server_default=""),
+    sa.Column("via", PlainText, nullable=False, server_default=""),
+    sa.Column("level", PlainText, nullable=False),
+    sa.Column("source", PlainText, nullable=False),
+    sa.Column("reason", PlainText, nullable=False),
+    sa.Column("run_id", PlainText, nullable=False),
+    sa.Column("read_at", UtcTime, nullable=False),
+    sa.Column("settled_at", UtcTime, nullable=True),
+    sa.Column("settled_by", PlainText, nullable=True),
+    sa.Index(None, "settled_at", "contract", "circuit_asset"),
+    sa.Index(None, "consumer", "consumer_partition", "settled_at"),
+)
+
+# One row for each run that was asked for to heal a consumer. `run_key` is the idempotent key under
+# which Dagster starts it at most once.
+heal_requests = sa.Table(
+    f"{PREFIX}heal_requests",
+    metadata,
+    sa.Column("run_key", PlainText, primary_key=True),
+    sa.Column("consumer", PlainText, nullable=False),
+    sa.Column("consumer_partition", PlainText, nullable=False, server_default=""),
+    sa.Column("cause", PlainText, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("requested_at", UtcTime, nullable=False),
+    sa.Column("run_id", PlainText, nullable=True),
+    sa.Column("finished_at", UtcTime, nullable=True),
+    sa.Index(None, "state"),
+    sa.Index(None, "cause"),
+)
+
+# One row for each kept batch that passed. The file is named by its sha256.
+snapshots = sa.Table(
+    f"{PREFIX}snapshots",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("contract_version", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("evaluation_id", PlainText, nullable=False, unique=True),
+    sa.Column("kind", PlainText, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("schema_sha256", sa.String(64), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("event_time", UtcTime, nullable=True),
+    sa.Column("kept_at", UtcTime, nullable=False),
+    sa.Index(None, "contract", "asset", "partition", "kept_at"),
+    sa.Index(None, "sha256"),
+)
+
+# One row for each refused batch, with the report that refused it.
+quarantine = sa.Table(
+    f"{PREFIX}quarantine",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("contract_version", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("evaluation_id", PlainText, nullable=False, unique=True),
+    sa.Column("run_id", PlainText, nullable=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("kind", PlainText, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("schema_sha256", sa.String(64), nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("report", JsonText, nullable=False),
+    sa.Column("held_at", UtcTime, nullable=False),
+    sa.Column("decided_at", UtcTime, nullable=True),
+    sa.Column("decided_by", PlainText, nullable=True),
+    sa.Column("decision_reason", PlainText, nullable=True),
+    sa.Index(None, "state", "contract", "asset"),
+    sa.Index(None, "sha256"),
+)
+
+# --------------------------------------------------------------------------------------------------
+# Shared: what is to be delivered, and where a sensor goes on
+# --------------------------------------------------------------------------------------------------
+
+# One row for each message that must leave this process, written with the change that it tells of.
+outbox = sa.Table(
+    f"{PREFIX}outbox",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("dedupe_key", PlainText, nullable=False, unique=True),
+    sa.Column("payload", JsonText, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("available_at", UtcTime, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("claim", PlainText, nullable=True),
+    sa.Column("last_error", PlainText, nullable=True),
+    sa.Column("done_at", UtcTime, nullable=True),
+    sa.Index(None, "state", "available_at"),
+)
+
+# One row for each sensor: where it goes on after the time budget of a tick.
+sensor_state = sa.Table(
+    f"{PREFIX}sensor_state",
+    metadata,
+    sa.Column("name", PlainText, primary_key=True),
+    sa.Column("value", JsonText, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+# --------------------------------------------------------------------------------------------------
+# Registry: contracts, subscriptions, consumers, contract events
+# --------------------------------------------------------------------------------------------------
+
+# --------------------------------------------------------------------------------------------------
+# Monitoring: alerts, silences, feedback
+# --------------------------------------------------------------------------------------------------
