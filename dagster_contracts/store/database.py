@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
+from dagster_contracts.errors import StoreError
+from dagster_contracts.store.schema import SCHEMA_REVISION, stored_revision, upgrade_schema
+
+BUSY_TIMEOUT_SECONDS = 30.0
+_READ_ONLY = "dagster_contracts_read_only"
+
 
 class Store:
-    """An open state store. Cheap to keep; each thread and process may use it."""
+    """An open state store. Cheap to keep; every thread may use it, and a forked process too."""
+
+    def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] | None = None) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._pid = os.getpid()
 
     @property
     def url(self) -> str:
         """The URL with its password hidden."""
-        raise NotImplementedError
+        return self._engine.url.render_as_string(hide_password=True)
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -24,30 +46,175 @@ class Store:
         Commits when the block ends, rolls back when it raises. ``StoreError`` for what the
         database refuses.
         """
-        raise NotImplementedError
+        with self._connection({}) as conn:
+            yield conn
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads: on SQLite it waits for no writer."""
-        raise NotImplementedError
+        with self._connection({_READ_ONLY: True}) as conn:
+            yield conn
+
+    @contextmanager
+    def _connection(self, options: dict[str, Any]) -> Iterator[sa.Connection]:
+        if self._pid != os.getpid():
+            # A forked child must not speak on its parent's sockets, nor close them.
+            self._engine.dispose(close=False)
+            self._pid = os.getpid()
+        try:
+            with self._engine.execution_options(**options).begin() as conn:
+                yield conn
+        except sa.exc.DBAPIError as error:
+            raise store_error(error, self.url) from error
 
     def now(self, conn: sa.Connection) -> datetime:
-        """The database's clock in UTC (the ``clock`` given to :func:`open_store` in tests)."""
-        raise NotImplementedError
+        """The database's clock in UTC (the ``clock`` given to :func:`open_store` in tests).
+
+        Processes on several machines then agree on waits and leases.
+        """
+        if self._clock is not None:
+            return self._clock()
+        if self.dialect == "sqlite":
+            text = conn.exec_driver_sql("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')").scalar_one()
+            return datetime.fromisoformat(text).replace(tzinfo=UTC)
+        # now() would stand still at the start of a transaction that then waited for a lock.
+        moment: datetime = conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return moment.astimezone(UTC)
 
     def lock(self, conn: sa.Connection, name: str) -> None:
-        """Hold ``name`` until the transaction ends: one holder over all processes."""
-        raise NotImplementedError
+        """Hold ``name`` until the transaction ends: one holder over all processes.
+
+        On SQLite a writing transaction already is alone.
+        """
+        if self.dialect == "postgresql":
+            advisory_lock(conn, name)
 
     def close(self) -> None:
         """Give all connections back."""
-        raise NotImplementedError
+        self._engine.dispose()
 
 
 def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Store:
     """Open the store at ``url``, and create or upgrade its schema under a lock.
 
-    ``url`` is ``sqlite:///path`` or ``postgresql+psycopg://...``. ``StoreError`` with a hint where it
-    cannot be opened, ``SchemaTooNewError`` where a newer release wrote it.
+    ``url`` is ``sqlite:///path`` (the caller makes the path absolute) or
+    ``postgresql+psycopg://...``. ``StoreError`` with a hint where it cannot be opened,
+    ``SchemaTooNewError`` where a newer release wrote it.
     """
-    raise NotImplementedError
+    parsed = _parse(url)
+    engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else _engine(parsed)
+    shown = parsed.render_as_string(hide_password=True)
+    try:
+        with engine.execution_options(**{_READ_ONLY: True}).begin() as conn:
+            current = stored_revision(conn)
+        if current != SCHEMA_REVISION:
+            with engine.begin() as conn:
+                if engine.dialect.name == "postgresql":
+                    advisory_lock(conn, "schema")
+                upgrade_schema(conn, where=shown)
+    except sa.exc.DBAPIError as error:
+        engine.dispose()
+        raise store_error(error, shown) from error
+    except StoreError:
+        engine.dispose()
+        raise
+    return Store(engine, clock=clock)
+
+
+def advisory_lock(conn: sa.Connection, name: str) -> None:
+    """Take PostgreSQL's advisory lock of that name until the transaction ends."""
+    number = zlib.crc32(f"dagster_contracts:{name}".encode())
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+
+
+def store_error(error: sa.exc.DBAPIError, where: str) -> StoreError:
+    """The database's complaint as a :class:`StoreError` that says how to mend it."""
+    why = str(error.orig).strip() or type(error.orig).__name__
+    lowered = why.lower()
+    hint = "look at the database's own log; the transaction was rolled back"
+    if "unable to open database file" in lowered or "readonly" in lowered:
+        hint = "the folder must exist and be writable for this user; set `store` to another path"
+    elif "not a database" in lowered:
+        hint = "the file is no SQLite database; set `store` to another path or move the file away"
+    elif "locked" in lowered:
+        hint = f"another process held a write lock for more than {BUSY_TIMEOUT_SECONDS:g} s"
+    elif "disk is full" in lowered or "no space" in lowered:
+        hint = "free space on the disk; nothing of this transaction was kept"
+    elif "password" in lowered or "authentication" in lowered or "role" in lowered:
+        hint = "check user and password in `store`; write the password as ${env:NAME}"
+    elif isinstance(error, sa.exc.OperationalError):
+        hint = "check that the database runs and that host, port and name in `store` are right"
+    return StoreError("the state store refused an operation", where=where, why=why, hint=hint)
+
+
+def _parse(url: str) -> sa.URL:
+    hint = "write sqlite:////absolute/path/state.db or postgresql+psycopg://user@host/name"
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+    except sa.exc.ArgumentError as error:
+        # The text may hold a password: it is not repeated.
+        raise StoreError("the store's URL cannot be read", hint=hint) from error
+    if backend == "postgresql" and parsed.drivername == "postgresql":
+        # Without a driver SQLAlchemy would ask for psycopg2, which we do not depend on.
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if backend not in ("sqlite", "postgresql"):
+        raise StoreError(f"the store cannot be kept in {backend}", hint=hint)
+    if backend == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError(
+            "an in-memory store would forget every circuit and is not shared by processes",
+            hint=hint,
+        )
+    return parsed
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"the database driver {error.name} is not installed",
+            where=url.render_as_string(hide_password=True),
+            hint="pip install 'psycopg[binary]'",
+        ) from error
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    path = Path(str(url.database))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the folder {path.parent} cannot be created",
+            where=url.render_as_string(),
+            why=str(error),
+            hint="set `store` to a path that this user may write",
+        ) from error
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+    # The driver must begin no transactions of its own: _begin_sqlite does.
+    connection.isolation_level = None
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # The change to WAL does not honour busy_timeout when processes meet at a new file.
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+    # A transition that was reported must survive a power cut, not only a killed process.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _begin_sqlite(conn: sa.Connection) -> None:
+    # IMMEDIATE: a transaction that reads first and then writes cannot be refused half way.
+    read_only = conn.get_execution_options().get(_READ_ONLY, False)
+    conn.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

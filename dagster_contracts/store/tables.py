@@ -89,7 +89,7 @@ observations = sa.Table(
     sa.Column("event_time", UtcTime, nullable=True),
     sa.Column("status", sa.String(16), nullable=False),
     sa.Column("rows", sa.BigInteger, nullable=True),
-    sa.Column("backfill", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("backfill", sa.Boolean, nullable=False),
     sa.Column("metrics", JsonText, nullable=False),
     sa.Column("unknown_because", JsonText, nullable=False),
     sa.Index(None, "contract", "asset", "observed_at"),
@@ -106,7 +106,7 @@ metric_points = sa.Table(
     sa.Column("partition", PlainText, nullable=False, server_default=""),
     sa.Column("at", UtcTime, nullable=False),
     sa.Column("value", sa.Float(53), nullable=False),
-    sa.Column("backfill", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("backfill", sa.Boolean, nullable=False),
     sa.Index(None, "contract", "asset", "metric", "at"),
 )
 
@@ -237,6 +237,198 @@ sensor_state = sa.Table(
 # Registry: contracts, subscriptions, consumers, contract events
 # --------------------------------------------------------------------------------------------------
 
+# One row for each version of each contract that was ever seen. `content_hash` is what the version
+# was published with; `body_hash` leaves out the lifecycle, so that a deprecation is no edit.
+# `status` and the columns after it are the lifecycle as the document tells it; a decision made
+# through the registry stands in `decided_status` and wins.
+contract_versions = sa.Table(
+    f"{PREFIX}contract_versions",
+    metadata,
+    sa.Column("contract", PlainText, primary_key=True),
+    sa.Column("version", PlainText, primary_key=True),
+    sa.Column("content_hash", sa.String(64), nullable=False),
+    sa.Column("body_hash", sa.String(64), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("deprecated_until", PlainText, nullable=True),
+    sa.Column("successor", PlainText, nullable=True),
+    sa.Column("decided_status", sa.String(16), nullable=True),
+    sa.Column("decided_until", PlainText, nullable=True),
+    sa.Column("decided_successor", PlainText, nullable=True),
+    sa.Column("owner", PlainText, nullable=True),
+    sa.Column("place", PlainText, nullable=True),
+    sa.Column("published_at", UtcTime, nullable=False),
+    sa.Column("published_by", PlainText, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+)
+
+# One row for each thing that happened to a contract; `key` makes it happen once over all processes.
+contract_events = sa.Table(
+    f"{PREFIX}contract_events",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("key", PlainText, nullable=False, unique=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("version", PlainText, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("actor", PlainText, nullable=False),
+    sa.Column("reason", PlainText, nullable=False, server_default=""),
+    sa.Column("payload", JsonText, nullable=False),
+    sa.Index(None, "contract", "id"),
+)
+
+# One row for each subscriber of a contract. Empty `columns` means all, empty `kinds` means all.
+subscriptions = sa.Table(
+    f"{PREFIX}subscriptions",
+    metadata,
+    sa.Column("contract", PlainText, primary_key=True),
+    sa.Column("subscriber", PlainText, primary_key=True),
+    sa.Column("origin", sa.String(16), primary_key=True),
+    sa.Column("channels", JsonText, nullable=False),
+    sa.Column("columns", JsonText, nullable=False),
+    sa.Column("kinds", JsonText, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index(None, "subscriber"),
+)
+
+# One row for each edge of the asset graph that starts at a contracted asset. `place` is the code
+# location that reported it; it replaces its own edges and nobody else's.
+consumers = sa.Table(
+    f"{PREFIX}consumers",
+    metadata,
+    sa.Column("place", PlainText, primary_key=True),
+    sa.Column("contract", PlainText, primary_key=True),
+    sa.Column("upstream_asset", PlainText, primary_key=True),
+    sa.Column("consumer_asset", PlainText, primary_key=True),
+    sa.Column("owners", JsonText, nullable=False),
+    sa.Column("columns", JsonText, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Index(None, "contract"),
+    sa.Index(None, "consumer_asset"),
+)
+
+
 # --------------------------------------------------------------------------------------------------
 # Monitoring: alerts, silences, feedback
 # --------------------------------------------------------------------------------------------------
+
+# One row for each alert that ever fired, by the fingerprint of its labels. `state` is firing or
+# resolved; `notice` alerts tell of something that happened and are never resolved to anybody.
+alerts = sa.Table(
+    f"{PREFIX}alerts",
+    metadata,
+    sa.Column("fingerprint", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(64), nullable=False),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("contract_version", PlainText, nullable=False, server_default=""),
+    sa.Column("asset", PlainText, nullable=False, server_default=""),
+    sa.Column("partition", PlainText, nullable=False, server_default=""),
+    sa.Column("subject", PlainText, nullable=False, server_default=""),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("summary", PlainText, nullable=False),
+    sa.Column("detail", PlainText, nullable=False, server_default=""),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("notice", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("recipients", JsonText, nullable=False),
+    sa.Column("starts_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("ends_at", UtcTime, nullable=True),
+    sa.Column("firings", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("acknowledged_at", UtcTime, nullable=True),
+    sa.Column("acknowledged_by", PlainText, nullable=True),
+    sa.Column("acknowledged_reason", PlainText, nullable=True),
+    sa.Index(None, "state"),
+    sa.Index(None, "contract"),
+)
+
+# What each channel was last told of each group: firing alerts and those told resolved, by
+# fingerprint and start.
+alert_groups = sa.Table(
+    f"{PREFIX}alert_groups",
+    metadata,
+    sa.Column("channel", PlainText, primary_key=True),
+    sa.Column("group_key", PlainText, primary_key=True),
+    sa.Column("waiting_since", UtcTime, nullable=True),
+    sa.Column("told", JsonText, nullable=False),
+    sa.Column("told_at", UtcTime, nullable=True),
+)
+
+# One row for each message to a channel, with what to send; delivered at least once.
+notifications = sa.Table(
+    f"{PREFIX}notifications",
+    metadata,
+    sa.Column("id", PlainText, primary_key=True),
+    sa.Column("channel", PlainText, nullable=False),
+    sa.Column("group_key", PlainText, nullable=False),
+    sa.Column("title", PlainText, nullable=False),
+    sa.Column("body", JsonText, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("available_at", UtcTime, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("last_error", PlainText, nullable=True),
+    sa.Column("sent_at", UtcTime, nullable=True),
+    sa.Index(None, "state", "available_at"),
+)
+
+# Silences mute the alerts that all their matchers fit, between their two moments.
+silences = sa.Table(
+    f"{PREFIX}silences",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("matchers", JsonText, nullable=False),
+    sa.Column("starts_at", UtcTime, nullable=False),
+    sa.Column("ends_at", UtcTime, nullable=False),
+    sa.Column("actor", PlainText, nullable=False),
+    sa.Column("reason", PlainText, nullable=False),
+    sa.Column("lifted_at", UtcTime, nullable=True),
+    sa.Column("lifted_by", PlainText, nullable=True),
+)
+
+# What consumers report about the data. Open while `resolved_at` is null.
+feedback = sa.Table(
+    f"{PREFIX}feedback",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("asset", PlainText, nullable=False, server_default=""),
+    sa.Column("consumer", PlainText, nullable=False),
+    sa.Column("text", PlainText, nullable=False),
+    sa.Column("reported_at", UtcTime, nullable=False),
+    sa.Column("resolved_at", UtcTime, nullable=True),
+    sa.Column("resolved_by", PlainText, nullable=True),
+    sa.Column("resolution", PlainText, nullable=True),
+    sa.Index(None, "contract", "resolved_at"),
+)
+
+# When each corrective action last ran: what its cooldown counts from.
+corrective_actions = sa.Table(
+    f"{PREFIX}corrective_actions",
+    metadata,
+    sa.Column("contract", PlainText, primary_key=True),
+    sa.Column("asset", PlainText, primary_key=True),
+    sa.Column("partition", PlainText, primary_key=True, server_default=""),
+    sa.Column("action", PlainText, primary_key=True),
+    sa.Column("fired_at", UtcTime, nullable=False),
+    sa.Column("firings", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("explanation", PlainText, nullable=False, server_default=""),
+)
+
+# What monitoring proposes to change in a contract, until a person accepts or declines it.
+proposals = sa.Table(
+    f"{PREFIX}proposals",
+    metadata,
+    sa.Column("id", serial(), primary_key=True, autoincrement=True),
+    sa.Column("contract", PlainText, nullable=False),
+    sa.Column("contract_version", PlainText, nullable=False),
+    sa.Column("path", PlainText, nullable=False),
+    sa.Column("old", PlainText, nullable=False),
+    sa.Column("new", PlainText, nullable=False),
+    sa.Column("why", PlainText, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("proposed_at", UtcTime, nullable=False),
+    sa.Column("decided_at", UtcTime, nullable=True),
+    sa.Column("decided_by", PlainText, nullable=True),
+    sa.Column("decision_reason", PlainText, nullable=True),
+    sa.UniqueConstraint("contract", "contract_version", "path", "new"),
+)

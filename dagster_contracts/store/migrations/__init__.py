@@ -1,0 +1,1 @@
+"""Alembic migrations of the state store; ``versions`` holds one module for each revision."""
