@@ -1,0 +1,75 @@
+"""The circuit breaker as pure values: ``state``, ``events``, the ``machine`` and its JSON."""
+
+from __future__ import annotations
+
+from dagster_contracts.core.circuit.codec import (
+    circuit_from_json,
+    circuit_to_json,
+    transition_from_json,
+    transition_to_json,
+)
+from dagster_contracts.core.circuit.events import (
+    Alert,
+    AlertTopic,
+    CircuitEvent,
+    Effect,
+    Failed,
+    Forced,
+    Heal,
+    Note,
+    NoteKind,
+    Observed,
+    PolicyChanged,
+    ProbeAsked,
+    RequestProbe,
+    Reset,
+    StateTransition,
+    Step,
+    Ticked,
+    TransitionCause,
+    UpstreamClosed,
+    UpstreamOpened,
+)
+from dagster_contracts.core.circuit.machine import advance, probe_wait, would_open
+from dagster_contracts.core.circuit.state import (
+    Circuit,
+    CircuitKey,
+    CircuitState,
+    Lease,
+    Override,
+)
+
+__all__ = [
+    "Alert",
+    "AlertTopic",
+    "Circuit",
+    "CircuitEvent",
+    "CircuitKey",
+    "CircuitState",
+    "Effect",
+    "Failed",
+    "Forced",
+    "Heal",
+    "Lease",
+    "Note",
+    "NoteKind",
+    "Observed",
+    "Override",
+    "PolicyChanged",
+    "ProbeAsked",
+    "RequestProbe",
+    "Reset",
+    "StateTransition",
+    "Step",
+    "Ticked",
+    "TransitionCause",
+    "UpstreamClosed",
+    "UpstreamOpened",
+    "advance",
+    "circuit_from_json",
+    "circuit_to_json",
+    "probe_wait",
+    "transition_from_json",
+    "transition_to_json",
+    "would_open",
+]

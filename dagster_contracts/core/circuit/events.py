@@ -1,0 +1,237 @@
+"""What happens to a circuit, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import TypeAlias
+
+from dagster_contracts.core.circuit.state import Circuit, CircuitKey, CircuitState, Override
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A materialization was evaluated.
+
+    ``event_time`` is the newest event time in the data (or the partition's own time where the
+    contract names none). ``backfill`` says that the partition is older than the newest one.
+    ``lease_holder`` is the holder in whose name the evaluation ran, if it is a probe.
+    ``evaluated_at`` is given for results that are reported afterwards; without it the evaluation is
+    of now.
+    """
+
+    evaluation_id: str
+    metrics: Mapping[str, Fraction | None] = field(hash=False)
+    event_time: datetime | None = None
+    partition: str | None = None
+    backfill: bool = False
+    lease_holder: str | None = None
+    evaluated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A materialization failed, so that there is nothing to evaluate.
+
+    A bad probe for the holder of the lease; for all others a tick with ``metrics``
+    (``failed_materializations``, ``source_unavailable``).
+    """
+
+    evaluation_id: str
+    what: str
+    metrics: Mapping[str, Fraction | None] = field(default_factory=dict, hash=False)
+    lease_holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked:
+    """Time passed; ``metrics`` are those that the clock moves (``data_freshness``, ...)."""
+
+    metrics: Mapping[str, Fraction | None] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAsked:
+    """Somebody wants to be the probe."""
+
+    holder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forced:
+    """An operator sets an override, or lifts it (``Override.NONE``); ``until`` lifts it later."""
+
+    override: Override
+    actor: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset:
+    """An operator closes the circuit and lifts any override."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanged:
+    """The contract was edited: ``policy_hash`` is the new semantic hash."""
+
+    policy_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamOpened:
+    """The circuit of an upstream contract opened: it explains what is wrong here."""
+
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamClosed:
+    """The circuit of an upstream contract closed again."""
+
+    upstream: str
+
+
+CircuitEvent: TypeAlias = (
+    Observed
+    | Failed
+    | Ticked
+    | ProbeAsked
+    | Forced
+    | Reset
+    | PolicyChanged
+    | UpstreamOpened
+    | UpstreamClosed
+)
+
+
+class TransitionCause(StrEnum):
+    """Why a circuit changed its state."""
+
+    VIOLATION = "violation"
+    TICK = "tick"
+    UNKNOWN = "unknown"
+    PROBE_DUE = "probe_due"
+    PROBE_GOOD = "probe_good"
+    PROBE_BAD = "probe_bad"
+    LEASE_EXPIRED = "lease_expired"
+    NO_RETRIES = "no_retries"
+    MENDED = "mended"
+    CONTRACT_CHANGED = "contract_changed"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTransition:
+    """One change of state; ``generation`` is the one that begins with it."""
+
+    key: CircuitKey
+    generation: int
+    before: CircuitState
+    after: CircuitState
+    at: datetime
+    cause: TransitionCause
+    explanation: str
+    evaluation_id: str | None = None
+    actor: str | None = None
+
+
+class NoteKind(StrEnum):
+    """What is worth recording though the state did not change."""
+
+    RECORDED = "recorded"
+    LATE = "late"
+    DUPLICATE = "duplicate"
+    UNKNOWN_METRIC = "unknown_metric"
+    PROBE_COUNTED = "probe_counted"
+    PROBE_GRANTED = "probe_granted"
+    PROBE_REFUSED = "probe_refused"
+    OVERRIDE_SET = "override_set"
+    OVERRIDE_LIFTED = "override_lifted"
+    OVERRIDE_EXPIRED = "override_expired"
+    WOULD_OPEN = "would_open"
+    WOULD_CLOSE = "would_close"
+    POLICY_BOUND = "policy_bound"
+    FLAPPING = "flapping"
+    UPSTREAM = "upstream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One line of the circuit's story that is no transition."""
+
+    kind: NoteKind
+    key: CircuitKey
+    generation: int
+    at: datetime
+    explanation: str
+    evaluation_id: str | None = None
+    actor: str | None = None
+
+
+class AlertTopic(StrEnum):
+    """What an alert is about."""
+
+    OPENED = "opened"
+    FLAPPING = "flapping"
+    PROBING = "probing"
+    STILL_OPEN = "still_open"
+    EXHAUSTED = "exhausted"
+    RESOLVED = "resolved"
+    OVERRIDE = "override"
+    UNKNOWN_METRIC = "unknown_metric"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Somebody should know. Each transition has exactly one; overrides and unknowns theirs.
+
+    Deliver once per ``dedupe_key``; alerts of one ``group`` belong in one message. ``explained_by``
+    names upstream circuits that are open: the alert is theirs to raise.
+    """
+
+    topic: AlertTopic
+    key: CircuitKey
+    generation: int
+    explanation: str
+    dedupe_key: str
+    group: str
+    explained_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heal:
+    """The primary may be read again: rebuild what was built on a fallback."""
+
+    key: CircuitKey
+    generation: int
+    dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProbe:
+    """The sensor should run the primary once; asked again until somebody holds the lease."""
+
+    key: CircuitKey
+    generation: int
+    dedupe_key: str
+
+
+Effect: TypeAlias = Alert | Heal | RequestProbe
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one event did: the new circuit, its transitions in order, notes, and what to do."""
+
+    circuit: Circuit
+    transitions: tuple[StateTransition, ...] = ()
+    notes: tuple[Note, ...] = ()
+    effects: tuple[Effect, ...] = ()

@@ -1,0 +1,121 @@
+"""The circuit as a value: where it stands, since when and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from dagster_contracts.core.condition import Observation
+
+
+class CircuitState(StrEnum):
+    """Closed lets data through; exhausted is open and no longer tries by itself."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    EXHAUSTED = "exhausted"
+
+
+class Override(StrEnum):
+    """What an operator has decided, whatever the state beneath says."""
+
+    NONE = "none"
+    FORCED_OPEN = "forced_open"
+    FORCED_CLOSED = "forced_closed"
+    METRICS_ONLY = "metrics_only"
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitKey:
+    """Which circuit: a contract (by name) on an asset, or on one partition of it."""
+
+    contract: str
+    asset: str
+    partition: str | None = None
+
+    def __str__(self) -> str:
+        partition = "" if self.partition is None else f"[{self.partition}]"
+        return f"{self.contract}/{self.asset}{partition}"
+
+    def __lt__(self, other: CircuitKey) -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[str, str, bool, str]:
+        # A whole asset sorts before its partitions; None and str cannot be compared directly.
+        return (self.contract, self.asset, self.partition is not None, self.partition or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to probe: one holder, until it expires, within one generation."""
+
+    holder: str
+    expires_at: datetime
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circuit:
+    """One circuit.
+
+    ``generation`` counts state changes and orders them, because clocks do not. ``attempts`` is the
+    number of probes granted since the circuit opened, 0 while closed. ``window`` holds what
+    ``open_when`` looks at, newest last, with each metric averaged over the policy's window;
+    ``averaged`` are the evaluations that the next average will need. ``watermark`` is the event time
+    of the newest partition as last evaluated, ``watermark_partition`` that partition.
+    ``opened_by`` are the conditions, as text, by which an evaluation opened the circuit.
+    ``would_open`` is what a metrics-only circuit would be open for now. ``recent`` are the last
+    evaluation ids, so that a duplicate changes nothing.
+    """
+
+    key: CircuitKey
+    state: CircuitState = CircuitState.CLOSED
+    generation: int = 0
+    attempts: int = 0
+    good_probes: int = 0
+    opened_at: datetime | None = None
+    reason: str | None = None
+    evaluation_id: str | None = None
+    opened_by: tuple[str, ...] = ()
+    next_probe_at: datetime | None = None
+    lease: Lease | None = None
+    override: Override = Override.NONE
+    override_until: datetime | None = None
+    override_actor: str | None = None
+    override_reason: str | None = None
+    metrics_only: bool = False
+    would_open: str | None = None
+    watermark: datetime | None = None
+    watermark_partition: str | None = None
+    last_observed_at: datetime | None = None
+    last_good_at: datetime | None = None
+    window: tuple[Observation, ...] = ()
+    averaged: tuple[Observation, ...] = ()
+    openings: tuple[datetime, ...] = ()
+    upstream: tuple[str, ...] = ()
+    policy_hash: str = ""
+    recent: tuple[str, ...] = ()
+
+    @property
+    def effective_state(self) -> CircuitState:
+        """What consumers see: the override first, then the contract's mode, then the state."""
+        match self.override:
+            case Override.FORCED_OPEN:
+                return CircuitState.OPEN
+            case Override.FORCED_CLOSED | Override.METRICS_ONLY:
+                return CircuitState.CLOSED
+            case Override.NONE:
+                return CircuitState.CLOSED if self.metrics_only else self.state
+
+    @property
+    def frozen(self) -> bool:
+        """Whether evaluations are only recorded: an override is set, or the mode is metrics only."""
+        return self.override is not Override.NONE or self.metrics_only
+
+    @property
+    def checks(self) -> int:
+        """How many evaluations the window holds."""
+        return sum(observation.check for observation in self.window)

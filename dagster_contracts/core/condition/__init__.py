@@ -1,0 +1,57 @@
+"""The condition language: ``schema_validation_errors > 5% for 3 checks``.
+
+``tree`` holds the values, ``syntax`` reads them, ``evaluation`` decides them.
+"""
+
+from __future__ import annotations
+
+from dagster_contracts.core.condition.evaluation import (
+    Decision,
+    Observation,
+    Truth,
+    evaluate,
+)
+from dagster_contracts.core.condition.syntax import (
+    parse_condition,
+    parse_duration,
+    parse_quantity,
+)
+from dagster_contracts.core.condition.tree import (
+    Both,
+    Comparison,
+    ComparisonOperator,
+    Condition,
+    Either,
+    Hold,
+    Negation,
+    comparisons_of,
+    metrics_of,
+    render,
+    without_holds,
+)
+from dagster_contracts.core.quantity import Dimension, Quantity, format_quantity, render_quantity
+
+__all__ = [
+    "Both",
+    "Comparison",
+    "ComparisonOperator",
+    "Condition",
+    "Decision",
+    "Dimension",
+    "Either",
+    "Hold",
+    "Negation",
+    "Observation",
+    "Quantity",
+    "Truth",
+    "comparisons_of",
+    "evaluate",
+    "format_quantity",
+    "metrics_of",
+    "parse_condition",
+    "parse_duration",
+    "parse_quantity",
+    "render",
+    "render_quantity",
+    "without_holds",
+]

@@ -1,0 +1,116 @@
+"""The metrics that conditions may speak of, and what each is measured in."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from dagster_contracts.core.quantity import Dimension
+from dagster_contracts.errors import DocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as the catalogue knows it: its canonical name and its dimension."""
+
+    name: str
+    dimension: Dimension
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Names, aliases and families of metrics.
+
+    A family is a prefix whose members are named by what follows the dot: ``null_ratio.<column>``.
+    """
+
+    names: Mapping[str, Dimension] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    families: Mapping[str, tuple[Dimension, str]] = field(default_factory=dict)
+
+    def find(self, name: str) -> Metric | None:
+        """The metric of this name, alias or family; ``None`` where there is none."""
+        name = self.aliases.get(name, name)
+        if name in self.names:
+            return Metric(name, self.names[name])
+        family, dot, member = name.partition(".")
+        if not dot or not member or family not in self.families:
+            return None
+        dimension, member_kind = self.families[family]
+        if member_kind == METRIC_MEMBER:
+            # anomaly_score.<metric>: the score of a metric that nobody measures is a typo.
+            inner = self.find(member)
+            if inner is None or inner.name.partition(".")[0] == family:
+                return None
+            return Metric(f"{family}.{inner.name}", dimension)
+        return Metric(name, dimension)
+
+    def with_declared(self, declared: Mapping[str, Dimension]) -> Catalogue:
+        """This catalogue and the contract's own metrics.
+
+        Raises :class:`DocumentError` where a declared name would change the meaning of a known one.
+        """
+        for name, dimension in declared.items():
+            known = self.find(name)
+            if known is not None and (known.name != name or known.dimension is not dimension):
+                raise DocumentError(
+                    f"the metric {name!r} is already known as {known.name} ({known.dimension})",
+                    hint="declare it under another name, or leave the declaration out",
+                )
+        return Catalogue({**self.names, **declared}, self.aliases, self.families)
+
+    def suggest(self, name: str) -> str | None:
+        """The nearest known name, or ``None`` where nothing is near."""
+        family, dot, member = name.partition(".")
+        if dot:
+            near = difflib.get_close_matches(family, self.families, n=1)
+            if near and self.families[near[0]][1] == METRIC_MEMBER:
+                inner = member if self.find(member) else self.suggest(member)
+                return f"{near[0]}.{inner}" if inner else None
+            if near:
+                return f"{near[0]}.{member}"
+        known = [*self.names, *self.aliases, *(f"{f}.<{m}>" for f, (_, m) in self.families.items())]
+        if name in self.families:
+            return f"{name}.<{self.families[name][1]}>"
+        found = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
+        return found[0] if found else None
+
+
+METRIC_MEMBER: Final = "metric"
+"""The members of such a family are themselves metrics of the catalogue."""
+
+DEFAULT_CATALOGUE: Final = Catalogue(
+    names={
+        "row_count": Dimension.COUNT,
+        "row_count_change": Dimension.RATIO,
+        "schema_validation_errors": Dimension.RATIO,
+        "quality_errors": Dimension.RATIO,
+        "completeness": Dimension.RATIO,
+        "duplicates": Dimension.RATIO,
+        "data_freshness": Dimension.DURATION,
+        "data_latency": Dimension.DURATION,
+        "materialization_age": Dimension.DURATION,
+        "failed_materializations": Dimension.COUNT,
+        "source_unavailable": Dimension.COUNT,
+        "consumer_reports": Dimension.COUNT,
+    },
+    aliases={"real_time_data_latency": "data_latency"},
+    families={
+        "null_ratio": (Dimension.RATIO, "column"),
+        "failed_ratio": (Dimension.RATIO, "rule"),
+        "anomaly_score": (Dimension.NUMBER, METRIC_MEMBER),
+    },
+)
+"""What every contract can speak of without declaring anything."""
+
+NEWEST_ONLY: Final = frozenset(
+    {"data_freshness", "data_latency", "materialization_age", "row_count", "row_count_change"}
+)
+"""Metrics that speak of the newest partition: a backfill of an older one says nothing of them."""
+
+
+def speaks_of_newest(metric: str) -> bool:
+    """Whether a metric is about freshness, latency or volume (its anomaly score included)."""
+    return metric.removeprefix("anomaly_score.") in NEWEST_ONLY

@@ -1,0 +1,200 @@
+"""Exact amounts: ratios, counts, durations, sizes, and how they are written.
+
+Thresholds are compared as :class:`fractions.Fraction`, so that ``5%`` is a twentieth and not
+0.05000000000000000277.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+
+class Dimension(StrEnum):
+    """What a metric is measured in; only like is compared with like."""
+
+    RATIO = "ratio"
+    COUNT = "count"
+    DURATION = "duration"
+    SIZE = "size"
+    NUMBER = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An amount in the base unit of its dimension: 1 for 100 %, seconds, bytes, plain numbers."""
+
+    value: Fraction
+    dimension: Dimension
+
+
+DURATION_UNITS: Final[dict[str, Fraction]] = {
+    "w": Fraction(604_800),
+    "d": Fraction(86_400),
+    "h": Fraction(3_600),
+    "min": Fraction(60),
+    "s": Fraction(1),
+    "ms": Fraction(1, 1_000),
+}
+"""Canonical duration units in seconds, largest first."""
+
+SIZE_UNITS: Final[dict[str, Fraction]] = {
+    "TiB": Fraction(2**40),
+    "TB": Fraction(10**12),
+    "GiB": Fraction(2**30),
+    "GB": Fraction(10**9),
+    "MiB": Fraction(2**20),
+    "MB": Fraction(10**6),
+    "KiB": Fraction(2**10),
+    "kB": Fraction(10**3),
+    "B": Fraction(1),
+}
+"""Canonical size units in bytes, largest first."""
+
+_SPELLINGS: Final[dict[str, tuple[str, ...]]] = {
+    "w": ("w", "week", "weeks"),
+    "d": ("d", "day", "days"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+    "min": ("min", "mins", "minute", "minutes"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "ms": ("ms", "millisecond", "milliseconds"),
+}
+
+_UNITS: Final[dict[str, tuple[Dimension, Fraction]]] = (
+    {"%": (Dimension.RATIO, Fraction(1, 100))}
+    | {
+        spelling: (Dimension.DURATION, DURATION_UNITS[unit])
+        for unit, spellings in _SPELLINGS.items()
+        for spelling in spellings
+    }
+    | {unit.lower(): (Dimension.SIZE, size) for unit, size in SIZE_UNITS.items()}
+)
+
+
+def find_unit(text: str) -> tuple[Dimension, Fraction] | None:
+    """The dimension and the size of a unit in base units, in any case; ``None`` if unknown."""
+    return _UNITS.get(text.lower())
+
+
+def render_quantity(quantity: Quantity) -> str:
+    """Write a quantity so that it reads back as exactly the same value, as short as can be.
+
+    A value that no finite decimal can write (a third of a second) raises ``ValueError``; the
+    condition language cannot produce one.
+    """
+    sign = "-" if quantity.value < 0 else ""
+    value = abs(quantity.value)
+    match quantity.dimension:
+        case Dimension.RATIO:
+            return f"{sign}{_exact_decimal(value * 100)}%"
+        case Dimension.COUNT | Dimension.NUMBER:
+            return sign + _exact_decimal(value)
+        case Dimension.DURATION:
+            units = DURATION_UNITS
+        case Dimension.SIZE:
+            units = SIZE_UNITS
+    if not value:
+        return "0s" if quantity.dimension is Dimension.DURATION else "0B"
+    candidates: list[str] = []
+    for unit, size in units.items():
+        if _is_decimal(value / size):
+            candidates.append(f"{_exact_decimal(value / size)}{unit}")
+    if quantity.dimension is Dimension.DURATION:
+        candidates.append(_mixed(value))
+    # The shortest; of equals whole numbers first, then the larger unit (min keeps the first).
+    return sign + min(candidates, key=lambda text: (len(text), "." in text))
+
+
+def format_quantity(
+    value: Fraction, dimension: Dimension, *, apart_from: Fraction | None = None
+) -> str:
+    """Write a measured value for people: ``7.0%``, ``42min``, ``1h 12min``, ``336,776``.
+
+    ``apart_from`` is the threshold the value is compared with: digits are added until the two read
+    differently, so that nobody is told that 5.0% is > 5%.
+    """
+    if dimension is Dimension.RATIO:
+        return f"{_rounded(value * 100, None if apart_from is None else apart_from * 100)}%"
+    if dimension is Dimension.DURATION:
+        return _people_duration(value, apart_from)
+    if dimension is Dimension.SIZE:
+        for unit in ("TB", "GB", "MB", "kB"):
+            if abs(value) >= SIZE_UNITS[unit]:
+                size = SIZE_UNITS[unit]
+                other = None if apart_from is None else apart_from / size
+                return f"{_rounded(value / size, other)}{unit}"
+        return f"{_rounded(value, apart_from)}B"
+    return _rounded(value, apart_from)
+
+
+def _people_duration(value: Fraction, apart_from: Fraction | None) -> str:
+    sign, value = ("-" if value < 0 else ""), abs(value)
+    apart_from = None if apart_from is None else abs(apart_from)
+    if value < 1:
+        other = None if apart_from is None else apart_from * 1000
+        return f"{sign}{_rounded(value * 1000, other)}ms" if value else "0s"
+    if value < 60:
+        return f"{sign}{_rounded(value, apart_from)}s"
+    names = [(unit, size) for unit, size in DURATION_UNITS.items() if unit not in ("w", "ms")]
+    for index, (unit, size) in enumerate(names[:-1]):
+        if value >= size:
+            major, rest = divmod(value, size)
+            small, small_size = names[index + 1]
+            minor = rest // small_size
+            shown = major * size + minor * small_size
+            if apart_from is not None and shown == apart_from != value:
+                return f"{sign}{_mixed(Fraction(round(value * 1000), 1000))}"
+            return f"{sign}{major}{unit}" + (f" {minor}{small}" if minor else "")
+    raise AssertionError(value)  # pragma: no cover - 60 <= value always meets the minutes
+
+
+def _rounded(value: Fraction, apart_from: Fraction | None) -> str:
+    """Round to a whole number, one decimal, or two significant digits, whichever says enough."""
+    if value.denominator == 1 and apart_from is None:
+        return f"{value.numerator:,}"
+    places = 1
+    magnitude = abs(value)
+    while magnitude and magnitude * 10**places < 10 and places < 9 and magnitude < 1:
+        places += 1
+    if value.denominator == 1 and apart_from is not None and apart_from.denominator == 1:
+        return f"{value.numerator:,}"
+    while apart_from is not None and value != apart_from and places < 30:
+        if round(value, places) != apart_from:
+            break
+        places += 1
+    shown = round(value, places)
+    whole, rest = divmod(abs(shown), 1)
+    digits = str(int(rest * 10**places)).zfill(places)
+    return f"{'-' if shown < 0 else ''}{whole:,}.{digits}"
+
+
+def _mixed(seconds: Fraction) -> str:
+    parts: list[str] = []
+    for unit, size in DURATION_UNITS.items():
+        count = seconds / size if unit == "ms" else Fraction(seconds // size)
+        if count:
+            parts.append(f"{_exact_decimal(count)}{unit}")
+            seconds -= count * size
+    return "".join(parts) or "0s"
+
+
+def _is_decimal(value: Fraction) -> bool:
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
+
+
+def _exact_decimal(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value.numerator)
+    if not _is_decimal(value):
+        raise ValueError(f"{value} cannot be written as a finite decimal")  # noqa: TRY003
+    places = 0
+    while (value * 10**places).denominator != 1:
+        places += 1
+    digits = str(int(value * 10**places)).zfill(places + 1)
+    return f"{digits[:-places]}.{digits[-places:]}"
