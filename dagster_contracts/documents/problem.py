@@ -1,0 +1,128 @@
+"""What is wrong with a document, as values: the reader finds all of it, not only the first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+
+from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation
+
+
+class ProblemSeverity(StrEnum):
+    """An error keeps a document from loading; a warning does not; a note is only worth a look."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding, with its place, a stable ``code`` such as ``unknown-key``, and the mend."""
+
+    location: SourceLocation
+    severity: ProblemSeverity
+    code: str
+    message: str
+    hint: str | None = None
+    error: ContractsError | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        text = f"{self.location}: {self.severity}: {self.message} [{self.code}]"
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+
+class Findings:
+    """Collects the problems of one document while it is read.
+
+    A reader that meets a mistake notes it here, puts the default in its place and reads on, so
+    that one run shows all mistakes.
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._problems)
+
+    def error(
+        self, where: SourceLocation, code: str, message: str, hint: str | None = None
+    ) -> None:
+        """Note a mistake that keeps the document from loading."""
+        self._problems.append(Problem(where, ProblemSeverity.ERROR, code, message, hint))
+
+    def warning(
+        self, where: SourceLocation, code: str, message: str, hint: str | None = None
+    ) -> None:
+        """Note something that loads and is probably not meant."""
+        self._problems.append(Problem(where, ProblemSeverity.WARNING, code, message, hint))
+
+    def note(self, where: SourceLocation, code: str, message: str, hint: str | None = None) -> None:
+        """Note something worth a look."""
+        self._problems.append(Problem(where, ProblemSeverity.NOTE, code, message, hint))
+
+    def raised(self, error: ContractsError, where: SourceLocation, code: str) -> None:
+        """Note an error that somebody else raised; it keeps its own place where it has one."""
+        place = error.where if isinstance(error.where, SourceLocation) else where
+        message = error.what if error.why is None else f"{error.what}: {error.why}"
+        self._problems.append(
+            Problem(place, ProblemSeverity.ERROR, code, message, error.hint, error)
+        )
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Take over problems that were found elsewhere."""
+        self._problems.extend(problems)
+
+    def sorted(self) -> tuple[Problem, ...]:
+        """All of them without repetition, in the order of the document."""
+        return tuple(sorted(dict.fromkeys(self._problems), key=lambda problem: problem.location))
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """Those that keep the document from loading, in the order of the document."""
+        return tuple(p for p in self.sorted() if p.severity is ProblemSeverity.ERROR)
+
+
+def as_error(errors: tuple[Problem, ...]) -> ContractsError:
+    """The first of ``errors`` as an exception that lists up to five of the others."""
+    first, rest = errors[0], errors[1:]
+    if first.error is not None:
+        return first.error
+    why = None
+    if rest:
+        shown = "\n        ".join(f"{p.location}: {p.message}" for p in rest[:5])
+        more = f"\n        and {len(rest) - 5} more" if len(rest) > 5 else ""
+        why = f"and {len(rest)} more in the same document:\n        {shown}{more}"
+    return DocumentError(first.message, where=first.location, why=why, hint=first.hint)
+
+
+def did_you_mean(word: str, known: Iterable[str], *, synonyms: Mapping[str, str] | None = None) -> str:
+    """A hint that names the nearest of ``known``, or all of them where none is near."""
+    choices = sorted(known)
+    meant = (synonyms or {}).get(word.lower().replace("-", "_"))
+    if meant is not None:
+        return f"write {meant}"
+    near = nearest(word, choices)
+    if near:
+        return "did you mean " + " or ".join(repr(choice) for choice in near) + "?"
+    if not choices:
+        return "remove it"
+    shown = ", ".join(choices[:40]) + (", ..." if len(choices) > 40 else "")
+    return f"known here: {shown}"
+
+
+def nearest(word: str, known: Iterable[str], *, count: int = 2) -> list[str]:
+    """Up to ``count`` of ``known`` that look like ``word``, case and separators apart."""
+    folded: dict[str, str] = {}
+    for choice in known:
+        folded.setdefault(_fold(choice), choice)
+    found = get_close_matches(_fold(word[:200]), list(folded), n=count, cutoff=0.6)
+    if found and found[0] == _fold(word[:200]):
+        found = found[:1]
+    return [folded[choice] for choice in found]
+
+
+def _fold(word: str) -> str:
+    return word.lower().replace("_", "").replace("-", "").replace(" ", "")

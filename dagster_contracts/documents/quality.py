@@ -1,0 +1,379 @@
+"""Quality rules, as ODCS writes them; the compact form writes the same keys, in snake case if liked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+
+from dagster_contracts.core.contract import (
+    Json,
+    LibraryMetric,
+    QualityRule,
+    RuleKind,
+    Scalar,
+    SchemaObject,
+    SchemaProperty,
+    Severity,
+    Threshold,
+    ThresholdOperator,
+    ThresholdUnit,
+)
+from dagster_contracts.documents.problem import did_you_mean
+from dagster_contracts.documents.section import Section, describe, exact, snake
+from dagster_contracts.documents.yaml_text import ScalarNode, SequenceNode, to_json
+
+#: Names that Dagster checks of our own carry.
+RESERVED_CHECK_NAMES = frozenset({"schema", "circuit"})
+
+_OPERATORS = {snake(operator.value): operator for operator in ThresholdOperator}
+_BETWEEN = {ThresholdOperator.MUST_BE_BETWEEN, ThresholdOperator.MUST_NOT_BE_BETWEEN}
+_SEVERITIES = {
+    "error": Severity.ERROR,
+    "critical": Severity.ERROR,
+    "blocker": Severity.ERROR,
+    "fatal": Severity.ERROR,
+    "high": Severity.ERROR,
+    "major": Severity.ERROR,
+    "warning": Severity.WARNING,
+    "warn": Severity.WARNING,
+    "medium": Severity.WARNING,
+    "minor": Severity.WARNING,
+    "info": Severity.INFO,
+    "information": Severity.INFO,
+    "low": Severity.INFO,
+    "trivial": Severity.INFO,
+}
+#: What ODCS 3.0 called its library metrics (key ``rule``).
+_OLD_METRICS = {
+    "duplicateCount": "duplicateValues",
+    "duplicatePercent": "duplicateValues",
+    "duplicates": "duplicateValues",
+    "uniqueCheck": "duplicateValues",
+    "nullCheck": "nullValues",
+    "nullCount": "nullValues",
+    "nullPercent": "nullValues",
+    "validValues": "invalidValues",
+    "invalidCount": "invalidValues",
+    "countCheck": "rowCount",
+}
+_COUNTS_FAILURES = {
+    LibraryMetric.NULL_VALUES,
+    LibraryMetric.MISSING_VALUES,
+    LibraryMetric.INVALID_VALUES,
+    LibraryMetric.DUPLICATE_VALUES,
+}
+_SYNONYMS = {
+    "max": "must_be_less_or_equal_to",
+    "min": "must_be_greater_or_equal_to",
+    "threshold": "an operator such as must_be_less_than",
+    "must_be_less_than_or_equal_to": "must_be_less_or_equal_to",
+    "must_be_greater_than_or_equal_to": "must_be_greater_or_equal_to",
+    "must_be_at_least": "must_be_greater_or_equal_to",
+    "must_be_at_most": "must_be_less_or_equal_to",
+}
+
+
+def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityRule | None:
+    """One rule; its name may still be empty (:func:`name_rules` gives it one).
+
+    ``strict`` (the compact form) makes unknown keys errors; ODCS was validated before, and keeps
+    what is not understood in ``extras``.
+    """
+    section.what = "a quality rule"
+    kind = _kind(section)
+    name = section.text("name") or ""
+    metric = _metric(section, kind)
+    threshold = _threshold(section, metric, kind)
+    warn_section = section.section("warn")
+    warn = None
+    if warn_section is not None:
+        warn_section.what = "'warn'"
+        warn = _threshold(warn_section, metric, kind, required=True)
+        warn_section.finish()
+    arguments = section.section("arguments")
+    valid, missing, pattern, columns, quantile, kept = _arguments(section, arguments)
+    severity, severity_text = _severity(section)
+    if column is None:
+        column = section.text("column")
+    query = section.text("query") or section.text("sql")
+    implementation = section.take("implementation")
+    rule = QualityRule(
+        name=name,
+        kind=kind,
+        column=column,
+        metric=metric,
+        threshold=threshold,
+        warn=warn,
+        valid_values=valid,
+        missing_values=missing,
+        pattern=pattern,
+        columns=columns,
+        quantile=quantile,
+        filter=section.text("filter") or None,
+        query=query,
+        expression=section.text("expression"),
+        engine=section.text("engine"),
+        implementation=None if implementation is None else to_json(implementation),
+        severity=severity,
+        dimension=section.text("dimension"),
+        description=section.text("description"),
+        id=section.spelling("id"),
+        location=section.location,
+    )
+    extras: dict[str, Json] = dict(kept)
+    if severity_text is not None:
+        extras["severity"] = severity_text
+    if strict:
+        extras.update(section.mapping("extras"))
+        section.finish(synonyms=_SYNONYMS)
+    else:
+        extras.update(section.rest())
+    _check(section, rule)
+    return replace(rule, extras=extras) if extras else rule
+
+
+def _kind(section: Section) -> RuleKind:
+    if "type" in section:
+        return section.choice("type", RuleKind, RuleKind.LIBRARY)
+    section.take("type")
+    if "metric" in section or "rule" in section:
+        return RuleKind.LIBRARY
+    if "query" in section or "sql" in section:
+        return RuleKind.SQL
+    if "expression" in section:
+        return RuleKind.EXPRESSION
+    if "engine" in section or "implementation" in section:
+        return RuleKind.CUSTOM
+    return RuleKind.TEXT
+
+
+def _metric(section: Section, kind: RuleKind) -> LibraryMetric | None:
+    key = "metric" if "metric" in section else "rule"
+    section.take("metric")
+    if kind is not RuleKind.LIBRARY:
+        return None
+    node = section.take(key)
+    if not isinstance(node, ScalarNode):
+        section.missing("metric", did_you_mean("", [metric.value for metric in LibraryMetric]))
+        return None
+    for metric in LibraryMetric:
+        if metric.value in (node.text, _OLD_METRICS.get(node.text)):
+            return metric
+        if node.text == snake(metric.value):
+            return metric
+    section.findings.error(
+        node.location,
+        "unknown-value",
+        f"there is no library metric {node.text!r}",
+        did_you_mean(node.text, [metric.value for metric in LibraryMetric]),
+    )
+    return None
+
+
+def _threshold(
+    section: Section, metric: LibraryMetric | None, kind: RuleKind, *, required: bool = False
+) -> Threshold | None:
+    written = [key for key in _OPERATORS if section.take(key) is not None]
+    unit = _unit(section)
+    if len(written) > 1:
+        names = " and ".join(repr(_OPERATORS[key].value) for key in written)
+        section.findings.error(
+            section.place(written[1]),
+            "operators",
+            f"a quality rule has exactly one operator, and this one has {names}",
+            "write mustBeBetween: [low, high], or two rules",
+        )
+        return None
+    if not written:
+        if kind is RuleKind.EXPRESSION or metric in _COUNTS_FAILURES:
+            return None if required else Threshold(ThresholdOperator.MUST_BE, (Fraction(0),), unit)
+        if kind in (RuleKind.LIBRARY, RuleKind.SQL) or required:
+            section.findings.error(
+                section.location,
+                "operators",
+                "the rule has no operator: nothing says when it fails",
+                "add one, such as must_be_greater_than: 0",
+            )
+        return None
+    operator = _OPERATORS[written[0]]
+    node = section.take(written[0])
+    nodes = node.items if isinstance(node, SequenceNode) else [node]
+    values: list[Fraction] = []
+    for item in nodes:
+        if isinstance(item, ScalarNode) and isinstance(item.value, bool):
+            values.append(Fraction(int(item.value)))
+        elif isinstance(item, ScalarNode) and isinstance(item.value, int | float):
+            values.append(exact(item))
+        elif item is not None:
+            section.findings.warning(
+                item.location,
+                "not-evaluated",
+                f"{operator.value} compares with {describe(item)}, and only numbers are compared",
+                "this rule will be reported as not evaluated",
+            )
+            return None
+    wanted = 2 if operator in _BETWEEN else 1
+    if len(values) != wanted:
+        section.findings.error(
+            section.place(written[0]),
+            "wrong-value",
+            f"{operator.value} takes {wanted} number{'s' if wanted > 1 else ''}, "
+            f"and here {'is' if len(values) == 1 else 'are'} {len(values)}",
+            f"{operator.value}: [low, high]" if wanted > 1 else None,
+        )
+        return None
+    if wanted == 2 and values[0] > values[1]:
+        section.findings.error(
+            section.place(written[0]),
+            "wrong-value",
+            f"the range of {operator.value} is empty: {values[0]} is more than {values[1]}",
+            "swap the two",
+        )
+    return Threshold(operator, tuple(values), unit)
+
+
+def _unit(section: Section) -> ThresholdUnit:
+    node = section.take("unit")
+    if node is None:
+        return ThresholdUnit.ROWS
+    text = node.text.lower() if isinstance(node, ScalarNode) else ""
+    if text in {"percent", "%", "percentage"}:
+        return ThresholdUnit.PERCENT
+    if text not in {"rows", "row", "count"}:
+        section.findings.warning(
+            node.location,
+            "unknown-value",
+            f"a quality rule counts in rows or percent, not in {text!r}; rows are taken",
+            "write unit: rows or unit: percent",
+        )
+    return ThresholdUnit.ROWS
+
+
+def _arguments(
+    section: Section, arguments: Section | None
+) -> tuple[
+    tuple[Scalar, ...],
+    tuple[Scalar | None, ...],
+    str | None,
+    tuple[str, ...],
+    Fraction | None,
+    dict[str, Json],
+]:
+    """What a library metric is told, from ``arguments`` or from the rule itself."""
+    valid: list[Scalar] = []
+    missing: list[Scalar | None] = []
+    pattern: str | None = None
+    columns: tuple[str, ...] = ()
+    quantile: Fraction | None = None
+    exactly_kept = True
+    for source in (section, arguments):
+        if source is None:
+            continue
+        for node in source.items("valid_values"):
+            if isinstance(node, ScalarNode) and node.value is not None:
+                valid.append(node.value)
+            else:
+                # Null passes every rule but `required`: it needs no place among the valid values.
+                exactly_kept = False
+        for node in source.items("missing_values"):
+            if isinstance(node, ScalarNode):
+                missing.append(node.value)
+        pattern = source.text("pattern") or pattern
+        columns = source.texts("columns") or source.texts("properties") or columns
+        quantile = source.number("quantile") or quantile
+    kept: dict[str, Json] = {}
+    if arguments is not None and (arguments.rest() or not exactly_kept):
+        kept["arguments"] = to_json(arguments.node)
+    return tuple(valid), tuple(missing), pattern, columns, quantile, kept
+
+
+def _severity(section: Section) -> tuple[Severity, str | None]:
+    """The severity, and its text where it was another word than ours."""
+    node = section.take("severity")
+    if node is None:
+        return Severity.ERROR, None
+    text = node.text if isinstance(node, ScalarNode) else ""
+    found = _SEVERITIES.get(text.lower())
+    if found is None:
+        section.findings.warning(
+            node.location,
+            "unknown-value",
+            f"the severity {text!r} is taken as an error",
+            did_you_mean(text, [severity.value for severity in Severity]),
+        )
+    severity = found or Severity.ERROR
+    return severity, text if text != severity.value else None
+
+
+def _check(section: Section, rule: QualityRule) -> None:
+    needed = {
+        RuleKind.SQL: ("query", rule.query),
+        RuleKind.EXPRESSION: ("expression", rule.expression),
+        RuleKind.CUSTOM: ("engine", rule.engine),
+    }.get(rule.kind)
+    if needed is not None and not needed[1]:
+        section.missing(needed[0])
+    if rule.metric is LibraryMetric.INVALID_VALUES and not (
+        rule.valid_values or rule.pattern or "arguments" in section
+    ):
+        section.findings.warning(
+            section.location,
+            "rule-without-arguments",
+            "invalidValues has neither validValues nor a pattern: nothing says what is valid",
+            "add arguments: {validValues: [...]}",
+        )
+    if rule.metric is LibraryMetric.ROW_COUNT and rule.threshold is not None:
+        if rule.threshold.unit is ThresholdUnit.PERCENT:
+            section.findings.warning(
+                section.place("unit"), "wrong-value", "a row count has no percentage"
+            )
+
+
+def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaObject:
+    """Give every rule of an object a name that is unique in it and valid for a Dagster check."""
+    if not schema.quality and not any(prop.quality for prop in schema.properties):
+        return schema
+    used: set[str] = set()
+
+    def named(rules: Iterable[QualityRule]) -> tuple[QualityRule, ...]:
+        return tuple(_named(rule, used, section) for rule in rules)
+
+    quality = named(schema.quality)
+    properties: list[SchemaProperty] = [
+        replace(prop, quality=named(prop.quality)) if prop.quality else prop
+        for prop in schema.properties
+    ]
+    return replace(schema, quality=quality, properties=tuple(properties))
+
+
+def _named(rule: QualityRule, used: set[str], section: Section | None) -> QualityRule:
+    base = check_name(rule.name)
+    if not base:
+        what = snake(rule.metric.value) if rule.metric else rule.kind.value
+        base = check_name(f"{rule.column}_{what}" if rule.column else what)
+    if base in RESERVED_CHECK_NAMES or base.startswith("sla_"):
+        base = f"rule_{base}"
+    name, count = base, 1
+    while name in used:
+        count += 1
+        name = f"{base}_{count}"
+    used.add(name)
+    if rule.name and name != rule.name and section is not None:
+        collided = count > 1
+        section.findings.warning(
+            rule.location or section.location,
+            "check-name",
+            f"the rule {rule.name!r} is shown as the check {name!r}"
+            + (", because another rule has that name" if collided else ""),
+            "give it a name of its own" if collided else "use letters, digits and '_' in its name",
+        )
+    extras = {**rule.extras, "name": rule.name} if rule.name and rule.name != name else rule.extras
+    return replace(rule, name=name, extras=extras)
+
+
+def check_name(text: str) -> str:
+    """``text`` cut down to what a Dagster check may be called."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:100]
+

@@ -1,0 +1,207 @@
+"""Constraints on values, as ODCS's ``logicalTypeOptions`` and the compact form's fields carry them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from fractions import Fraction
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from dagster_contracts.core.contract import LogicalType, Scalar, TypeOptions
+from dagster_contracts.documents.section import Section, describe
+from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, SequenceNode, YamlNode
+
+_NONE = TypeOptions()
+_KEYS = (
+    "minimum",
+    "maximum",
+    "exclusive_minimum",
+    "exclusive_maximum",
+    "multiple_of",
+    "min_length",
+    "max_length",
+    "pattern",
+    "format",
+    "timezone",
+    "default_timezone",
+    "min_items",
+    "max_items",
+    "unique_items",
+    "min_properties",
+    "max_properties",
+    "enum",
+)
+
+
+def read_options(
+    section: Section | None,
+    logical_type: LogicalType | None,
+    *,
+    required_properties: tuple[str, ...] = (),
+    enum: tuple[Scalar, ...] = (),
+) -> TypeOptions:
+    """The constraints that ``section`` holds, with bounds in the values of ``logical_type``."""
+    if section is None or not any(key in section for key in _KEYS):
+        if section is not None:
+            for key in _KEYS:
+                section.take(key)
+        if not required_properties and not enum:
+            return _NONE
+        return TypeOptions(required_properties=required_properties, enum=enum)
+    timezone = section.flag("timezone") if "timezone" in section else None
+    default_timezone = section.text("default_timezone")
+    zone = _zone(section, timezone, default_timezone)
+
+    def bound(key: str) -> Scalar | None:
+        node = section.take(key)
+        return None if node is None else read_scalar(section, key, node, logical_type, zone)
+
+    multiple = section.number("multiple_of")
+    if multiple is not None and multiple <= 0:
+        section.findings.error(
+            section.place("multiple_of"), "wrong-value", "'multipleOf' must be more than 0"
+        )
+        multiple = None
+    allowed = [
+        value
+        for node in section.items("enum")
+        if (value := read_scalar(section, "enum", _enum_value(node), logical_type, zone)) is not None
+    ]
+    options = TypeOptions(
+        minimum=bound("minimum"),
+        maximum=bound("maximum"),
+        exclusive_minimum=bound("exclusive_minimum"),
+        exclusive_maximum=bound("exclusive_maximum"),
+        multiple_of=None if multiple is None else _decimal(multiple),
+        min_length=section.integer("min_length", minimum=0),
+        max_length=section.integer("max_length", minimum=0),
+        pattern=section.text("pattern"),
+        format=section.text("format"),
+        timezone=timezone,
+        default_timezone=default_timezone,
+        min_items=section.integer("min_items", minimum=0),
+        max_items=section.integer("max_items", minimum=0),
+        unique_items=section.flag("unique_items"),
+        min_properties=section.integer("min_properties", minimum=0),
+        max_properties=section.integer("max_properties", minimum=0),
+        required_properties=required_properties,
+        enum=tuple(allowed) or enum,
+    )
+    _check_order(section, options)
+    return options
+
+
+def read_scalar(
+    section: Section,
+    key: str,
+    node: YamlNode,
+    logical_type: LogicalType | None,
+    zone: ZoneInfo | None = None,
+) -> Scalar | None:
+    """One value in the Python type of ``logical_type``; ``None``, and a finding, where it is none."""
+    if not isinstance(node, ScalarNode) or node.value is None:
+        section.findings.error(
+            node.location, "wrong-type", f"{key!r} must be a single value, not {describe(node)}"
+        )
+        return None
+    match logical_type:
+        case LogicalType.DATE | LogicalType.TIMESTAMP | LogicalType.TIME:
+            return _moment(section, key, node, logical_type, zone)
+        case LogicalType.NUMBER | LogicalType.INTEGER:
+            if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+                section.findings.error(
+                    node.location,
+                    "wrong-type",
+                    f"{key!r} of a {logical_type} must be a number, not {describe(node)}",
+                    "write it without quotes",
+                )
+                return None
+        case LogicalType.STRING:
+            return node.text
+        case _:
+            pass
+    if isinstance(node.value, float) and len(node.text.strip("+-0").replace(".", "")) > 15:
+        return Decimal(node.text)
+    return node.value
+
+
+def _moment(
+    section: Section,
+    key: str,
+    node: ScalarNode,
+    logical_type: LogicalType,
+    zone: ZoneInfo | None,
+) -> Scalar | None:
+    text = node.text.strip()
+    try:
+        if logical_type is LogicalType.DATE:
+            return date.fromisoformat(text)
+        if logical_type is LogicalType.TIME:
+            return time.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        example = {"date": "2026-12-31", "time": "23:59:59"}.get(
+            logical_type.value, "2026-12-31T23:59:59Z"
+        )
+        section.findings.error(
+            node.location,
+            "wrong-value",
+            f"{key!r} of a {logical_type} cannot be read: {text!r}",
+            f'write it as ISO 8601: "{example}"',
+        )
+        return None
+    return moment.replace(tzinfo=zone) if zone and moment.tzinfo is None else moment
+
+
+def _zone(section: Section, timezone: bool | None, name: str | None) -> ZoneInfo | None:
+    # A bound without an offset on a column that has one stands in the column's default zone.
+    if not timezone:
+        return None
+    try:
+        return ZoneInfo(name or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        section.findings.error(
+            section.place("default_timezone"),
+            "wrong-value",
+            f"{name!r} is no time zone",
+            "use a name of the IANA database, such as Europe/Zurich or Etc/UTC",
+        )
+        return None
+
+
+def _enum_value(node: YamlNode) -> YamlNode:
+    # ODCS 3.2 writes {value: ..., label: ...}; the compact form writes the value.
+    if isinstance(node, MappingNode) and "value" in node.entries:
+        return node.entries["value"]
+    if isinstance(node, SequenceNode) and len(node.items) == 1:
+        return node.items[0]
+    return node
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / Decimal(value.denominator)
+
+
+def _check_order(section: Section, options: TypeOptions) -> None:
+    pairs: tuple[tuple[str, str, object, object], ...] = (
+        ("minimum", "maximum", options.minimum, options.maximum),
+        ("exclusive_minimum", "maximum", options.exclusive_minimum, options.maximum),
+        ("minimum", "exclusive_maximum", options.minimum, options.exclusive_maximum),
+        ("min_length", "max_length", options.min_length, options.max_length),
+        ("min_items", "max_items", options.min_items, options.max_items),
+        ("min_properties", "max_properties", options.min_properties, options.max_properties),
+    )
+    for low, high, least, most in pairs:
+        if least is None or most is None or type(least) is not type(most):
+            continue
+        try:
+            crossed = least > most  # type: ignore[operator]
+        except TypeError:  # a moment with an offset against one without
+            continue
+        if crossed:
+            section.findings.error(
+                section.place(low),
+                "wrong-value",
+                f"no value can be at least {least} ({low}) and at most {most} ({high})",
+                "swap the two",
+            )
