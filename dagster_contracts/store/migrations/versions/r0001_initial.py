@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.Column("summary", PlainText, nullable=False),
         sa.Column("detail", PlainText, server_default="", nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
-        sa.Column("notice", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("notice", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("recipients", JsonText, nullable=False),
         sa.Column("starts_at", UtcTime, nullable=False),
         sa.Column("updated_at", UtcTime, nullable=False),
