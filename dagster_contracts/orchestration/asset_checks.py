@@ -1,0 +1,72 @@
+"""Checks for assets that know nothing of contracts: one step that loads the data once for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
+from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.evaluation import evaluate_batch
+from dagster_contracts.orchestration.step import ROLE, VALIDATOR
+from dagster_contracts.orchestration.translator import ContractTranslator
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+
+def build_contract_checks(
+    *,
+    bindings: Iterable[Binding],
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator | None = None,
+) -> Sequence[dg.AssetChecksDefinition]:
+    """One checks definition for each binding that is not audited in its own step.
+
+    The checks block: the downstream steps of the same run wait for them. Of a contract with a
+    fallback they fail as warnings, which is a barrier that stops nothing: the downstream then reads
+    the fallback. Of a contract without one they fail as errors, and the downstream is not run.
+    """
+    used = translator or ContractTranslator()
+    return [_checks(binding, open_runtime, used) for binding in bindings if not binding.audited]
+
+
+def _checks(
+    binding: Binding,
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator,
+) -> dg.AssetChecksDefinition:
+    name = "contract_of_" + "__".join(binding.asset_key.path)
+
+    @dg.multi_asset_check(
+        name="".join(c if c.isalnum() or c == "_" else "_" for c in name),
+        specs=build_check_specs(binding, blocking=True),
+        ins={"data": dg.AssetIn(key=binding.asset_key, metadata={ROLE: VALIDATOR})},
+        description=f"Validates {binding.asset} against {binding.contract.ref}.",
+        required_resource_keys={RESOURCE_KEY},
+        can_subset=True,
+    )
+    def contract_checks(context: dg.AssetCheckExecutionContext, data: Any) -> Any:
+        runtime = open_runtime()
+        evaluation = evaluate_batch(
+            runtime,
+            binding,
+            data,
+            run_id=context.run.run_id,
+            partition=context.partition_key if context.has_partition_key else None,
+            tags=context.run.tags,
+            published=True,
+        )
+        yield from build_check_results(
+            binding,
+            evaluation.report,
+            circuit=evaluation.circuit,
+            translator=translator,
+            selected={key.name for key in context.selected_asset_check_keys},
+            in_op=False,
+        )
+
+    return contract_checks

@@ -1,0 +1,267 @@
+"""``@contract_asset``: an asset whose batch is judged before it is published."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_contracts.core.contract import OnExhausted
+from dagster_contracts.core.reference import ContractRef
+from dagster_contracts.errors import WiringError
+from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
+from dagster_contracts.orchestration.io_manager import QUARANTINED
+from dagster_contracts.orchestration.translator import ContractTranslator
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+F = Callable[..., Any]
+_DECLARATION = "__contract_asset__"
+RESOURCE_KEY = "contracts"
+
+
+@dataclass(frozen=True)
+class ContractAsset:
+    """What ``@contract_asset`` was given; :func:`with_contracts` makes the asset from it."""
+
+    reference: str
+    function: F
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def contract_asset(reference: str, /, **options: Any) -> Callable[[F], dg.AssetsDefinition]:
+    """Declare an asset that keeps a contract.
+
+    ``reference`` names the contract (``"weather"``, ``"weather@1"``, ``"weather@^1.2"``); every
+    option of ``dagster.asset`` is taken as it is. The returned table is validated in the asset's
+    own step, before the I/O manager stores it: a batch that the contract refuses goes to
+    quarantine, and consumers keep the last good one, or get the fallback that the contract
+    declares.
+
+    The definitions must pass through :func:`with_contracts`; an asset that did not is refused at
+    run time, because it would look protected and not be.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> @contract_asset("weather@^1", group_name="raw")
+    ... def weather() -> pd.DataFrame:
+    ...     return pd.DataFrame({"temp": [39.0]})
+    >>> weather.key.to_user_string()
+    'weather'
+    """
+    if not isinstance(reference, str):
+        raise WiringError(
+            "@contract_asset needs the name of a contract",
+            hint='write @contract_asset("weather@^1"), with the parentheses',
+        )
+    ContractRef.parse(reference)
+    if "check_specs" in options:
+        raise WiringError(
+            "@contract_asset takes no check_specs",
+            where=reference,
+            hint="declare checks of your own with @asset_check; those of the contract are added",
+        )
+
+    def decorate(function: F) -> dg.AssetsDefinition:
+        declaration = ContractAsset(reference, function, dict(options))
+
+        def unwired(*_args: Any, **_kwargs: Any) -> Any:
+            raise WiringError(
+                f"the asset {function.__name__!r} keeps the contract {reference!r}, and its "
+                "definitions did not pass through with_contracts()",
+                hint="defs = with_contracts(Definitions(...), contracts=ContractsResource(...))",
+            )
+
+        stand_in = _like(function, unwired)
+        setattr(stand_in, _DECLARATION, declaration)
+        return dg.asset(**options)(stand_in)
+
+    return decorate
+
+
+def declaration_of(assets_def: dg.AssetsDefinition) -> ContractAsset | None:
+    """What ``@contract_asset`` was given for this asset, if that made it."""
+    if not assets_def.is_executable or not isinstance(assets_def.node_def, dg.OpDefinition):
+        return None
+    # The decorated function is the one thing that every copy of an AssetsDefinition still carries
+    # (load_assets_from_modules, key prefixes and map_asset_specs all make copies).
+    compute = assets_def.node_def.compute_fn
+    function = getattr(compute, "decorated_fn", None)
+    declaration = getattr(function, _DECLARATION, None)
+    return declaration if isinstance(declaration, ContractAsset) else None
+
+
+def build_contract_asset(
+    assets_def: dg.AssetsDefinition,
+    declaration: ContractAsset,
+    binding: Binding,
+    *,
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator,
+) -> dg.AssetsDefinition:
+    """The asset itself: the user's function, audited, with the checks of its contract.
+
+    Key, group, tags and inputs are taken from ``assets_def``, which may have been given others
+    since it was declared.
+    """
+    spec = assets_def.get_asset_spec(assets_def.key)
+    options = dict(declaration.options)
+    for replaced in ("name", "key_prefix", "key"):
+        options.pop(replaced, None)
+    given_ins = options.pop("ins", None) or {}
+    inputs = dict(assets_def.keys_by_input_name)
+    named = set(inspect.signature(declaration.function).parameters)
+    ins = {
+        name: _with_key(given_ins.get(name), key) for name, key in inputs.items() if name in named
+    }
+    options |= {
+        "key": spec.key,
+        "ins": ins,
+        "group_name": spec.group_name,
+        "tags": dict(spec.tags),
+        "metadata": dict(spec.metadata),
+        "owners": list(spec.owners) or None,
+        "description": spec.description,
+        "automation_condition": spec.automation_condition,
+        "required_resource_keys": set(options.get("required_resource_keys") or ()) | {RESOURCE_KEY},
+        "check_specs": build_check_specs(binding, blocking=binding.blocks),
+    }
+    # Kinds are stored as tags, which the spec already carries.
+    options.pop("kinds", None)
+    if spec.freshness_policy is not None:
+        options["freshness_policy"] = spec.freshness_policy
+    resilience = binding.contract.resilience
+    skips = resilience is not None and resilience.on_exhausted is OnExhausted.SKIP
+    if skips and not binding.contract.has_fallback:
+        options["output_required"] = False
+    audited = _audited(declaration.function, binding, open_runtime, translator, skips)
+    return dg.asset(**options)(audited)
+
+
+def _with_key(given: Any, key: dg.AssetKey) -> dg.AssetIn:
+    if not isinstance(given, dg.AssetIn):
+        return dg.AssetIn(key=key)
+    return given._replace(key=key, key_prefix=None)
+
+
+def _like(function: F, replacement: F) -> F:
+    """``replacement`` with the signature of ``function``, but for the return annotation.
+
+    Dagster reads the return annotation of an asset with check results as a tuple of outputs.
+    """
+    shaped = functools.wraps(function)(replacement)
+    signature = inspect.signature(function)
+    shaped.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        return_annotation=inspect.Signature.empty
+    )
+    shaped.__annotations__ = {
+        name: kind for name, kind in function.__annotations__.items() if name != "return"
+    }
+    return shaped
+
+
+def _audited(
+    function: F,
+    binding: Binding,
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator,
+    skips: bool,
+) -> F:
+    """``function``, whose result is judged and becomes a materialization with check results."""
+
+    def judge(result: Any) -> Iterator[Any]:
+        context = dg.AssetExecutionContext.get()
+        value, metadata, tags, data_version = _unpacked(result)
+        runtime = open_runtime()
+        evaluation = evaluate_batch(
+            runtime,
+            binding,
+            value,
+            run_id=context.run.run_id,
+            partition=context.partition_key if context.has_partition_key else None,
+            tags=context.run.tags,
+            published=False,
+        )
+        checks = build_check_results(
+            binding,
+            evaluation.report,
+            circuit=evaluation.circuit,
+            translator=translator,
+            in_op=True,
+        )
+        if evaluation.refused:
+            context.log.warning(f"{binding.asset} refused its batch: {evaluation.explanation}")
+        if evaluation.refused and skips and not binding.contract.has_fallback:
+            yield from checks
+            return
+        yield dg.MaterializeResult(
+            value=value,
+            metadata={**metadata, **evaluation.metadata(), **_refusal(evaluation)},
+            check_results=checks,
+            tags=tags,
+            data_version=data_version,
+        )
+
+    def failed(error: Exception) -> None:
+        context = dg.AssetExecutionContext.get()
+        partition = context.partition_key if context.has_partition_key else None
+        open_runtime().breaker.observe_failure(
+            binding.contract,
+            binding.circuit_key(partition),
+            run_id=context.run.run_id,
+            what="failed_materializations",
+            explanation=f"{type(error).__name__}: {error}",
+        )
+
+    if inspect.iscoroutinefunction(function):
+
+        async def run_async(*args: Any, **kwargs: Any) -> Any:
+            try:
+                result = await function(*args, **kwargs)
+            except Exception as error:
+                failed(error)
+                raise
+            for event in judge(result):
+                yield event
+
+        return _like(function, run_async)
+
+    def run(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            result = function(*args, **kwargs)
+            if inspect.isgenerator(result):
+                *others, result = list(result) or [None]
+                yield from others
+        except Exception as error:
+            failed(error)
+            raise
+        yield from judge(result)
+
+    return _like(function, run)
+
+
+def _refusal(evaluation: BatchEvaluation) -> dict[str, Any]:
+    if not evaluation.refused:
+        return {"contract/published": True}
+    return {
+        QUARANTINED: evaluation.quarantined if evaluation.quarantined is not None else True,
+        "contract/published": False,
+        "contract/refused_because": evaluation.explanation,
+    }
+
+
+def _unpacked(result: Any) -> tuple[Any, dict[str, Any], Any, Any]:
+    """Value, metadata, tags and data version of whatever an asset may return."""
+    if isinstance(result, dg.MaterializeResult):
+        return result.value, dict(result.metadata or {}), result.tags, result.data_version
+    if isinstance(result, dg.Output):
+        return result.value, dict(result.metadata or {}), result.tags, result.data_version
+    return result, {}, None, None

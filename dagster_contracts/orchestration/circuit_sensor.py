@@ -1,0 +1,195 @@
+"""``contract_circuit_sensor``: what happens to circuits outside runs.
+
+It lets time pass (a feed that stopped), takes in check results that others reported, moves circuits
+to half-open and asks for their probes, asks for healing runs, and shows every change as the check
+``circuit``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState
+from dagster_contracts.core.contract import HealMode, ProbeMode
+from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding, Bindings
+from dagster_contracts.orchestration.check_results import circuit_headline, circuit_metadata
+from dagster_contracts.orchestration.foreign import record_foreign_checks
+from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+_SECONDS = 35.0
+"""A tick stops asking for more after this long; Dagster kills a sensor after 60 s."""
+
+
+def build_circuit_sensor(
+    *,
+    bindings: Bindings,
+    graph: AssetGraph,
+    open_runtime: Callable[[], ContractsRuntime],
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds: int = 15,
+) -> dg.SensorDefinition:
+    """The sensor that trips, probes, closes and heals."""
+
+    @dg.sensor(
+        name="contract_circuit_sensor",
+        description="Trips, probes and heals the circuits of data contracts.",
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        asset_selection=dg.AssetSelection.assets(*graph.keys),
+    )
+    def contract_circuit_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        deadline = time.monotonic() + _SECONDS
+        runtime = open_runtime()
+        tick = CircuitTick(runtime, bindings, graph, context.instance)
+        record_foreign_checks(runtime, bindings, context.instance)
+        tick.let_time_pass()
+        requests = [*tick.probes()]
+        if time.monotonic() < deadline:
+            requests.extend(tick.healing())
+        # What was shown is remembered in the cursor, so that a change made in a run, by another
+        # process or by an operator shows up just as well as one made here.
+        shown, evaluations = tick.changes(context.cursor)
+        return dg.SensorResult(
+            run_requests=requests,
+            asset_events=evaluations,
+            cursor=shown,
+            skip_reason=None if requests else tick.summary(),
+        )
+
+    return contract_circuit_sensor
+
+
+class CircuitTick:
+    """One tick over the circuits of a code location."""
+
+    def __init__(
+        self,
+        runtime: ContractsRuntime,
+        bindings: Bindings,
+        graph: AssetGraph,
+        instance: dg.DagsterInstance,
+    ) -> None:
+        self._runtime = runtime
+        self._graph = graph
+        self._instance = instance
+        self._bound = {(b.contract.name, b.asset): b for b in bindings if b.protects}
+        self._circuits: list[Circuit] = []
+
+    def let_time_pass(self) -> None:
+        """Tick every circuit, and read them as they are now."""
+        known = [c.key for c in self._runtime.breaker.circuits() if self._binding(c.key)]
+        keys = dict.fromkeys([*known, *(b.circuit_key() for b in self._bound.values())])
+        pairs = [
+            (binding.contract, key) for key in keys if (binding := self._binding(key)) is not None
+        ]
+        self._runtime.breaker.tick_all(pairs)
+        self._circuits = [c for c in self._runtime.breaker.circuits() if self._binding(c.key)]
+
+    def probes(self) -> Iterable[dg.RunRequest]:
+        """One run of the primary for each half-open circuit that nobody probes."""
+        for circuit in self._circuits:
+            binding = self._binding(circuit.key)
+            if binding is None or circuit.effective_state is not CircuitState.HALF_OPEN:
+                continue
+            recovery = binding.resilience.circuit.recovery
+            if recovery.probe is ProbeMode.WAIT or circuit.lease is not None:
+                continue
+            if binding.asset_key not in self._graph.upstream:
+                continue  # An asset that is made elsewhere can only be waited for.
+            holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
+            lease = self._runtime.breaker.ask_probe(binding.contract, circuit.key, holder)
+            if lease is None:
+                continue
+            yield dg.RunRequest(
+                run_key=holder,
+                asset_selection=[binding.asset_key],
+                partition_key=self._partition(binding, circuit),
+                tags={PROBE_TAG: holder},
+            )
+
+    def healing(self) -> Iterable[dg.RunRequest]:
+        """Runs for what was built on a fallback whose circuit has closed."""
+        closed = {c.key for c in self._circuits if c.effective_state is CircuitState.CLOSED}
+        healing = self._runtime.healing
+        self._follow_up()
+        for request in healing.due(
+            lambda key: key in closed and self._heals(key), order=self._graph.order()
+        ):
+            key = dg.AssetKey.from_user_string(request.consumer)
+            if key not in self._graph.upstream:
+                continue
+            yield dg.RunRequest(
+                run_key=request.run_key,
+                asset_selection=[key],
+                partition_key=request.partition,
+                tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
+            )
+
+    def changes(self, cursor: str | None) -> tuple[str, list[dg.AssetCheckEvaluation]]:
+        """What the check ``circuit`` does not show yet, and the cursor that remembers it."""
+        before = dict(part.rsplit("=", 1) for part in (cursor or "").split("\n") if "=" in part)
+        now: dict[str, str] = {}
+        evaluations: list[dg.AssetCheckEvaluation] = []
+        for circuit in self._circuits:
+            binding = self._binding(circuit.key)
+            if binding is None:
+                continue
+            name = str(circuit.key)
+            now[name] = f"{circuit.generation}/{circuit.effective_state.value}"
+            closed = circuit.effective_state is CircuitState.CLOSED
+            if before.get(name, "" if not closed else now[name]) == now[name]:
+                continue
+            evaluations.append(
+                dg.AssetCheckEvaluation(
+                    asset_key=binding.asset_key,
+                    check_name=CIRCUIT_CHECK,
+                    passed=closed,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=circuit_headline(circuit),
+                    metadata=circuit_metadata(binding, circuit),
+                )
+            )
+        return "\n".join(f"{name}={state}" for name, state in sorted(now.items())), evaluations
+
+    def summary(self) -> str:
+        """One line for the tick's page in the UI."""
+        open_ones = [c for c in self._circuits if c.effective_state is not CircuitState.CLOSED]
+        if not open_ones:
+            return f"{len(self._circuits)} circuits, all closed"
+        listed = ", ".join(str(c.key) for c in open_ones[:5])
+        return f"{len(open_ones)} of {len(self._circuits)} circuits not closed: {listed}"
+
+    def _binding(self, key: CircuitKey) -> Binding | None:
+        return self._bound.get((key.contract, key.asset))
+
+    def _heals(self, key: CircuitKey) -> bool:
+        binding = self._binding(key)
+        resilience = binding.contract.resilience if binding else None
+        return resilience is not None and resilience.heal is HealMode.RUN
+
+    def _partition(self, binding: Binding, circuit: Circuit) -> str | None:
+        if not self._graph.is_partitioned(binding.asset_key):
+            return None
+        return circuit.key.partition or circuit.watermark_partition
+
+    def _follow_up(self) -> None:
+        """Tell the healing which of its runs have begun and ended."""
+        for request in self._runtime.healing.in_flight():
+            records = self._instance.get_run_records(
+                dg.RunsFilter(tags={"dagster/run_key": request.run_key}), limit=1
+            )
+            if not records:
+                continue
+            run = records[0].dagster_run
+            if run.is_finished:
+                self._runtime.healing.finished(request.run_key, succeeded=run.is_success)
+            elif request.run_id is None:
+                self._runtime.healing.started(request.run_key, run.run_id)

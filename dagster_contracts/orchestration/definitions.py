@@ -1,0 +1,255 @@
+"""``with_contracts``: the one call that puts contracts into a code location."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+
+from dagster_contracts.core.contract import SourceKind
+from dagster_contracts.documents.folder import read_folder
+from dagster_contracts.errors import WiringError
+from dagster_contracts.orchestration.asset_checks import build_contract_checks
+from dagster_contracts.orchestration.asset_decorator import (
+    RESOURCE_KEY,
+    build_contract_asset,
+    declaration_of,
+)
+from dagster_contracts.orchestration.binding import Bindings, bind_contracts
+from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
+from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.io_manager import ContractIOManager
+from dagster_contracts.orchestration.monitor_sensor import build_monitor_sensor
+from dagster_contracts.orchestration.reads import Reader
+from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
+from dagster_contracts.orchestration.resource import ContractsResource, location_root
+from dagster_contracts.orchestration.runtime import ContractsRuntime
+from dagster_contracts.orchestration.translator import ContractTranslator
+
+INNER_SUFFIX = "__inner"
+"""The user's own I/O manager ``io_manager`` stays reachable as ``io_manager__inner``."""
+
+
+class ContractsWarning(UserWarning):
+    """Something in a code location that its contracts do not cover."""
+
+
+def with_contracts(
+    defs: dg.Definitions,
+    *,
+    contracts: ContractsResource,
+    translator: ContractTranslator | None = None,
+    strict: bool = False,
+    sensors: bool = True,
+    sensors_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+) -> dg.Definitions:
+    """Make the definitions keep their contracts.
+
+    Every asset that a contract governs gets its checks; the I/O managers are wrapped so that
+    consumers read through the circuit; the resource ``contracts`` and three sensors are added; and
+    the specs carry the contract, so that the UI shows it.
+
+    Parameters
+    ----------
+    defs:
+        The user's definitions; unchanged.
+    contracts:
+        Where the contracts and their state are. Relative paths are resolved against the root of the
+        code location (see :class:`ContractsResource`).
+    translator:
+        How contracts look in Dagster.
+    strict:
+        A contract without an asset here is an error and not a warning.
+    sensors:
+        Whether to add the sensors; ``sensors_status`` is whether they are on from the start.
+
+    Raises
+    ------
+    DocumentError
+        A contract cannot be read; the message has file, line and column.
+    WiringError
+        Contracts and definitions do not fit together.
+    """
+    used = translator or ContractTranslator()
+    resource = contracts.resolved(location_root(contracts.path))
+    folder = read_folder(resource.settings().contracts, allowed_env=tuple(contracts.allowed_env))
+    for problem in folder.warnings:
+        warnings.warn(str(problem), ContractsWarning, stacklevel=2)
+
+    assets = list(defs.assets or ())
+    executable = [a for a in assets if isinstance(a, dg.AssetsDefinition)]
+    declared = {
+        a.key: declaration.reference
+        for a in executable
+        if (declaration := declaration_of(a)) is not None
+    }
+    bindings = bind_contracts(
+        folder,
+        asset_keys=[key for a in assets for key in _keys(a)],
+        declared=declared,
+        translator=used,
+        strict=strict,
+    )
+    for message in bindings.warnings:
+        warnings.warn(message, ContractsWarning, stacklevel=2)
+
+    governed = [_governed(item, bindings, resource.runtime, used) for item in assets]
+    checks = build_contract_checks(
+        bindings=bindings, open_runtime=resource.runtime, translator=used
+    )
+    graph = AssetGraph.of(governed)
+    added_sensors: list[dg.SensorDefinition] = []
+    if sensors and len(bindings):
+        common = {"default_status": sensors_status}
+        added_sensors = [
+            build_circuit_sensor(
+                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
+            ),
+            build_registry_sensor(
+                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
+            ),
+            build_monitor_sensor(
+                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
+            ),
+        ]
+    return dg.Definitions(
+        assets=governed,
+        schedules=defs.schedules,
+        sensors=[*(defs.sensors or ()), *added_sensors],
+        jobs=defs.jobs,
+        resources=_resources(defs, governed, bindings, resource, used),
+        executor=defs.executor,
+        loggers=defs.loggers,
+        asset_checks=[*(defs.asset_checks or ()), *checks],
+        metadata=defs.metadata,
+    )
+
+
+def _keys(item: Any) -> Iterable[dg.AssetKey]:
+    if isinstance(item, dg.AssetsDefinition):
+        return item.keys
+    if isinstance(item, (dg.AssetSpec, dg.SourceAsset)):
+        return (item.key,)
+    return ()
+
+
+def _governed(
+    item: Any,
+    bindings: Bindings,
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator,
+) -> Any:
+    """The asset with its contract in its spec; rebuilt where ``@contract_asset`` declared it."""
+    if isinstance(item, dg.AssetSpec):
+        return _described(item, bindings, translator)
+    if not isinstance(item, dg.AssetsDefinition):
+        return item
+    declaration = declaration_of(item)
+    if declaration is not None:
+        item = build_contract_asset(
+            item,
+            declaration,
+            bindings.by_asset[item.key],
+            open_runtime=open_runtime,
+            translator=translator,
+        )
+    if not any(bindings.get(key) for key in item.keys):
+        return item
+    return item.map_asset_specs(lambda spec: _described(spec, bindings, translator))
+
+
+def _described(
+    spec: dg.AssetSpec, bindings: Bindings, translator: ContractTranslator
+) -> dg.AssetSpec:
+    binding = bindings.get(spec.key)
+    if binding is None:
+        return spec
+    contract = binding.contract
+    # What the user said of the asset wins over what the contract says.
+    metadata = {**translator.get_metadata(contract, binding.schema_object), **spec.metadata}
+    tags = {**translator.get_tags(contract), **spec.tags}
+    return spec.replace_attributes(
+        metadata=metadata,
+        tags=tags,
+        owners=list(spec.owners) or list(translator.get_owners(contract)),
+        description=spec.description or contract.description,
+    )
+
+
+def _resources(
+    defs: dg.Definitions,
+    assets: Iterable[Any],
+    bindings: Bindings,
+    resource: ContractsResource,
+    translator: ContractTranslator,
+) -> dict[str, Any]:
+    """The user's resources, with the circuit before every I/O manager that an asset uses."""
+    resources: dict[str, Any] = dict(defs.resources or {})
+    if RESOURCE_KEY in resources and not isinstance(resources[RESOURCE_KEY], ContractsResource):
+        raise WiringError(
+            f"the resource key {RESOURCE_KEY!r} is taken",
+            why="with_contracts puts the ContractsResource there",
+            hint="give your own resource another key",
+        )
+    resources[RESOURCE_KEY] = resource
+    key_of: dict[dg.AssetKey, str] = {}
+    partitions_of: dict[dg.AssetKey, dg.PartitionsDefinition[Any] | None] = {}
+    for item in assets:
+        if isinstance(item, dg.AssetsDefinition):
+            for key in item.keys:
+                spec = item.get_asset_spec(key)
+                partitions_of[key] = spec.partitions_def
+                key_of[key] = (
+                    item.get_io_manager_key_for_asset_key(key)
+                    if item.is_executable
+                    else spec.metadata.get("dagster/io_manager_key", "io_manager")
+                )
+    # Loads by steps without an asset (checks, ops) go through the default one.
+    wrapped = {*key_of.values(), "io_manager"}
+    fallbacks = {
+        bindings.asset_of(level.source.name, translator)
+        for binding in bindings
+        if binding.contract.resilience is not None
+        for level in binding.contract.resilience.levels
+        if level.source.kind is SourceKind.ASSET
+    }
+    inner_of = {asset: key_of[asset] for asset in fallbacks if asset in key_of}
+    for key in sorted(wrapped):
+        inner = resources.get(key, dg.fs_io_manager if key == "io_manager" else None)
+        if inner is None:
+            continue  # Dagster itself says which resource is missing.
+        resources[key + INNER_SUFFIX] = inner
+        resources[key] = _switching(
+            key, inner_of, partitions_of, bindings, resource.runtime, translator
+        )
+    return resources
+
+
+def _switching(
+    key: str,
+    inner_of: Mapping[dg.AssetKey, str],
+    partitions_of: Mapping[dg.AssetKey, Any],
+    bindings: Bindings,
+    open_runtime: Callable[[], ContractsRuntime],
+    translator: ContractTranslator,
+) -> dg.IOManagerDefinition:
+    needed = {key, *inner_of.values()}
+
+    @dg.io_manager(
+        required_resource_keys={name + INNER_SUFFIX for name in needed},
+        description=f"Reads through the circuit, stores with {key + INNER_SUFFIX}.",
+    )
+    def switching(context: dg.InitResourceContext) -> ContractIOManager:
+        inner = {name: getattr(context.resources, name + INNER_SUFFIX) for name in needed}
+        runtime = open_runtime()
+        return ContractIOManager(
+            inner=inner[key],
+            inner_by_asset={asset: inner[name] for asset, name in inner_of.items()},
+            partitions_by_asset=partitions_of,
+            bindings=bindings,
+            reader=Reader(runtime, bindings, translator),
+        )
+
+    return switching

@@ -1,0 +1,125 @@
+"""One evaluation: validate a batch, tell the breaker, keep what passed, put aside what did not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dagster_contracts.core.circuit import Circuit
+from dagster_contracts.core.contract import Severity, SourceKind
+from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.engine.frames import frame_kind, to_arrow
+from dagster_contracts.engine.validation import validate
+from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.step import BACKFILL_TAG, HEAL_TAG, PROBE_TAG
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+_HISTORY = 50
+
+
+@dataclass(frozen=True)
+class BatchEvaluation:
+    """What one batch was found to be, and what that did to the circuit."""
+
+    report: ContractReport
+    circuit: Circuit | None
+    refused: bool
+    explanation: str
+    quarantined: int | None = None
+    """Id of the batch in quarantine, where it was refused before it was published."""
+
+    def metadata(self) -> dict[str, Any]:
+        """What the materialization carries."""
+        metadata: dict[str, Any] = {
+            "contract": self.report.ref,
+            "contract/status": self.report.status.value,
+            "contract/evaluation_id": self.report.evaluation_id,
+        }
+        if self.report.rows is not None:
+            metadata["dagster/row_count"] = self.report.rows
+        if self.circuit is not None:
+            metadata["contract/circuit"] = self.circuit.effective_state.value
+        return metadata
+
+
+def evaluate_batch(
+    runtime: ContractsRuntime,
+    binding: Binding,
+    data: object,
+    *,
+    run_id: str,
+    partition: str | None,
+    tags: Mapping[str, str],
+    references: Mapping[str, object] | None = None,
+    published: bool,
+    arrived_at: datetime | None = None,
+) -> BatchEvaluation:
+    """Validate ``data``, count the evaluation once, and keep or put aside the batch.
+
+    ``published`` says that the data is already where consumers read it (a check step); otherwise it
+    is audited before that, and a refused batch goes to quarantine.
+    """
+    contract = binding.contract
+    key = binding.circuit_key(partition)
+    report = validate(
+        data,
+        contract,
+        schema_object=binding.schema_object,
+        now=runtime.now(),
+        evaluation_id=uuid.uuid4().hex,
+        asset=binding.asset,
+        partition=partition,
+        arrived_at=arrived_at,
+        history=runtime.history.recent(contract.name, binding.asset, limit=_HISTORY),
+        references=references or {},
+        samples=runtime.settings.samples,
+        allow_sql=runtime.settings.allow_sql,
+    )
+    report = runtime.scored(contract, report)
+    verdict = runtime.breaker.record(
+        contract,
+        report,
+        key=key,
+        run_id=run_id,
+        # A healing run or a probe of an older partition is asked for by the breaker itself.
+        backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
+        probe_holder=tags.get(PROBE_TAG),
+    )
+    refused = verdict.refused if binding.protects else _fails(report)
+    quarantined = None
+    is_table = frame_kind(data) is not None
+    if refused and not published and is_table:
+        quarantined = runtime.quarantine.put(
+            key, to_arrow(data), report, kind=frame_kind(data) or "pyarrow", run_id=run_id
+        ).id
+    if not refused and is_table and _keeps_last_valid(binding):
+        runtime.snapshots.keep(
+            key, to_arrow(data), kind=frame_kind(data) or "pyarrow", report=report
+        )
+    return BatchEvaluation(
+        report=report,
+        circuit=verdict.circuit if binding.protects else None,
+        refused=refused,
+        explanation=verdict.explanation,
+        quarantined=quarantined,
+    )
+
+
+def _fails(report: ContractReport) -> bool:
+    """Without a resilience section, any failed rule of severity error refuses the batch."""
+    return any(
+        outcome.status is OutcomeStatus.FAILED and outcome.severity is Severity.ERROR
+        for outcome in report.outcomes
+    )
+
+
+def _keeps_last_valid(binding: Binding) -> bool:
+    resilience = binding.contract.resilience
+    return resilience is not None and any(
+        level.source.kind is SourceKind.LAST_VALID for level in resilience.levels
+    )

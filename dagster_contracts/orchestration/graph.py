@@ -1,0 +1,52 @@
+"""The asset graph of a code location, as far as contracts need it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Any
+
+import dagster as dg
+
+
+@dataclass(frozen=True)
+class AssetGraph:
+    """Assets that can be materialized here, what they read, and who owns them."""
+
+    upstream: Mapping[dg.AssetKey, frozenset[dg.AssetKey]]
+    partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition[Any] | None]
+    owners: Mapping[dg.AssetKey, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, assets: Iterable[Any]) -> AssetGraph:
+        """The graph of these definitions."""
+        upstream: dict[dg.AssetKey, frozenset[dg.AssetKey]] = {}
+        partitions: dict[dg.AssetKey, dg.PartitionsDefinition[Any] | None] = {}
+        owners: dict[dg.AssetKey, tuple[str, ...]] = {}
+        for item in assets:
+            if not isinstance(item, dg.AssetsDefinition) or not item.is_materializable:
+                continue
+            for spec in item.specs:
+                upstream[spec.key] = frozenset(dep.asset_key for dep in spec.deps)
+                partitions[spec.key] = spec.partitions_def
+                owners[spec.key] = tuple(spec.owners)
+        return cls(upstream, partitions, owners)
+
+    @property
+    def keys(self) -> tuple[dg.AssetKey, ...]:
+        """Every asset that can be materialized, by name."""
+        return tuple(sorted(self.upstream))
+
+    def order(self) -> tuple[str, ...]:
+        """The assets as text, each after all that it reads."""
+        ordered = TopologicalSorter(self.upstream).static_order()
+        return tuple(key.to_user_string() for key in ordered if key in self.upstream)
+
+    def consumers(self, key: dg.AssetKey) -> tuple[dg.AssetKey, ...]:
+        """The assets that read ``key``."""
+        return tuple(sorted(k for k, reads in self.upstream.items() if key in reads))
+
+    def is_partitioned(self, key: dg.AssetKey) -> bool:
+        """Whether the asset has partitions."""
+        return self.partitions.get(key) is not None

@@ -1,0 +1,292 @@
+"""Where a fallback level's data is, whether it is usable now, and how it is loaded and proven."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
+
+import dagster as dg
+
+from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.core.condition import Observation, Truth, evaluate
+from dagster_contracts.core.contract import FallbackLevel, SchemaObject, SourceKind
+from dagster_contracts.core.outcome import ContractReport, OutcomeKind, OutcomeStatus
+from dagster_contracts.engine.frames import convert_table, frame_kind, select_columns, to_arrow
+from dagster_contracts.engine.validation import validate
+from dagster_contracts.errors import FallbackError
+from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.translator import ContractTranslator
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+    from dagster_contracts.resilience.quarantine import QuarantinedBatch
+
+# A fallback is older than the primary by its nature: these metrics do not judge it, `max_age` does.
+_AGE_METRICS = ("data_freshness", "data_latency", "materialization_age")
+
+
+class LoadAsset(Protocol):
+    """Loads another asset through the I/O manager that stores it."""
+
+    def __call__(self, key: dg.AssetKey, any_partition: bool) -> Any:
+        """The data of ``key``: the partition that is read, or with ``any_partition`` the newest."""
+
+
+@dataclass(frozen=True)
+class LevelFacts:
+    """What is known of a level before anything is loaded."""
+
+    exists: bool = True
+    circuit_open: bool = False
+    age: timedelta | None = None
+    why_not: str | None = None
+
+
+class LevelSources:
+    """The sources of fallback levels."""
+
+    def __init__(
+        self, runtime: ContractsRuntime, bindings: Bindings, translator: ContractTranslator
+    ) -> None:
+        self._runtime = runtime
+        self._bindings = bindings
+        self._translator = translator
+
+    def name(self, binding: Binding, level: FallbackLevel) -> str:
+        """What a person calls the source: the asset, ``last_valid of flights``, the path."""
+        match level.source.kind:
+            case SourceKind.PRIMARY:
+                return binding.asset
+            case SourceKind.ASSET:
+                return self._asset_key(level).to_user_string()
+            case SourceKind.LAST_VALID | SourceKind.SUBSET:
+                return f"{level.source.kind.value} of {binding.asset}"
+            case SourceKind.URI:
+                return level.source.name
+            case _:
+                assert_never(level.source.kind)
+
+    def promised_schema(self, binding: Binding, level: FallbackLevel) -> SchemaObject:
+        """The schema that a consumer of this level can rely on."""
+        if level.schema is None or level.schema not in binding.contract.schemas:
+            return binding.schema_object
+        return binding.contract.schemas[level.schema]
+
+    def facts(
+        self,
+        binding: Binding,
+        level: FallbackLevel,
+        *,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        now: datetime,
+    ) -> LevelFacts:
+        """Whether the level could be served: it exists, its own circuit, its age."""
+        match level.source.kind:
+            case SourceKind.PRIMARY:
+                return LevelFacts()
+            case SourceKind.SUBSET:
+                return LevelFacts()
+            case SourceKind.LAST_VALID:
+                snapshot = self._runtime.snapshots.latest(
+                    binding.contract.name,
+                    binding.asset,
+                    partition,
+                    any_partition=level.any_partition,
+                )
+                if snapshot is None:
+                    of = f" of partition {partition}" if partition else ""
+                    return LevelFacts(exists=False, why_not=f"no batch{of} has passed yet")
+                return LevelFacts(age=now - snapshot.kept_at)
+            case SourceKind.ASSET:
+                return self._asset_facts(level, instance, now)
+            case SourceKind.URI:
+                return self._uri_facts(level, now)
+            case _:
+                assert_never(level.source.kind)
+
+    def load(
+        self,
+        binding: Binding,
+        level: FallbackLevel,
+        *,
+        partition: str | None,
+        load_primary: Callable[[], Any],
+        load_asset: LoadAsset,
+        wanted: object,
+    ) -> Any:
+        """The level's data: cut to the schema it promises, proven against it, in the wanted type.
+
+        Raises
+        ------
+        FallbackError
+            The data does not keep the level's promise. Whatever the source itself raises passes
+            through; the caller tries the next level.
+        """
+        kind: str | None
+        match level.source.kind:
+            case SourceKind.PRIMARY:
+                return load_primary()
+            case SourceKind.LAST_VALID:
+                snapshot = self._runtime.snapshots.latest(
+                    binding.contract.name,
+                    binding.asset,
+                    partition,
+                    any_partition=level.any_partition,
+                )
+                if snapshot is None:
+                    raise FallbackError(
+                        f"{binding.asset} has no last valid batch", where=binding.contract.ref
+                    )
+                data: Any = self._runtime.snapshots.load(snapshot)
+                kind = snapshot.kind
+                if level.schema is None:
+                    # It passed this very contract when it was kept, and its bytes were verified.
+                    return _as_wanted(data, wanted, kind)
+            case SourceKind.SUBSET:
+                data, kind = self._newest_primary(binding, partition, load_primary)
+            case SourceKind.ASSET:
+                data = load_asset(self._asset_key(level), level.any_partition)
+                kind = frame_kind(data)
+            case SourceKind.URI:
+                data, kind = _read_uri(self._uri_path(level)), None
+            case _:
+                assert_never(level.source.kind)
+        return _as_wanted(self._proven(binding, level, data), wanted, kind)
+
+    def _asset_key(self, level: FallbackLevel) -> dg.AssetKey:
+        return self._bindings.asset_of(level.source.name, self._translator)
+
+    def _asset_facts(
+        self, level: FallbackLevel, instance: dg.DagsterInstance, now: datetime
+    ) -> LevelFacts:
+        key = self._asset_key(level)
+        latest = instance.get_latest_materialization_event(key)
+        if latest is None:
+            return LevelFacts(
+                exists=False, why_not=f"{key.to_user_string()} was never materialized"
+            )
+        age = now - datetime.fromtimestamp(latest.timestamp, UTC)
+        own = self._bindings.get(key)
+        if own is None or not own.protects:
+            return LevelFacts(age=age)
+        circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(None)).circuit
+        return LevelFacts(circuit_open=circuit.effective_state is not CircuitState.CLOSED, age=age)
+
+    def _uri_path(self, level: FallbackLevel) -> Path:
+        root = self._runtime.settings.contracts.parent
+        return (root / level.source.name.removeprefix("file://")).resolve()
+
+    def _uri_facts(self, level: FallbackLevel, now: datetime) -> LevelFacts:
+        path = self._uri_path(level)
+        try:
+            modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except OSError as error:
+            return LevelFacts(exists=False, why_not=str(error))
+        return LevelFacts(age=now - modified)
+
+    def _newest_primary(
+        self, binding: Binding, partition: str | None, load_primary: Callable[[], Any]
+    ) -> tuple[Any, str | None]:
+        """The newest batch of the primary, good or not.
+
+        Where batches are audited before they are published, the newest one may be in quarantine:
+        its critical fields are what this level is for.
+        """
+        if binding.audited:
+            refused = self._refused(binding, partition)
+            if refused is not None:
+                return self._runtime.quarantine.load(refused.id), refused.kind
+        data = load_primary()
+        return data, frame_kind(data)
+
+    def _refused(self, binding: Binding, partition: str | None) -> QuarantinedBatch | None:
+        held = self._runtime.quarantine.list(contract=binding.contract.name)
+        return next(
+            (b for b in held if b.asset == binding.asset and (b.partition or None) == partition),
+            None,
+        )
+
+    def _proven(self, binding: Binding, level: FallbackLevel, data: Any) -> Any:
+        promised = self.promised_schema(binding, level)
+        contract = dataclasses.replace(
+            binding.contract, objects=(promised,), sla=(), event_time=None
+        )
+        if frame_kind(data) is None:
+            raise FallbackError(
+                f"the level {level.name!r} serves no table but {type(data).__name__}",
+                where=binding.contract.ref,
+            )
+        report = validate(data, contract, schema_object=promised, samples=0)
+        broken = _broken_promise(binding, report)
+        if broken is not None:
+            raise FallbackError(
+                f"the level {level.name!r} does not keep the schema that it promises",
+                where=binding.contract.ref,
+                why=broken,
+                hint=f"mend {self.name(binding, level)}, or give the level a smaller schema",
+            )
+        return select_columns(data, [prop.column for prop in promised.properties])
+
+
+def _broken_promise(binding: Binding, report: ContractReport) -> str | None:
+    """Why this data must not be served; ``None`` where it may.
+
+    A level is held to what the contract tolerates of the primary: rows may fail as long as no
+    ``open_when`` condition holds, but a column that is missing or has another type never serves.
+    """
+    for outcome in report.outcomes:
+        if (
+            outcome.kind is OutcomeKind.SCHEMA
+            and outcome.status is OutcomeStatus.FAILED
+            and outcome.rows_tested is None
+        ):
+            return f"{outcome.rule}: {outcome.reason or outcome.description or 'failed'}"
+    metrics = {
+        name: None if name in _AGE_METRICS else value for name, value in report.metrics.items()
+    }
+    resilience = binding.contract.resilience
+    if resilience is None:
+        return None
+    window = [Observation(report.evaluated_at, metrics)]
+    for condition in resilience.circuit.open_when:
+        decision = evaluate(condition, window)
+        if decision.truth is Truth.TRUE:
+            return decision.explanation
+    return None
+
+
+def _read_uri(path: Path) -> Any:
+    # Polars is heavy, and most processes never read a level from a path.
+    import polars as pl
+
+    if path.suffix == ".csv":
+        return pl.read_csv(path)
+    if path.suffix in (".json", ".ndjson", ".jsonl"):
+        return pl.read_ndjson(path)
+    return pl.read_parquet(path)
+
+
+def _as_wanted(data: Any, wanted: object, kind: str | None) -> Any:
+    """``data`` as the type that the consumer's annotation asks for, else as ``kind``."""
+    target = _kind_of_type(wanted) or kind
+    have = frame_kind(data)
+    if target is None or target == have or target not in _CONVERTIBLE:
+        return data
+    return convert_table(to_arrow(data), target)
+
+
+_CONVERTIBLE = ("pandas", "polars", "polars_lazy", "pyarrow")
+
+
+def _kind_of_type(wanted: object) -> str | None:
+    if not isinstance(wanted, type):
+        return None
+    package = wanted.__module__.partition(".")[0]
+    if package == "polars":
+        return "polars_lazy" if wanted.__name__ == "LazyFrame" else "polars"
+    return package if package in ("pandas", "pyarrow") else None

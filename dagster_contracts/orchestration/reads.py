@@ -1,0 +1,337 @@
+"""One read of a contracted asset: tick the circuit, choose a level, load it, write it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dagster_contracts.core.circuit import Circuit, CircuitState
+from dagster_contracts.core.condition import Truth, evaluate
+from dagster_contracts.core.contract import (
+    FallbackLevel,
+    FallbackSource,
+    OnExhausted,
+    SourceKind,
+)
+from dagster_contracts.core.routing import LevelStatus, Route, choose_route
+from dagster_contracts.errors import CircuitOpenError
+from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.levels import LevelSources, LoadAsset
+from dagster_contracts.orchestration.step import PROBE_TAG, Step
+from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.ledger import DegradedRead
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+_IMPLIED_PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
+
+
+@dataclass(frozen=True)
+class Read:
+    """What one input was served from."""
+
+    contract: str
+    upstream: str
+    partition: str | None
+    level: str
+    source: str
+    reason: str
+    degraded: bool
+    generation: int = 0
+
+    @classmethod
+    def primary(cls, binding: Binding, partition: str | None) -> Read:
+        """A read of the primary."""
+        return cls(
+            contract=binding.contract.ref,
+            upstream=binding.asset,
+            partition=partition,
+            level="primary",
+            source=binding.asset,
+            reason="the circuit is closed",
+            degraded=False,
+        )
+
+    def sentence(self) -> str:
+        """``flights [2013-01-03] was read from last_valid of flights: the circuit is open ...``."""
+        where = f" [{self.partition}]" if self.partition else ""
+        return (
+            f"{self.upstream}{where} was read from {self.source} (level {self.level}): "
+            f"{self.reason}"
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """What Dagster shows beside the input."""
+        return {
+            "contract": self.contract,
+            "contract/level": self.level,
+            "contract/source": self.source,
+            "contract/reason": self.reason,
+            "contract/circuit_generation": self.generation,
+        }
+
+
+@dataclass(frozen=True)
+class RoutePreview:
+    """A route with the circuit that it was chosen for."""
+
+    circuit: Circuit
+    route: Route
+
+    @property
+    def serves_primary(self) -> bool:
+        """Whether the primary would be served."""
+        level = self.route.level
+        return level is not None and level.source.kind is SourceKind.PRIMARY
+
+
+class Reader:
+    """Reads contracted assets for consumers, and keeps the ledger of what was degraded."""
+
+    def __init__(
+        self, runtime: ContractsRuntime, bindings: Bindings, translator: ContractTranslator
+    ) -> None:
+        self._runtime = runtime
+        self._bindings = bindings
+        self.sources = LevelSources(runtime, bindings, translator)
+
+    def preview(
+        self,
+        binding: Binding,
+        *,
+        step: Step,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        unavailable: dict[str, str] | None = None,
+    ) -> RoutePreview:
+        """The route that a read of ``partition`` takes now.
+
+        The circuit is ticked first, so that a feed that stopped is caught when it is used and not
+        at the next tick of the sensor.
+        """
+        unavailable = unavailable or {}
+        circuit = self._runtime.breaker.tick(
+            binding.contract, binding.circuit_key(partition)
+        ).circuit
+        levels = binding.resilience.levels or (_IMPLIED_PRIMARY,)
+        activations = {level.name: _activation(level, circuit) for level in levels}
+        closed = circuit.effective_state is CircuitState.CLOSED
+        if closed and not unavailable and Truth.TRUE not in activations.values():
+            # The everyday case costs one look at the circuit: no source is examined.
+            levels = tuple(x for x in levels if x.source.kind is SourceKind.PRIMARY)
+        statuses = [
+            self._status(
+                binding,
+                level,
+                step=step,
+                partition=partition,
+                instance=instance,
+                activation=activations[level.name],
+                unavailable=unavailable.get(level.name),
+            )
+            for level in levels
+        ]
+        holder = step.tags.get(PROBE_TAG)
+        lease = circuit.lease
+        holds_lease = holder is not None and lease is not None and lease.holder == holder
+        return RoutePreview(circuit, choose_route(statuses, circuit, holds_lease=holds_lease))
+
+    def read(
+        self,
+        binding: Binding,
+        *,
+        step: Step,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        load_primary: Callable[[], Any],
+        load_asset: LoadAsset,
+        wanted: object,
+    ) -> tuple[Any, Read]:
+        """The data of the first level that can really be loaded, and what was read.
+
+        Raises
+        ------
+        CircuitOpenError
+            No level is usable; the message says which circuit, since when, why, and what to do.
+        Exception
+            What the primary raised, where the contract declares nothing else to read.
+        """
+        contract = binding.contract
+        unavailable: dict[str, str] = {}
+        primary_error: Exception | None = None
+        while True:
+            preview = self.preview(
+                binding, step=step, partition=partition, instance=instance, unavailable=unavailable
+            )
+            level = preview.route.level
+            if level is None:
+                if primary_error is not None and not contract.has_fallback:
+                    raise primary_error
+                raise _exhausted(binding, preview, partition) from primary_error
+            try:
+                data = self.sources.load(
+                    binding,
+                    level,
+                    partition=partition,
+                    load_primary=load_primary,
+                    load_asset=load_asset,
+                    wanted=wanted,
+                )
+            except dg.RetryRequested:
+                raise
+            except Exception as error:
+                if level.name in unavailable:
+                    raise
+                unavailable[level.name] = f"{type(error).__name__}: {error}"
+                if level.source.kind is SourceKind.PRIMARY:
+                    primary_error = error
+                    self._runtime.breaker.observe_failure(
+                        contract,
+                        binding.circuit_key(partition),
+                        run_id=step.run_id,
+                        what="source_unavailable",
+                        explanation=unavailable[level.name],
+                    )
+                continue
+            if level.source.kind is SourceKind.PRIMARY:
+                return data, Read.primary(binding, partition)
+            read = Read(
+                contract=contract.ref,
+                upstream=binding.asset,
+                partition=partition,
+                level=level.name,
+                source=self.sources.name(binding, level),
+                reason=preview.route.explanation,
+                degraded=True,
+                generation=preview.circuit.generation,
+            )
+            self._write_down(binding, read, step)
+            return data, read
+
+    def inherited(self, key: dg.AssetKey, partition: str | None, step: Step) -> Read | None:
+        """The mark that ``key`` passes on, where it was itself built from a fallback."""
+        upstream = key.to_user_string()
+        found: Sequence[DegradedRead] = ()
+        for consumer in step.assets:
+            found = self._runtime.ledger.inherit(
+                consumer=consumer,
+                consumer_partition=step.partition,
+                upstream=upstream,
+                upstream_partition=partition,
+                run_id=step.run_id,
+            )
+        if not found:
+            return None
+        first = found[0]
+        return Read(
+            contract=first.circuit.contract,
+            upstream=upstream,
+            partition=partition,
+            level=first.level,
+            source=upstream,
+            reason=f"{upstream} was itself built from {first.source}",
+            degraded=True,
+            generation=first.generation,
+        )
+
+    def settle(self, step: Step, reads: Sequence[Read]) -> None:
+        """The step's output is stored: close the ledger's rows of what it read from good data."""
+        good: dict[str, list[str | None]] = {}
+        for read in reads:
+            if not read.degraded:
+                good.setdefault(read.upstream, []).append(read.partition)
+        for consumer in step.assets:
+            for upstream, partitions in good.items():
+                self._runtime.ledger.settle(
+                    consumer=consumer,
+                    consumer_partition=step.partition,
+                    upstream=upstream,
+                    run_id=step.run_id,
+                    upstream_partitions=partitions,
+                )
+
+    def _write_down(self, binding: Binding, read: Read, step: Step) -> None:
+        for consumer in step.assets:
+            self._runtime.ledger.record(
+                DegradedRead(
+                    circuit=binding.circuit_key(read.partition),
+                    consumer=consumer,
+                    consumer_partition=step.partition,
+                    upstream=read.upstream,
+                    upstream_partition=read.partition,
+                    level=read.level,
+                    source=read.source,
+                    reason=read.reason,
+                    run_id=step.run_id,
+                    generation=read.generation,
+                )
+            )
+
+    def _status(
+        self,
+        binding: Binding,
+        level: FallbackLevel,
+        *,
+        step: Step,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        activation: Truth,
+        unavailable: str | None,
+    ) -> LevelStatus:
+        facts = self.sources.facts(
+            binding, level, partition=partition, instance=instance, now=self._runtime.now()
+        )
+        return LevelStatus(
+            level=level,
+            exists=facts.exists,
+            circuit_open=facts.circuit_open,
+            missing_columns=self._missing_columns(binding, level, step),
+            age=facts.age,
+            activation=activation,
+            unavailable_reason=unavailable or facts.why_not,
+        )
+
+    def _missing_columns(
+        self, binding: Binding, level: FallbackLevel, step: Step
+    ) -> tuple[str, ...]:
+        """Columns that this consumer declared and that the level's schema does not promise."""
+        promised = {prop.column for prop in self.sources.promised_schema(binding, level).properties}
+        needed: list[str] = []
+        for declaration in binding.contract.consumers:
+            if declaration.asset in step.assets or declaration.name in step.assets:
+                needed.extend(declaration.columns)
+        return tuple(column for column in dict.fromkeys(needed) if column not in promised)
+
+
+def _activation(level: FallbackLevel, circuit: Circuit) -> Truth:
+    """Whether any of the level's conditions holds over what was last observed."""
+    truths = [evaluate(c, circuit.window).truth for c in level.activation_conditions]
+    if Truth.TRUE in truths:
+        return Truth.TRUE
+    return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE
+
+
+def _exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:
+    circuit = preview.circuit
+    where = f" [{partition}]" if partition else ""
+    since = f" since {circuit.opened_at:%Y-%m-%d %H:%M:%S} UTC" if circuit.opened_at else ""
+    refused = "; ".join(f"{name}: {why}" for name, why in preview.route.refused)
+    error = CircuitOpenError(
+        f"{binding.asset}{where} cannot be read: its circuit is "
+        f"{circuit.state.value.replace('_', '-').lower()}{since}, and no level is usable",
+        where=binding.contract.ref,
+        why="; ".join(part for part in (circuit.reason, refused) if part) or None,
+        hint="mend the producer and materialize it again; look with "
+        f"`dagster-contracts history {binding.contract.name}`; or, knowing what you do, "
+        f"`dagster-contracts force-closed {binding.contract.name} --reason ...`",
+    )
+    resilience = binding.contract.resilience
+    if resilience is not None and resilience.on_exhausted is OnExhausted.SKIP:
+        # Dagster lets no input loading skip its step: the nearest thing is a failure that is not
+        # retried and says that it is no failure of the consumer.
+        return dg.Failure(description=f"skipped: {error}", allow_retries=False)
+    return error

@@ -1,0 +1,114 @@
+"""The resource through which a deployment says where its contracts and their state are."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_contracts.errors import WiringError
+from dagster_contracts.orchestration.runtime import ContractsRuntime, Settings, open_runtime
+
+_SQLITE_FILE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/)(?P<path>[^?]+)(?P<query>\?.*)?$")
+
+
+class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Where the contracts are, and where their state is kept.
+
+    Relative paths are resolved once, by :func:`with_contracts`, against the root of the code
+    location: the nearest folder at or above the module that calls it which holds ``path``. Daemon,
+    web server, run and step processes then see the same files, whatever they were started from.
+    """
+
+    path: str = Field(default="contracts", description="The folder of contract documents.")
+    store: str = Field(
+        default="sqlite:///.dagster_contracts/state.db",
+        description="SQLAlchemy URL of the state: sqlite:///file, or postgresql+psycopg://...",
+    )
+    archive: str = Field(
+        default=".dagster_contracts",
+        description="The folder of snapshots and quarantined batches.",
+    )
+    channels: dict[str, str] = Field(
+        default_factory=dict,
+        description="Alert channels by name: an apprise URL, file:PATH or log:.",
+    )
+    allowed_env: list[str] = Field(
+        default_factory=list,
+        description="Environment variables that contracts may refer to as ${env:NAME}.",
+    )
+    samples: int = Field(default=5, description="Failing rows that each rule shows.")
+    allow_sql: bool = Field(default=False, description="Whether sql rules of contracts may run.")
+
+    def resolved(self, root: Path) -> ContractsResource:
+        """The same resource with absolute paths."""
+        store = self.store
+        match = _SQLITE_FILE.match(store)
+        if match and not match["path"].startswith(":memory:"):
+            store = f"{match[1]}{(root / match['path']).resolve()}{match['query'] or ''}"
+        channels = {
+            name: f"file:{(root / address[5:]).resolve()}"
+            if address.startswith("file:") and not address.startswith("file:/")
+            else address
+            for name, address in self.channels.items()
+        }
+        return ContractsResource(
+            path=str((root / self.path).resolve()),
+            store=store,
+            archive=str((root / self.archive).resolve()),
+            channels=channels,
+            allowed_env=self.allowed_env,
+            samples=self.samples,
+            allow_sql=self.allow_sql,
+        )
+
+    def settings(self) -> Settings:
+        """The settings that services are opened with."""
+        return Settings(
+            contracts=Path(self.path),
+            store_url=self.store,
+            archive=Path(self.archive),
+            channels=tuple(sorted(self.channels.items())),
+            allowed_env=tuple(self.allowed_env),
+            samples=self.samples,
+            allow_sql=self.allow_sql,
+        )
+
+    def runtime(self) -> ContractsRuntime:
+        """The services, opened once in each process."""
+        return open_runtime(self.settings())
+
+    def report_metric(self, contract: str, **metrics: float) -> None:
+        """Report values of metrics that the contract declares under ``metrics``."""
+        self.runtime().report_metrics(contract, metrics)
+
+    def report_problem(self, contract: str, text: str, *, consumer: str) -> str:
+        """Tell the producer that data is bad although its checks passed; the id of the report.
+
+        Open reports count as the metric ``consumer_reports``.
+        """
+        return self.runtime().feedback.report(consumer=consumer, contract=contract, text=text)
+
+
+def location_root(path: str, depth: int = 2) -> Path:
+    """The nearest folder at or above the calling module that holds ``path``; else its folder."""
+    # The caller's file is the only thing that daemon, web server and step processes agree on.
+    caller: Mapping[str, Any] = sys._getframe(depth).f_globals
+    file = caller.get("__file__")
+    start = Path(file).resolve().parent if file else Path.cwd()
+    if Path(path).is_absolute():
+        return start
+    for folder in (start, *start.parents):
+        if (folder / path).is_dir():
+            return folder
+    raise WiringError(
+        f"there is no contracts folder {path!r}",
+        where=str(start / path),
+        why=f"neither {start} nor any folder above it holds it",
+        hint="create the folder, or pass ContractsResource(path=...) with its place",
+    )

@@ -1,0 +1,104 @@
+"""The wiring: every service that orchestration uses, opened once in each process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from dagster_contracts.documents.folder import ContractFolder, read_folder
+from dagster_contracts.monitoring.alerts import AlertDispatcher
+from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.registry.registry import ContractRegistry
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.snapshots import SnapshotArchive
+from dagster_contracts.store.database import Store, open_store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things are: absolute paths and a store URL; hashable, so that a process opens once."""
+
+    contracts: Path
+    store_url: str
+    archive: Path
+    channels: tuple[tuple[str, str], ...] = ()
+    allowed_env: tuple[str, ...] = ()
+    samples: int = 5
+    allow_sql: bool = False
+
+
+class ContractsRuntime:
+    """The services of one process. Nothing is opened before it is used."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def folder(self) -> ContractFolder:
+        """The contracts as they were on disk when this was first read."""
+        return self.read_folder()
+
+    def read_folder(self) -> ContractFolder:
+        """The contracts as they are on disk now."""
+        return read_folder(self.settings.contracts, allowed_env=self.settings.allowed_env)
+
+    @cached_property
+    def store(self) -> Store:
+        """The state store, created or migrated if needed."""
+        return open_store(self.settings.store_url)
+
+    @cached_property
+    def breaker(self) -> CircuitBreaker:
+        """The circuits."""
+        return CircuitBreaker(self.store)
+
+    @cached_property
+    def snapshots(self) -> SnapshotArchive:
+        """The last valid batches."""
+        return SnapshotArchive(self.store, self.settings.archive / "snapshots")
+
+    @cached_property
+    def quarantine(self) -> Quarantine:
+        """The refused batches."""
+        return Quarantine(self.store, self.settings.archive / "quarantine")
+
+    @cached_property
+    def ledger(self) -> DegradedReads:
+        """Who was built on a fallback."""
+        return DegradedReads(self.store)
+
+    @cached_property
+    def history(self) -> MetricHistory:
+        """The metrics of earlier evaluations."""
+        return MetricHistory(self.store)
+
+    @cached_property
+    def registry(self) -> ContractRegistry:
+        """Published versions, consumers and subscriptions."""
+        return ContractRegistry(self.store, self.folder)
+
+    @cached_property
+    def alerts(self) -> AlertDispatcher:
+        """Alerts and the channels that the deployment configures."""
+        return AlertDispatcher(self.store, dict(self.channels))
+
+    def now(self) -> datetime:
+        """The store's clock, which waits, leases and ages are measured by."""
+        with self.store.read() as conn:
+            return self.store.now(conn)
+
+    @property
+    def channels(self) -> Mapping[str, str]:
+        """Channel names and their addresses."""
+        return dict(self.settings.channels)
+
+
+@lru_cache(maxsize=8)
+def open_runtime(settings: Settings) -> ContractsRuntime:
+    """The runtime of these settings, one in each process."""
+    return ContractsRuntime(settings)

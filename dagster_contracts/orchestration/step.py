@@ -1,0 +1,73 @@
+"""What a running step is and reads: the one place that touches unpublished Dagster attributes.
+
+An I/O manager must know who reads (to record a degraded read) and in which run; Dagster tells an
+``InputContext`` neither through its documented attributes. ``step_context`` has both, in every
+release from 1.9 to 1.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+PROBE_TAG = "dagster-contracts/probe"
+"""Run tag of a probe: its value is the holder of the circuit's lease."""
+
+HEAL_TAG = "dagster-contracts/heal"
+"""Run tag of a run that heals what was built on a fallback."""
+
+DEGRADED_TAG = "dagster-contracts/degraded"
+"""Run tag of a run in which something was read from a fallback."""
+
+BACKFILL_TAG = "dagster/backfill"
+"""Dagster's own tag on the runs of a backfill."""
+
+ROLE = "dagster-contracts/role"
+VALIDATOR = "validator"
+"""Metadata of the input of a check step, which must see the primary whatever the circuit says."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Who runs: the run, the step, the assets that it makes and their partition."""
+
+    run_id: str
+    step_key: str
+    assets: tuple[str, ...]
+    partition: str | None
+    tags: Mapping[str, str]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Identifies the step among all runs."""
+        return (self.run_id, self.step_key)
+
+
+def step_of_input(context: dg.InputContext) -> Step:
+    """The step that loads this input."""
+    return _step(context.step_context)
+
+
+def step_of_output(context: dg.OutputContext) -> Step:
+    """The step that stores this output."""
+    return _step(context.step_context)
+
+
+def _step(step_context: object) -> Step:
+    run = step_context.dagster_run  # type: ignore[attr-defined]
+    node = step_context.node_handle  # type: ignore[attr-defined]
+    layer = step_context.job_def.asset_layer  # type: ignore[attr-defined]
+    assets_def = layer.get_assets_def_for_node(node)
+    keys = assets_def.keys if assets_def is not None else ()
+    # A run for one partition may also make unpartitioned assets: those have no partition.
+    partitioned = assets_def is not None and assets_def.partitions_def is not None
+    has_partition = partitioned and step_context.has_partition_key  # type: ignore[attr-defined]
+    return Step(
+        run_id=run.run_id,
+        step_key=step_context.step.key,  # type: ignore[attr-defined]
+        assets=tuple(sorted(key.to_user_string() for key in keys)),
+        partition=step_context.partition_key if has_partition else None,  # type: ignore[attr-defined]
+        tags=run.tags,
+    )
