@@ -306,13 +306,14 @@ class SlaProperty:
     is what must HOLD for the service level to be kept, over catalogue metrics
     (``data_freshness < 5min``); ``None`` where nothing can measure it, and then
     ``not_evaluated`` says why. ``element`` is the column that it speaks of (for freshness: the
-    event time).
+    event time), ``schema_object`` the object that holds it, where the document names one.
     """
 
     property: str
     condition: Condition | None
     not_evaluated: str | None = None
     element: str | None = None
+    schema_object: str | None = None
     text: str = ""
     severity: Severity = Severity.ERROR
     id: str | None = None
