@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from dagster_contracts.core.condition import Condition, parse_condition, parse_duration
 from dagster_contracts.core.contract import Json
-from dagster_contracts.core.metrics import DEFAULT_CATALOGUE, Catalogue
+from dagster_contracts.core.metrics import DEFAULT, Catalogue
 from dagster_contracts.documents.problem import Findings, did_you_mean
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
@@ -43,7 +43,7 @@ class Reading:
 
     path: str
     findings: Findings = field(default_factory=Findings)
-    catalogue: Catalogue = DEFAULT_CATALOGUE
+    catalogue: Catalogue = DEFAULT
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def expand(self, node: ScalarNode, text: str) -> str:

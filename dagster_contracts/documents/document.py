@@ -1,0 +1,171 @@
+"""One file to one contract and to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.reference import is_name
+from dagster_contracts.documents.compact import ROOT_KEY, Expected, no_contract, read_compact
+from dagster_contracts.documents.fingerprint import content_hash, semantic_hash
+from dagster_contracts.documents.odcs import is_odcs, read_odcs
+from dagster_contracts.documents.problem import Findings, Problem, ProblemSeverity
+from dagster_contracts.documents.schema_files import SchemaFiles
+from dagster_contracts.documents.section import Reading
+from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml
+from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation
+
+ENDINGS = (".yaml", ".yml")
+
+_VERSION_STEM = re.compile(r"v?[0-9]+(?:\.[0-9]+){1,3}(?:[-+][0-9A-Za-z.+-]+)?")
+_CACHE_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What one file came to: the contract, unless there are errors, and all findings.
+
+    ``schema_files`` are the files it used, by name relative to its folder, with the SHA-256 of
+    each; ``missing_files`` are counted as errors and make a document uncacheable.
+    """
+
+    path: str
+    contract: Contract | None
+    problems: tuple[Problem, ...]
+    schema_files: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        """What kept the contract from loading."""
+        return tuple(p for p in self.problems if p.severity is ProblemSeverity.ERROR)
+
+
+_cache: OrderedDict[tuple[object, ...], Document] = OrderedDict()
+
+
+def read_document(
+    path: Path,
+    *,
+    root: Path | None = None,
+    text: str | bytes | None = None,
+    allowed_env: Collection[str] = (),
+) -> Document:
+    """Read ``path`` (or ``text`` in its place); never raises for what a document contains.
+
+    ``root`` is the folder that no schema file may leave; the file's own folder by default. A file
+    whose name is a version lies in the folder of its contract: ``orders/1.2.0.yaml``.
+    """
+    root = root or path.parent
+    try:
+        content = _content(path, root, text)
+    except DocumentError as error:
+        return Document(str(path), None, _as_problems(error, str(path)))
+    environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
+    digest = hashlib.sha256(content).hexdigest()
+    key = (str(path), str(root), digest, tuple(sorted(allowed_env)), tuple(environment.items()))
+    cached = _cache.get(key)
+    if cached is not None and _unchanged(path.parent, cached):
+        _cache.move_to_end(key)
+        return cached
+    document = _read(path, root, content, environment, allowed_env)
+    if document.contract is not None:
+        _cache[key] = document
+        if len(_cache) > _CACHE_SIZE:
+            _cache.popitem(last=False)
+    return document
+
+
+def expected_of(path: Path, root: Path | None = None) -> Expected:
+    """What the place of a file says: ``orders/1.2.0.yaml`` is orders 1.2.0; elsewhere nothing."""
+    if path.parent == root or _VERSION_STEM.fullmatch(path.stem) is None:
+        return Expected()
+    name = path.absolute().parent.name
+    return Expected(name=name if is_name(name) else None, version=path.stem)
+
+
+def clear_cache() -> None:
+    """Forget every document that was read."""
+    _cache.clear()
+
+
+def _content(path: Path, root: Path, text: str | bytes | None) -> bytes:
+    if text is not None:
+        return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    where = SourceLocation(str(path))
+    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        raise DocumentError(
+            "the file is a link that leaves the contracts' folder",
+            where=where,
+            hint="copy the file into the folder",
+        )
+    try:
+        with path.open("rb") as file:
+            # One byte more than is allowed, so that the reader sees that the file is too large.
+            return file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise DocumentError(
+            "there is no such file", where=where, hint="check the path"
+        ) from None
+    except OSError as error:
+        raise DocumentError(
+            "the file cannot be read", where=where, why=error.strerror or str(error)
+        ) from None
+
+
+def _unchanged(folder: Path, document: Document) -> bool:
+    for name, digest in document.schema_files:
+        try:
+            content = (folder / name).read_bytes()
+        except OSError:
+            return False
+        if hashlib.sha256(content).hexdigest() != digest:
+            return False
+    return True
+
+
+def _read(
+    path: Path,
+    root: Path,
+    content: bytes,
+    environment: dict[str, str],
+    allowed_env: Collection[str],
+) -> Document:
+    shown = str(path)
+    reading = Reading(shown, environment=environment)
+    files = SchemaFiles(path.parent, root, reading)
+    contract: Contract | None = None
+    try:
+        node = parse_yaml(content, shown, allowed_env=allowed_env)
+        if not isinstance(node, MappingNode):
+            raise no_contract(node)  # noqa: TRY301 - one place turns errors into findings
+        expected = expected_of(path, root)
+        if ROOT_KEY in node.entries:
+            contract = read_compact(node, reading, files, expected)
+        elif is_odcs(node):
+            contract = read_odcs(node, reading, files, expected)
+        else:
+            raise no_contract(node)  # noqa: TRY301
+    except ContractsError as error:
+        reading.findings.raised(error, SourceLocation(shown), "document")
+    problems = reading.findings.sorted()
+    if contract is None or reading.findings.errors:
+        return Document(shown, None, problems)
+    contract = replace(
+        contract,
+        content_hash=content_hash(content, files.read),
+        semantic_hash=semantic_hash(contract),
+    )
+    used = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in files.read.items())
+    return Document(shown, contract, problems, used)
+
+
+def _as_problems(error: DocumentError, path: str) -> tuple[Problem, ...]:
+    findings = Findings()
+    findings.raised(error, SourceLocation(path), "document")
+    return findings.sorted()

@@ -1,0 +1,288 @@
+"""A schema written out in a compact contract: ``fields`` by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dagster_contracts.core.contract import (
+    ExtraColumns,
+    LogicalType,
+    QualityRule,
+    Relationship,
+    SchemaObject,
+    SchemaProperty,
+)
+from dagster_contracts.documents.problem import did_you_mean
+from dagster_contracts.documents.quality import name_rules, read_rule
+from dagster_contracts.documents.section import Section, describe
+from dagster_contracts.documents.type_options import read_options
+from dagster_contracts.documents.yaml_text import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    YamlNode,
+)
+
+_TYPE_SYNONYMS = {
+    "int": "integer",
+    "bigint": "integer",
+    "smallint": "integer",
+    "long": "integer",
+    "int64": "integer",
+    "float": "number",
+    "double": "number",
+    "decimal": "number",
+    "numeric": "number",
+    "float64": "number",
+    "str": "string",
+    "text": "string",
+    "varchar": "string",
+    "uuid": "string",
+    "bool": "boolean",
+    "datetime": "timestamp",
+    "timestamptz": "timestamp",
+    "struct": "object",
+    "record": "object",
+    "list": "array",
+    "json": "object",
+}
+_FIELD_SYNONYMS = {
+    "nullable": "'required: true' for what may not be null",
+    "not_null": "'required: true'",
+    "optional": "'required: true' for what may not be missing",
+    "min": "'minimum'",
+    "max": "'maximum'",
+    "regex": "'pattern'",
+    "values": "'enum'",
+    "allowed_values": "'enum'",
+    "key": "'primary_key'",
+    "logical_type": "'type'",
+    "foreign_key": "'references'",
+}
+
+
+def read_inline_schema(section: Section, name: str) -> SchemaObject:
+    """``{fields: {...}, primary_key, extra_columns, ordered, relationships, quality, ...}``."""
+    section.what = "a schema"
+    references: list[Relationship] = []
+    properties = _read_fields(section, "fields", references)
+    if "fields" not in section:
+        section.missing("fields", "add fields: {order_id: integer}")
+    key = section.texts("primary_key")
+    properties = _with_key(section, properties, key)
+    for item in section.sections("relationships"):
+        item.what = "a relationship"
+        columns, to = item.texts("columns"), item.texts("to")
+        if not columns:
+            item.missing("columns")
+        if len(columns) != len(to):
+            item.findings.error(
+                item.place("to"),
+                "wrong-value",
+                f"{len(columns)} columns cannot refer to {len(to)}",
+                "name one target for each column",
+            )
+        references.append(Relationship(columns=columns, to=to, extras=item.mapping("extras")))
+        item.finish(synonyms={"from": "'columns'", "references": "'to'"})
+    for relationship in references:
+        for column in relationship.columns:
+            check_column(section, column, properties, section.place("relationships"))
+    schema = SchemaObject(
+        name=section.text("name") or name,
+        properties=properties,
+        physical_name=section.text("physical_name"),
+        physical_type=section.text("physical_type"),
+        id=section.text("id"),
+        description=section.text("description"),
+        extra_columns=section.choice("extra_columns", ExtraColumns, ExtraColumns.ALLOW),
+        ordered=section.flag("ordered"),
+        quality=read_rules(section, properties),
+        relationships=tuple(references),
+        tags=section.texts("tags"),
+        location=section.location,
+        extras=section.mapping("extras"),
+    )
+    section.finish(
+        synonyms={"columns": "'fields'", "properties": "'fields'", "strict": "'extra_columns: forbid'"}
+    )
+    return name_rules(schema, section)
+
+
+def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tuple[QualityRule, ...]:
+    """``quality``: rules about the whole object, or about the column that each names."""
+    rules: list[QualityRule] = []
+    for item in section.sections("quality"):
+        rule = read_rule(item, column=None, strict=True)
+        if rule is None:
+            continue
+        columns = [*rule.columns, *([rule.column] if rule.column else [])]
+        for column in columns:
+            check_column(item, column, properties, item.place("column"))
+        physical = {prop.name: prop.column for prop in properties}
+        rules.append(
+            replace(
+                rule,
+                column=physical.get(rule.column, rule.column) if rule.column else None,
+                columns=tuple(physical.get(column, column) for column in rule.columns),
+            )
+        )
+    return tuple(rules)
+
+
+def check_column(
+    section: Section,
+    column: str,
+    properties: tuple[SchemaProperty, ...],
+    where: object = None,
+) -> None:
+    """Note a column that the schema does not have."""
+    if not properties:
+        return
+    known = {name for prop in properties for name in (prop.name, prop.physical_name) if name}
+    if column not in known:
+        place = section.place("column") if "column" in section else section.location
+        section.findings.error(
+            place, "unknown-column", f"there is no column {column!r}", did_you_mean(column, known)
+        )
+
+
+def _read_fields(
+    section: Section, key: str, references: list[Relationship]
+) -> tuple[SchemaProperty, ...]:
+    node = section.take(key)
+    if node is None:
+        return ()
+    named: list[tuple[str, YamlNode]] = []
+    if isinstance(node, MappingNode):
+        named = list(node.entries.items())
+    elif isinstance(node, SequenceNode):
+        for item in node.items:
+            name = item.entries.get("name") if isinstance(item, MappingNode) else None
+            if isinstance(name, ScalarNode):
+                named.append((name.text, item))
+            else:
+                section.wrong(item, key, "a mapping of names, or a list of mappings with a name")
+    else:
+        section.wrong(node, key, "a mapping of names to types")
+    found: list[SchemaProperty] = []
+    seen: set[str] = set()
+    for name, child in named:
+        if name in seen:
+            section.findings.error(
+                child.location, "duplicate-field", f"there are two fields named {name!r}"
+            )
+        seen.add(name)
+        found.append(_read_field(section, name, child, references))
+    return tuple(found)
+
+
+def _read_field(
+    section: Section, name: str, node: YamlNode, references: list[Relationship]
+) -> SchemaProperty:
+    if isinstance(node, ScalarNode):
+        return SchemaProperty(
+            name=name, logical_type=_logical_type(section, node), location=node.location
+        )
+    if not isinstance(node, MappingNode):
+        section.findings.error(
+            node.location,
+            "wrong-type",
+            f"the field {name!r} must be a type or a mapping, not {describe(node)}",
+            f"write {name}: string, or {name}: {{type: string, required: true}}",
+        )
+        return SchemaProperty(name=name, location=node.location)
+    field = Section(node, section.reading, f"the field {name!r}")
+    field.take("name")
+    type_node = field.take("type")
+    logical_type = _logical_type(section, type_node) if type_node is not None else None
+    nested: list[Relationship] = []
+    children = _read_fields(field, "fields", nested)
+    item_node = field.take("items")
+    items = _read_field(field, "items", item_node, nested) if item_node is not None else None
+    if logical_type is None and type_node is None:
+        logical_type = LogicalType.OBJECT if children else LogicalType.ARRAY if items else None
+    target = field.text("references")
+    if target is not None:
+        references.append(Relationship(columns=(name,), to=(target,)))
+    key_node = field.take("primary_key")
+    key_position: int | None = None
+    if isinstance(key_node, ScalarNode) and key_node.value is True:
+        key_position = 0  # resolved to its place by _with_key
+    elif isinstance(key_node, ScalarNode) and type(key_node.value) is int:
+        key_position = key_node.value
+    elif key_node is not None and not (
+        isinstance(key_node, ScalarNode) and key_node.value is False
+    ):
+        field.wrong(key_node, "primary_key", "true, or its place in the key")
+    rules = tuple(
+        rule
+        for item in field.sections("quality")
+        if (rule := read_rule(item, column=field.text("physical_name") or name, strict=True))
+    )
+    prop = SchemaProperty(
+        name=name,
+        logical_type=logical_type,
+        physical_type=field.text("physical_type"),
+        physical_name=field.text("physical_name"),
+        id=field.text("id"),
+        business_name=field.text("business_name"),
+        description=field.text("description"),
+        required=field.flag("required"),
+        unique=field.flag("unique"),
+        primary_key_position=key_position,
+        partition_key_position=field.integer("partition_key", minimum=1),
+        classification=field.text("classification"),
+        unit=field.text("unit"),
+        critical=field.flag("critical"),
+        aliases=field.texts("aliases"),
+        tags=field.texts("tags"),
+        options=read_options(field, logical_type),
+        properties=children,
+        items=items,
+        quality=rules,
+        location=field.location,
+        extras=field.mapping("extras"),
+    )
+    field.finish(synonyms=_FIELD_SYNONYMS)
+    return prop
+
+
+def _logical_type(section: Section, node: YamlNode) -> LogicalType | None:
+    if isinstance(node, ScalarNode) and node.value is not None:
+        for logical_type in LogicalType:
+            if node.text == logical_type.value:
+                return logical_type
+        meant = _TYPE_SYNONYMS.get(node.text.lower().partition("(")[0])
+        hint = did_you_mean(node.text, [member.value for member in LogicalType])
+        section.findings.error(
+            node.location,
+            "unknown-type",
+            f"there is no type {node.text!r}",
+            f"write {meant!r}; the database's own type goes to physical_type" if meant else hint,
+        )
+    elif isinstance(node, ScalarNode):
+        return None
+    else:
+        section.findings.error(
+            node.location, "wrong-type", f"a type is one word, not {describe(node)}"
+        )
+    return None
+
+
+def _with_key(
+    section: Section, properties: tuple[SchemaProperty, ...], key: tuple[str, ...]
+) -> tuple[SchemaProperty, ...]:
+    """Number the columns of the primary key, from the list or from the fields' own marks."""
+    if key:
+        for column in key:
+            check_column(section, column, properties)
+        place = {column: position for position, column in enumerate(key, start=1)}
+        return tuple(replace(p, primary_key_position=place.get(p.name)) for p in properties)
+    position = 0
+    numbered: list[SchemaProperty] = []
+    for prop in properties:
+        if prop.primary_key_position == 0:
+            position += 1
+            prop = replace(prop, primary_key_position=position)  # noqa: PLW2901
+        numbered.append(prop)
+    return tuple(numbered)

@@ -1,0 +1,256 @@
+"""JSON Schema files as schemas of contracts: the part of it that speaks of tables."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dagster_contracts.core.contract import (
+    ExtraColumns,
+    Json,
+    LogicalType,
+    SchemaObject,
+    SchemaProperty,
+)
+from dagster_contracts.documents.json_text import parse_json
+from dagster_contracts.documents.section import Reading, Section, describe
+from dagster_contracts.documents.type_options import read_options, read_scalar
+from dagster_contracts.documents.yaml_text import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    YamlNode,
+)
+from dagster_contracts.errors import DocumentError
+
+_TYPES = {
+    "string": LogicalType.STRING,
+    "integer": LogicalType.INTEGER,
+    "number": LogicalType.NUMBER,
+    "boolean": LogicalType.BOOLEAN,
+    "object": LogicalType.OBJECT,
+    "array": LogicalType.ARRAY,
+}
+_FORMATS = {
+    "date": LogicalType.DATE,
+    "date-time": LogicalType.TIMESTAMP,
+    "time": LogicalType.TIME,
+}
+#: Words that say nothing about the values, or that are read elsewhere.
+_SILENT = {
+    "title",
+    "description",
+    "examples",
+    "default",
+    "deprecated",
+    "$id",
+    "$schema",
+    "$comment",
+    "$anchor",
+    "definitions",
+    "$defs",
+    "read_only",
+    "write_only",
+}
+_MAX_NESTING = 30
+
+
+def read_json_schema(
+    content: bytes | str, path: str, name: str, reading: Reading
+) -> SchemaObject:
+    """A JSON Schema of an object (or of an array of them: the rows) as a schema object.
+
+    What it says and a contract cannot check (``if``, ``allOf`` of conditions, ...) is a warning.
+    """
+    root = parse_json(content, path)
+    node = _Reader(reading, root).resolve(root, 0)
+    if isinstance(node, MappingNode) and _word(node, "type") == "array" and "items" in node.entries:
+        node = _Reader(reading, root).resolve(node.entries["items"], 0)
+    if not isinstance(node, MappingNode) or "properties" not in node.entries:
+        raise DocumentError(
+            "the JSON Schema of a contract describes an object with properties",
+            where=node.location,
+            hint='write {"type": "object", "properties": {...}, "required": [...]}',
+        )
+    reader = _Reader(reading, root)
+    section = Section(node, reading, "the JSON Schema")
+    properties, extra = reader.properties(section, 0)
+    for key in ("type", *_SILENT):
+        section.take(key)
+    for word in section.rest():
+        if not word.startswith(("x-", "$")):
+            reader.unchecked(section, word)
+    return SchemaObject(
+        name=name,
+        properties=properties,
+        description=_word(node, "description"),
+        extra_columns=extra,
+        location=node.location,
+    )
+
+
+class _Reader:
+    def __init__(self, reading: Reading, root: YamlNode) -> None:
+        self._reading = reading
+        self._root = root
+
+    def resolve(self, node: YamlNode, depth: int) -> YamlNode:
+        """Follow ``$ref`` within the file."""
+        while isinstance(node, MappingNode) and "$ref" in node.entries:
+            depth += 1
+            target = node.entries["$ref"]
+            text = target.text if isinstance(target, ScalarNode) else ""
+            if depth > _MAX_NESTING:
+                raise DocumentError(f"the reference {text!r} leads to itself", where=node.location)
+            if not text.startswith("#"):
+                raise DocumentError(
+                    f"the reference {text!r} leaves the file",
+                    where=target.location,
+                    hint="put the definition under $defs of this file",
+                )
+            found: YamlNode | None = self._root
+            for part in text.lstrip("#").strip("/").split("/"):
+                part = part.replace("~1", "/").replace("~0", "~")  # noqa: PLW2901
+                if part:
+                    found = found.entries.get(part) if isinstance(found, MappingNode) else None
+            if found is None:
+                raise DocumentError(
+                    f"the reference {text!r} leads nowhere", where=target.location
+                )
+            node = found
+        return node
+
+    def properties(
+        self, section: Section, depth: int
+    ) -> tuple[tuple[SchemaProperty, ...], ExtraColumns]:
+        """The properties of an object, and whether it may have others."""
+        required = set(section.texts("required"))
+        node = section.take("properties")
+        found: list[SchemaProperty] = []
+        if isinstance(node, MappingNode):
+            for name, child in node.entries.items():
+                found.append(self.property(name, child, name in required, depth + 1))
+        missing = required - {prop.name for prop in found}
+        for name in sorted(missing):
+            found.append(
+                SchemaProperty(name=name, required=True, location=section.place("required"))
+            )
+        additional = section.take("additional_properties")
+        forbids = isinstance(additional, ScalarNode) and additional.value is False
+        return tuple(found), ExtraColumns.FORBID if forbids else ExtraColumns.ALLOW
+
+    def property(self, name: str, node: YamlNode, required: bool, depth: int) -> SchemaProperty:
+        """One property; ``null`` among its types, or ``nullable: true``, makes it optional."""
+        if depth > _MAX_NESTING:
+            raise DocumentError(
+                f"the JSON Schema is nested more than {_MAX_NESTING} deep", where=node.location
+            )
+        node, nullable = self._without_null(self.resolve(node, depth), depth)
+        if not isinstance(node, MappingNode):
+            return SchemaProperty(name=name, required=required, location=node.location)
+        section = Section(node, self._reading, f"the property {name!r}")
+        kinds = [kind for kind in section.texts("type") if kind != "null"]
+        nullable = nullable or len(kinds) < len(section.texts("type"))
+        nullable = nullable or section.flag("nullable")
+        logical_type = self._logical_type(section, name, kinds)
+        form = _word(node, "format")
+        properties, extra = self.properties(section, depth)
+        items: SchemaProperty | None = None
+        item_node = section.take("items")
+        if isinstance(item_node, MappingNode):
+            items = self.property("items", item_node, False, depth + 1)
+        enum = [
+            value
+            for child in self._allowed(section)
+            if isinstance(child, ScalarNode) and child.value is not None
+            if (value := read_scalar(section, "enum", child, logical_type)) is not None
+        ]
+        extras: dict[str, Json] = {}
+        if properties and extra is ExtraColumns.FORBID:
+            extras["additionalProperties"] = False
+        options = read_options(section, logical_type, enum=tuple(enum))
+        if form in _FORMATS:
+            options = replace(options, format=None, timezone=True if form == "date-time" else None)
+        prop = SchemaProperty(
+            name=name,
+            logical_type=logical_type,
+            description=section.text("description"),
+            required=required and not nullable,
+            options=options,
+            properties=properties,
+            items=items,
+            location=node.location,
+            extras=extras,
+        )
+        for word in _SILENT:
+            section.take(word)
+        for word in section.rest():
+            if not word.startswith(("x-", "$")):
+                self.unchecked(section, word)
+        return prop
+
+    def unchecked(self, section: Section, word: str) -> None:
+        """Warn that a keyword is read and not checked."""
+        section.findings.warning(
+            section.node.key_location(word),
+            "not-evaluated",
+            f"the keyword {word!r} of {section.what} is not checked",
+            "write it as a quality rule if it matters",
+        )
+
+    def _without_null(self, node: YamlNode, depth: int) -> tuple[YamlNode, bool]:
+        """``anyOf`` or ``oneOf`` of one schema and null is that schema, nullable."""
+        if not isinstance(node, MappingNode):
+            return node, False
+        for key in ("anyOf", "oneOf"):
+            branches = node.entries.get(key)
+            if not isinstance(branches, SequenceNode):
+                continue
+            found = [self.resolve(branch, depth) for branch in branches.items]
+            values = [branch for branch in found if _word(branch, "type") != "null"]
+            if len(values) != 1:
+                raise DocumentError(
+                    f"{key} of several types cannot be a column",
+                    where=branches.location,
+                    hint="a column has one type; only one type and null can be checked",
+                )
+            return values[0], len(values) < len(found)
+        return node, False
+
+    def _logical_type(self, section: Section, name: str, kinds: list[str]) -> LogicalType | None:
+        if len(kinds) > 1:
+            raise DocumentError(
+                f"{name!r} has several types: {', '.join(kinds)}",
+                where=section.place("type"),
+                hint="a column has one type; only one type and null can be checked",
+            )
+        if not kinds:
+            return None
+        if kinds[0] not in _TYPES:
+            section.findings.error(
+                section.place("type"),
+                "unknown-type",
+                f"JSON Schema knows no type {kinds[0]!r}",
+                "known: " + ", ".join(_TYPES),
+            )
+            return None
+        form = _word(section.node, "format")
+        if kinds[0] == "string" and form in _FORMATS:
+            return _FORMATS[form]
+        return _TYPES[kinds[0]]
+
+    def _allowed(self, section: Section) -> list[YamlNode]:
+        constant = section.take("const")
+        node = section.take("enum")
+        if constant is not None:
+            return [constant]
+        if node is None or isinstance(node, SequenceNode):
+            return [] if node is None else node.items
+        section.findings.error(
+            node.location, "wrong-type", f"'enum' must be a list, not {describe(node)}"
+        )
+        return []
+
+
+def _word(node: YamlNode, key: str) -> str | None:
+    found = node.entries.get(key) if isinstance(node, MappingNode) else None
+    return found.value if isinstance(found, ScalarNode) and isinstance(found.value, str) else None

@@ -1,0 +1,200 @@
+"""The ``resilience`` section: the breaker, its recovery, and the levels of service."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from fractions import Fraction
+
+from dagster_contracts.core.contract import (
+    CircuitMode,
+    CircuitPolicy,
+    CircuitScope,
+    FallbackLevel,
+    FallbackSource,
+    HealMode,
+    OnExhausted,
+    OnUnknown,
+    ProbeMode,
+    Recovery,
+    Resilience,
+    SourceKind,
+)
+from dagster_contracts.documents.section import Section
+
+PRIMARY_LEVEL = "primary"
+
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|.*[/\\]|.*\.(?:parquet|csv|json|ndjson|arrow|feather)$")
+_BREAKER_SYNONYMS = {
+    "open_if": "open_when",
+    "open": "open_when",
+    "trip_when": "open_when",
+    "close": "close_when",
+    "retry": "recovery",
+    "threshold": "open_when",
+    "failure_threshold": "open_when",
+}
+_LEVEL_SYNONYMS = {
+    "name": "level",
+    "conditions": "activation_conditions",
+    "when": "activation_conditions",
+    "asset": "source",
+    "ttl": "max_age",
+}
+
+
+def read_resilience(section: Section) -> Resilience:
+    """The whole section; the primary is put first, and added where the document leaves it out."""
+    breaker = section.section("circuit_breaker")
+    circuit = CircuitPolicy() if breaker is None else _read_breaker(breaker)
+    levels: list[FallbackLevel] = []
+    for item in section.sections("fallback_modes"):
+        level = _read_level(item)
+        taken = next((other for other in levels if other.name == level.name), None)
+        if taken is not None:
+            item.findings.error(
+                item.place("level"),
+                "duplicate-level",
+                f"there are two levels named {level.name!r}",
+                "give each level a name of its own, such as 'fallback_2'",
+            )
+        levels.append(level)
+    primaries = [level for level in levels if level.source.kind is SourceKind.PRIMARY]
+    if not primaries:
+        primaries = [FallbackLevel(name=PRIMARY_LEVEL, source=FallbackSource(SourceKind.PRIMARY))]
+    others = [level for level in levels if level.source.kind is not SourceKind.PRIMARY]
+    resilience = Resilience(
+        circuit=circuit,
+        levels=(primaries[0], *others),
+        on_exhausted=section.choice("on_exhausted", OnExhausted, OnExhausted.FAIL),
+        heal=section.choice("heal", HealMode, HealMode.RUN),
+    )
+    section.finish(synonyms={"fallback": "fallback_modes", "fallbacks": "fallback_modes"})
+    return resilience
+
+
+def _read_breaker(section: Section) -> CircuitPolicy:
+    default = CircuitPolicy()
+    recovery = section.section("recovery")
+    policy = CircuitPolicy(
+        open_when=section.conditions("open_when"),
+        close_when=section.conditions("close_when"),
+        recovery=Recovery() if recovery is None else _read_recovery(recovery),
+        window=section.integer("window", minimum=1) or default.window,
+        min_observations=section.integer("min_observations", minimum=1) or default.min_observations,
+        scope=section.choice("scope", CircuitScope, default.scope),
+        mode=section.choice("mode", CircuitMode, default.mode),
+        on_unknown=section.choice("on_unknown", OnUnknown, default.on_unknown),
+        flapping_openings=section.integer("flapping_openings", minimum=2)
+        or default.flapping_openings,
+        flapping_window=section.duration("flapping_window") or default.flapping_window,
+    )
+    if policy.min_observations > policy.window:
+        section.findings.error(
+            section.place("min_observations"),
+            "wrong-value",
+            f"a window of {policy.window} never holds {policy.min_observations} observations",
+            f"write window: {policy.min_observations}",
+        )
+    if not policy.open_when:
+        section.findings.warning(
+            section.location,
+            "never-opens",
+            "the circuit breaker has no 'open_when': it never opens by itself",
+            'add open_when: ["schema_validation_errors > 5%"]',
+        )
+    section.finish(synonyms=_BREAKER_SYNONYMS)
+    return policy
+
+
+def _read_recovery(section: Section) -> Recovery:
+    default = Recovery()
+    retry_after = section.duration("retry_after")
+    max_wait = section.duration("max_wait")
+    max_retries = section.integer("max_retries", minimum=0)
+    backoff = section.number("backoff")
+    jitter = section.number("jitter")
+    if backoff is not None and backoff < 1:
+        section.findings.error(
+            section.place("backoff"), "wrong-value", "'backoff' must be at least 1", "write 2"
+        )
+        backoff = None
+    if jitter is not None and not 0 <= jitter < 1:
+        section.findings.error(
+            section.place("jitter"),
+            "wrong-value",
+            "'jitter' must be a part of the wait, from 0% to below 100%",
+            "write 10%",
+        )
+        jitter = None
+    if retry_after is not None and retry_after <= timedelta(0):
+        section.findings.error(
+            section.place("retry_after"), "wrong-value", "'retry_after' must be more than nothing"
+        )
+    wait = retry_after or default.retry_after
+    if max_wait is not None and max_wait < wait:
+        section.findings.error(
+            section.place("max_wait"),
+            "wrong-value",
+            f"'max_wait' ({max_wait}) is shorter than 'retry_after' ({wait})",
+            "raise max_wait, or leave it out",
+        )
+    recovery = Recovery(
+        retry_after=wait,
+        max_retries=default.max_retries if max_retries is None else max_retries,
+        backoff=default.backoff if backoff is None else backoff,
+        max_wait=max_wait or max(default.max_wait, wait),
+        jitter=default.jitter if jitter is None else Fraction(jitter),
+        probes=section.integer("probes", minimum=1) or default.probes,
+        probe_timeout=section.duration("probe_timeout") or default.probe_timeout,
+        probe=section.choice("probe", ProbeMode, default.probe),
+    )
+    section.finish(synonyms={"retries": "max_retries", "delay": "retry_after"})
+    return recovery
+
+
+def _read_level(section: Section) -> FallbackLevel:
+    section.what = "a level of fallback_modes"
+    name = section.required_text("level")
+    source_text = section.text("source")
+    if name == PRIMARY_LEVEL:
+        source = FallbackSource(SourceKind.PRIMARY, source_text or "")
+    elif source_text is None:
+        section.missing("source", "name an asset, or write last_valid, subset or a path")
+        source = FallbackSource(SourceKind.ASSET, "")
+    else:
+        source = read_source(source_text)
+    level = FallbackLevel(
+        name=name,
+        source=source,
+        schema=section.text("schema"),
+        activation_conditions=section.conditions("activation_conditions"),
+        only_when_active=section.flag("only_when_active"),
+        max_age=section.duration("max_age"),
+        min_dwell=section.duration("min_dwell") or timedelta(0),
+        any_partition=section.flag("any_partition"),
+        location=section.location,
+    )
+    if source.kind is SourceKind.SUBSET and level.schema is None:
+        section.missing("schema", "name the smaller schema that the subset must keep")
+    if level.only_when_active and not level.activation_conditions:
+        section.findings.error(
+            section.place("only_when_active"),
+            "never-active",
+            f"the level {name!r} is used only when its conditions hold, and it has none",
+            "add activation_conditions, or remove only_when_active",
+        )
+    section.finish(synonyms=_LEVEL_SYNONYMS)
+    return level
+
+
+def read_source(text: str) -> FallbackSource:
+    """``last_valid``, ``subset``, ``primary``; something with a slash, a scheme or a file's ending
+    is a place; everything else is the name of an asset or a contract.
+    """
+    for kind in (SourceKind.LAST_VALID, SourceKind.SUBSET, SourceKind.PRIMARY):
+        if text == kind.value:
+            return FallbackSource(kind)
+    if _URI.match(text):
+        return FallbackSource(SourceKind.URI, text)
+    return FallbackSource(SourceKind.ASSET, text)
