@@ -7,50 +7,94 @@ from __future__ import annotations
 
 import random as random_module
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import Circuit, CircuitKey, Lease, Override, StateTransition
-from dagster_contracts.core.condition import Decision
-from dagster_contracts.core.contract import Contract
-from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitEvent,
+    CircuitKey,
+    Effect,
+    Failed,
+    Forced,
+    Lease,
+    Note,
+    Observed,
+    Override,
+    PolicyChanged,
+    ProbeAsked,
+    Reset,
+    StateTransition,
+    Step,
+    Ticked,
+    advance,
+)
+from dagster_contracts.core.circuit import would_open as judge
+from dagster_contracts.core.condition import Decision, Truth, metrics_of
+from dagster_contracts.core.contract import (
+    CircuitMode,
+    CircuitPolicy,
+    CircuitScope,
+    Contract,
+    Severity,
+)
+from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.circuit_rows import (
+    StoredCircuit,
+    forget_events,
+    lock_circuit,
+    read_circuit,
+    read_circuits,
+    read_history,
+    replay_events,
+    write_step,
+)
+from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.notices import send_effects
+from dagster_contracts.resilience.observations import (
+    failures_in_a_row,
+    forget_observations,
+    record_failure,
+    record_report,
+)
+from dagster_contracts.resilience.operator import require_operator
+from dagster_contracts.resilience.wake import AGE, FRESHNESS, REPORTS, clock_metrics, conditions_of, wake_at
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.outbox import Outbox
+from dagster_contracts.store.tables import circuits, feedback
+
+FAILED = "failed_materializations"
+UNAVAILABLE = "source_unavailable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerVerdict:
     """What an event did to a circuit.
 
-    ``refused``: the batch must not be published (its evaluation made ``open_when`` true).
-    ``duplicate``: the evaluation had been counted before, and nothing was written.
+    ``refused``: the batch must not be published. ``duplicate``: the evaluation had been counted
+    before, and nothing was written. ``effects`` are what the circuit asks for; alerts and heal
+    requests among them are in the outbox already.
     """
 
     circuit: Circuit
-    transitions: tuple[StateTransition, ...]
-    refused: bool
-    explanation: str
+    transitions: tuple[StateTransition, ...] = ()
+    refused: bool = False
+    explanation: str = ""
     duplicate: bool = False
+    notes: tuple[Note, ...] = ()
+    effects: tuple[Effect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircuitEvent:
-    """One line of a circuit's history, as it was appended."""
-
-    key: CircuitKey
-    version: int
-    generation: int
-    kind: str
-    before: str
-    after: str
-    at: datetime
-    explanation: str
-    cause: str | None = None
-    evaluation_id: str | None = None
-    run_id: str | None = None
-    actor: str | None = None
+def circuit_key(contract: Contract, asset: str, partition: str | None = None) -> CircuitKey:
+    """The circuit that an evaluation of this asset and partition belongs to: the contract's scope."""
+    policy = _policy(contract)
+    scoped = partition if policy.scope is CircuitScope.PARTITION else None
+    return CircuitKey(contract.name, asset, scoped)
 
 
 class CircuitBreaker:
@@ -66,6 +110,13 @@ class CircuitBreaker:
         checkpoint: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._store = store
+        self._clock = clock
+        self._new_id = new_id
+        self._random = random
+        self._checkpoint = checkpoint
+        self._outbox = Outbox(store)
+
+    # ---- evaluations -----------------------------------------------------------------------------
 
     def record(
         self,
@@ -80,55 +131,449 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Count one evaluation, in one transaction; a second time it changes nothing.
 
-        ``also`` runs in the same transaction (a snapshot's row, for one).
+        ``also`` runs in the same transaction where the batch is not refused (a snapshot's row, for
+        one).
         """
-        raise NotImplementedError
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            # Time went on while the lock was waited for.
+            now = self._now(conn)
+            stored = self._bound(conn, stored, contract, now)
+            metrics = self._measured(conn, contract, report)
+            event = _observed(contract, report, metrics, backfill, probe_holder, now)
+            decision = _audit(contract, report, stored.circuit, event, now)
+            refused = decision.truth is Truth.TRUE
+            if not record_report(
+                conn, key, report, metrics, run_id=run_id, backfill=backfill, now=now
+            ):
+                return BreakerVerdict(
+                    circuit=stored.circuit,
+                    refused=refused,
+                    explanation=f"evaluation {report.evaluation_id} was counted before",
+                    duplicate=True,
+                )
+            self._checkpoint("breaker.observed")
+            verdict = self._apply(
+                conn,
+                stored,
+                contract,
+                [("recorded", event)],
+                now=now,
+                run_id=run_id,
+                evaluation_id=report.evaluation_id,
+            )
+            if also is not None and not refused:
+                also(conn)
+            self._checkpoint("breaker.commit")
+        self._checkpoint("breaker.committed")
+        return replace(
+            verdict, refused=refused, explanation=verdict.explanation or decision.explanation
+        )
 
     def would_open(self, contract: Contract, report: ContractReport, key: CircuitKey) -> Decision:
-        """Whether this report would make ``open_when`` true; nothing is written."""
-        raise NotImplementedError
+        """Whether this report's batch must be refused; nothing is written.
+
+        TRUE where it makes ``open_when`` true, or, under a contract without ``resilience``, where a
+        rule of severity error failed.
+        """
+        with self._store.read() as conn:
+            now = self._now(conn)
+            stored = read_circuit(conn, key)
+            circuit = stored.circuit if stored else Circuit(key=key)
+            metrics = self._measured(conn, contract, report)
+        event = _observed(contract, report, metrics, False, None, now)
+        return _audit(contract, report, circuit, event, now)
 
     def observe_failure(
-        self, contract: Contract, key: CircuitKey, *, run_id: str | None, what: str, explanation: str = ""
+        self,
+        contract: Contract,
+        key: CircuitKey,
+        *,
+        run_id: str | None,
+        what: str,
+        explanation: str = "",
+        evaluation_id: str | None = None,
+        probe_holder: str | None = None,
     ) -> BreakerVerdict:
-        """Count a ``failed_materializations`` or a ``source_unavailable``."""
-        raise NotImplementedError
+        """Count a materialization that failed, or a primary that could not be read.
+
+        ``what`` is ``failed_materializations`` or ``source_unavailable``; the metric counts them in
+        a row. The same run counts once, unless it gives ``evaluation_id`` of its own.
+        """
+        identity = evaluation_id or (f"{what}:{run_id}:{key}" if run_id else self._new_id())
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            now = self._now(conn)
+            stored = self._bound(conn, stored, contract, now)
+            count = Fraction(failures_in_a_row(conn, key, what) + 1)
+            if not record_failure(
+                conn,
+                key,
+                contract,
+                evaluation_id=identity,
+                what=what,
+                count=count,
+                explanation=explanation,
+                run_id=run_id,
+                now=now,
+            ):
+                return BreakerVerdict(
+                    circuit=stored.circuit,
+                    explanation=f"{what} of run {run_id} was counted before",
+                    duplicate=True,
+                )
+            event = Failed(
+                evaluation_id=identity,
+                what=explanation or what,
+                metrics={**self._ticking(conn, stored.circuit, contract, now), what: count},
+                lease_holder=probe_holder,
+            )
+            self._checkpoint("breaker.observed")
+            verdict = self._apply(
+                conn,
+                stored,
+                contract,
+                [("failed", event)],
+                now=now,
+                run_id=run_id,
+                evaluation_id=identity,
+            )
+            self._checkpoint("breaker.commit")
+        self._checkpoint("breaker.committed")
+        return verdict
+
+    # ---- time ------------------------------------------------------------------------------------
 
     def tick(self, contract: Contract, key: CircuitKey) -> BreakerVerdict:
-        """Let time pass: what grows old by itself is measured and the circuit advanced."""
-        raise NotImplementedError
+        """Let time pass: what grows old by itself is measured, and the circuit advanced.
+
+        Costs one indexed query while time has nothing to say.
+        """
+        with self._store.read() as conn:
+            stored = read_circuit(conn, key)
+            if stored is None:
+                return BreakerVerdict(circuit=Circuit(key=key))
+            now = self._now(conn)
+        asleep = stored.wake_at is None or stored.wake_at > now
+        if asleep and stored.circuit.policy_hash == contract.semantic_hash:
+            return BreakerVerdict(circuit=stored.circuit)
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            now = self._now(conn)
+            stored = self._bound(conn, stored, contract, now)
+            event = Ticked(metrics=self._ticking(conn, stored.circuit, contract, now))
+            verdict = self._apply(conn, stored, contract, [("ticked", event)], now=now)
+            self._checkpoint("breaker.commit")
+        self._checkpoint("breaker.committed")
+        return verdict
 
     def tick_all(self, contracts: Iterable[tuple[Contract, CircuitKey]]) -> list[BreakerVerdict]:
-        """Tick those circuits of which time can say something new; the others cost one query."""
-        raise NotImplementedError
+        """Tick those circuits whose time has come or whose contract was edited; their verdicts.
 
-    def circuit(self, key: CircuitKey) -> Circuit:
-        """The circuit as stored; a closed one where nothing was ever recorded."""
-        raise NotImplementedError
-
-    def circuits(self, keys: Iterable[CircuitKey] | None = None) -> list[Circuit]:
-        """Every circuit, or those of ``keys``, in one query, ordered by key."""
-        raise NotImplementedError
+        All the others cost two queries together, however many they are.
+        """
+        with self._store.read() as conn:
+            now = self._now(conn)
+            due = {
+                CircuitKey(row.contract, row.asset, row.partition or None)
+                for row in conn.execute(
+                    sa.select(circuits.c.contract, circuits.c.asset, circuits.c.partition).where(
+                        circuits.c.wake_at <= now
+                    )
+                )
+            }
+            bound: dict[str, set[str]] = {}
+            for name, policy_hash in conn.execute(
+                sa.select(circuits.c.contract, circuits.c.policy_hash).distinct()
+            ):
+                bound.setdefault(name, set()).add(policy_hash)
+        verdicts = []
+        for contract, key in contracts:
+            if key in due or bound.get(contract.name, set()) - {contract.semantic_hash}:
+                verdicts.append(self.tick(contract, key))
+        return verdicts
 
     def ask_probe(self, contract: Contract, key: CircuitKey, holder: str) -> Lease | None:
         """The probe lease, or ``None`` where somebody else holds it or no probe is due."""
-        raise NotImplementedError
+        if not holder.strip():
+            raise PolicyError("a probe needs the name of its holder")
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            now = self._now(conn)
+            stored = self._bound(conn, stored, contract, now)
+            tick = Ticked(metrics=self._ticking(conn, stored.circuit, contract, now))
+            verdict = self._apply(
+                conn,
+                stored,
+                contract,
+                [("ticked", tick), ("probe_asked", ProbeAsked(holder=holder))],
+                now=now,
+            )
+            self._checkpoint("breaker.commit")
+        self._checkpoint("breaker.committed")
+        lease = verdict.circuit.lease
+        return lease if lease is not None and lease.holder == holder else None
+
+    # ---- operators -------------------------------------------------------------------------------
 
     def force(
-        self, key: CircuitKey, override: Override, *, actor: str, reason: str, until: datetime | None = None,
+        self,
+        key: CircuitKey,
+        override: Override,
+        *,
+        actor: str,
+        reason: str,
+        until: datetime | None = None,
         contract: Contract | None = None,
     ) -> BreakerVerdict:
-        """Set or lift an override; audited. ``PolicyError`` without an actor or a reason."""
-        raise NotImplementedError
+        """Set an override, or lift it with ``Override.NONE``; audited.
 
-    def reset(self, key: CircuitKey, *, actor: str, reason: str, contract: Contract | None = None) -> BreakerVerdict:
+        ``PolicyError`` without an actor or a reason, or with an end that is past.
+        """
+        require_operator("set or lift an override", actor, reason)
+        with self._store.begin() as conn:
+            if until is not None and until <= self._now(conn):
+                raise PolicyError(
+                    "an override cannot end before it begins",
+                    where=str(key),
+                    why=f"it would end at {until.isoformat()}",
+                    hint="give an end in the future, or none",
+                )
+            event = Forced(override=override, actor=actor, reason=reason, until=until)
+            return self._operate(conn, key, event, contract)
+
+    def reset(
+        self, key: CircuitKey, *, actor: str, reason: str, contract: Contract | None = None
+    ) -> BreakerVerdict:
         """Close the circuit by hand; audited. ``PolicyError`` without an actor or a reason."""
-        raise NotImplementedError
+        require_operator("reset a circuit", actor, reason)
+        with self._store.begin() as conn:
+            return self._operate(conn, key, Reset(actor=actor, reason=reason), contract)
 
-    def history(self, key: CircuitKey | None = None, limit: int = 50, *, transitions_only: bool = False) -> list[CircuitEvent]:
+    # ---- reading ---------------------------------------------------------------------------------
+
+    def circuit(self, key: CircuitKey) -> Circuit:
+        """The circuit as stored; a closed one where nothing was ever recorded."""
+        with self._store.read() as conn:
+            stored = read_circuit(conn, key)
+        return stored.circuit if stored else Circuit(key=key)
+
+    def circuits(self, keys: Iterable[CircuitKey] | None = None) -> list[Circuit]:
+        """Every circuit that anything happened to, or those of ``keys``, ordered by key."""
+        with self._store.read() as conn:
+            return [stored.circuit for stored in read_circuits(conn, keys)]
+
+    def history(
+        self, key: CircuitKey | None = None, limit: int = 50, *, transitions_only: bool = False
+    ) -> list[HistoryEntry]:
         """What happened, newest first."""
-        raise NotImplementedError
+        with self._store.read() as conn:
+            return read_history(conn, key, limit, transitions_only=transitions_only)
 
     def replay(self, key: CircuitKey) -> Circuit | None:
-        """The circuit rebuilt from its events alone; equal to :meth:`circuit` at any time."""
-        raise NotImplementedError
+        """The circuit rebuilt from its events alone: equal to :meth:`circuit` at any time."""
+        with self._store.read() as conn:
+            stored = replay_events(conn, key)
+        return stored.circuit if stored else None
+
+    def prune(self, *, events: timedelta, observations: timedelta) -> tuple[int, int]:
+        """Forget events and observations that are older; how many of each.
+
+        The last of the old events of each circuit stays as the sum of those before it.
+        """
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            return (
+                forget_events(conn, now - events),
+                forget_observations(conn, now - observations),
+            )
+
+    # ---- within a transaction --------------------------------------------------------------------
+
+    def _now(self, conn: sa.Connection) -> datetime:
+        return self._clock() if self._clock is not None else self._store.now(conn)
+
+    def _measured(
+        self, conn: sa.Connection, contract: Contract, report: ContractReport
+    ) -> dict[str, Fraction | None]:
+        """The report's metrics, and those that a new materialization settles by itself."""
+        metrics = dict(report.metrics)
+        if report.rows is not None:
+            # Data arrived: nothing failed, and nothing has grown old.
+            metrics.setdefault(FAILED, Fraction(0))
+            metrics.setdefault(UNAVAILABLE, Fraction(0))
+            metrics.setdefault(AGE, Fraction(0))
+            if contract.event_time is None:
+                metrics.setdefault(FRESHNESS, Fraction(0))
+        if REPORTS in _wanted(contract):
+            metrics.setdefault(REPORTS, _open_reports(conn, contract))
+        return metrics
+
+    def _ticking(
+        self, conn: sa.Connection, circuit: Circuit, contract: Contract, now: datetime
+    ) -> dict[str, Fraction | None]:
+        metrics = clock_metrics(circuit, contract, now)
+        if REPORTS in _wanted(contract):
+            metrics[REPORTS] = _open_reports(conn, contract)
+        return metrics
+
+    def _bound(
+        self, conn: sa.Connection, stored: StoredCircuit, contract: Contract, now: datetime
+    ) -> StoredCircuit:
+        """The circuit under this version of the contract."""
+        if stored.circuit.policy_hash == contract.semantic_hash:
+            return stored
+        event = PolicyChanged(policy_hash=contract.semantic_hash)
+        step = self._step(stored.circuit, event, contract, now)
+        return self._write(conn, stored, [("policy_changed", step)], contract, now)
+
+    def _apply(
+        self,
+        conn: sa.Connection,
+        stored: StoredCircuit,
+        contract: Contract | None,
+        events: Iterable[tuple[str, CircuitEvent]],
+        *,
+        now: datetime,
+        run_id: str | None = None,
+        evaluation_id: str | None = None,
+    ) -> BreakerVerdict:
+        steps: list[tuple[str, Step]] = []
+        circuit = stored.circuit
+        for kind, event in events:
+            step = self._step(circuit, event, contract, now)
+            steps.append((kind, step))
+            circuit = step.circuit
+        written = self._write(
+            conn, stored, steps, contract, now, run_id=run_id, evaluation_id=evaluation_id
+        )
+        transitions = tuple(t for _, step in steps for t in step.transitions)
+        notes = tuple(n for _, step in steps for n in step.notes)
+        said = [t.explanation for t in transitions] or [n.explanation for n in notes]
+        return BreakerVerdict(
+            circuit=written.circuit,
+            transitions=transitions,
+            notes=notes,
+            effects=tuple(e for _, step in steps for e in step.effects),
+            explanation="; ".join(text for text in said if text),
+        )
+
+    def _step(
+        self, circuit: Circuit, event: CircuitEvent, contract: Contract | None, now: datetime
+    ) -> Step:
+        return advance(circuit, event, policy=_policy(contract), now=now, random=self._random())
+
+    def _write(
+        self,
+        conn: sa.Connection,
+        stored: StoredCircuit,
+        steps: list[tuple[str, Step]],
+        contract: Contract | None,
+        now: datetime,
+        *,
+        run_id: str | None = None,
+        evaluation_id: str | None = None,
+    ) -> StoredCircuit:
+        circuit = steps[-1][1].circuit
+        # Without the contract nobody knows when to wake: the next tick, which has it, finds out.
+        wake = now if contract is None else wake_at(circuit, contract, now)
+        written = write_step(
+            conn,
+            stored,
+            steps,
+            wake_at=wake,
+            now=now,
+            run_id=run_id,
+            evaluation_id=evaluation_id,
+        )
+        self._checkpoint("breaker.written")
+        for _, step in steps:
+            send_effects(conn, self._outbox, step, contract, now=now)
+        self._checkpoint("breaker.sent")
+        return written
+
+    def _operate(
+        self,
+        conn: sa.Connection,
+        key: CircuitKey,
+        event: Forced | Reset,
+        contract: Contract | None,
+    ) -> BreakerVerdict:
+        now = self._now(conn)
+        stored = lock_circuit(conn, key, now)
+        now = self._now(conn)
+        if contract is not None:
+            stored = self._bound(conn, stored, contract, now)
+        kind = "forced" if isinstance(event, Forced) else "reset"
+        verdict = self._apply(conn, stored, contract, [(kind, event)], now=now)
+        self._checkpoint("breaker.commit")
+        return verdict
+
+
+def _policy(contract: Contract | None) -> CircuitPolicy:
+    if contract is None or contract.resilience is None:
+        return CircuitPolicy()
+    return contract.resilience.circuit
+
+
+def _wanted(contract: Contract) -> frozenset[str]:
+    """The metrics that any condition of the contract speaks of."""
+    return frozenset(name for c in conditions_of(contract) for name in metrics_of(c))
+
+
+def _observed(
+    contract: Contract,
+    report: ContractReport,
+    metrics: Mapping[str, Fraction | None],
+    backfill: bool,
+    probe_holder: str | None,
+    now: datetime,
+) -> Observed:
+    # The circuit keeps what its conditions look at; the observation's row has everything.
+    wanted = _wanted(contract)
+    return Observed(
+        evaluation_id=report.evaluation_id,
+        metrics={name: value for name, value in metrics.items() if name in wanted},
+        event_time=report.event_time,
+        partition=report.partition,
+        backfill=backfill,
+        lease_holder=probe_holder,
+        evaluated_at=min(report.evaluated_at, now),
+    )
+
+
+def _audit(
+    contract: Contract, report: ContractReport, circuit: Circuit, event: Observed, now: datetime
+) -> Decision:
+    """Whether the batch must not be published, and why."""
+    if contract.resilience is None:
+        failed = [
+            outcome.rule
+            for outcome in report.outcomes
+            if outcome.status is OutcomeStatus.FAILED and outcome.severity is Severity.ERROR
+        ]
+        if failed:
+            return Decision(Truth.TRUE, f"failed: {', '.join(failed)}")
+        return Decision(Truth.FALSE, "no rule of severity error failed")
+    policy = contract.resilience.circuit
+    decision = judge(circuit, event, policy=policy, now=now)
+    lenient = circuit.override in (Override.FORCED_CLOSED, Override.METRICS_ONLY) or (
+        circuit.override is Override.NONE and policy.mode is CircuitMode.METRICS_ONLY
+    )
+    if decision.truth is Truth.TRUE and lenient:
+        why = "metrics only" if circuit.override is Override.NONE else circuit.override.value
+        return Decision(Truth.FALSE, f"let through ({why}): {decision.explanation}")
+    return decision
+
+
+def _open_reports(conn: sa.Connection, contract: Contract) -> Fraction:
+    count = conn.scalar(
+        sa.select(sa.func.count())
+        .select_from(feedback)
+        .where(feedback.c.contract == contract.name, feedback.c.resolved_at.is_(None))
+    )
+    return Fraction(count or 0)

@@ -2,61 +2,284 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+
+import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.rows import insert_once
+from dagster_contracts.store.tables import heal_requests
+
+Target = tuple[str, str | None]
+"""A consumer and its partition."""
+
+
+class HealState(StrEnum):
+    """Where a request stands. ``OBSOLETE``: the consumer was healed by another run."""
+
+    REQUESTED = "requested"
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    OBSOLETE = "obsolete"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealRequest:
-    """One run that is wanted. The same ``run_key`` always means the same run."""
+    """One run that is wanted. The same ``run_key`` always means the same run.
+
+    ``cause`` stands for what has to be healed: attempts are counted for it. ``run_id`` is known once
+    the run was started.
+    """
 
     consumer: str
     partition: str | None
     reads: tuple[DegradedRead, ...]
+    cause: str
     run_key: str
     attempt: int = 1
+    run_id: str | None = None
 
 
 def plan_healing(
     reads: Iterable[DegradedRead],
     *,
     closed: Callable[[CircuitKey], bool],
-    in_flight: Collection[tuple[str, str | None]] = (),
+    in_flight: Collection[Target] = (),
     order: Sequence[str] = (),
     limit: int = 10,
-    attempts: Callable[[str], int] = lambda cause: 0,
+    attempts: Mapping[str, int] | None = None,
     max_attempts: int = 3,
 ) -> tuple[HealRequest, ...]:
     """Which consumers to materialize now, at most ``limit`` at a time with those in flight.
 
     A consumer is ready when every circuit that it suffers from is closed, and every degraded asset
-    that it inherited from is healed.
+    that it inherited from is healed: so an order of the graph comes about by itself, and ``order``
+    (asset names, upstream first) decides only among those that are ready. ``attempts`` counts the
+    runs that a cause has had; beyond ``max_attempts`` a person has to look.
     """
-    raise NotImplementedError
+    suffering = _by_target(reads)
+    rank = {name: index for index, name in enumerate(order)}
+    room = max(0, limit - len(set(in_flight)))
+    ready: list[HealRequest] = []
+    for (consumer, partition), mine in sorted(
+        suffering.items(),
+        key=lambda item: (rank.get(item[0][0], len(rank)), item[0][0], item[0][1] or ""),
+    ):
+        if (consumer, partition) in in_flight:
+            continue
+        if not all(closed(read.circuit) for read in mine):
+            continue
+        # A consumer of its own earlier partition waits for that one, like any other.
+        if any(read.via and (read.via, read.upstream_partition) in suffering for read in mine):
+            continue
+        request = _request(consumer, partition, mine, attempts or {})
+        if request.attempt <= max_attempts:
+            ready.append(request)
+    return tuple(ready[:room])
 
 
 class Healing:
     """Requests of a store: never twice in flight, resumable, with a cap on attempts."""
 
-    def __init__(self, store: Store, reads: DegradedReads, *, limit: int = 10, max_attempts: int = 3) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reads: DegradedReads,
+        *,
+        limit: int = 10,
+        max_attempts: int = 3,
+        confirm_within: timedelta = timedelta(minutes=2),
+        checkpoint: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self._store = store
+        self._reads = reads
+        self._limit = limit
+        self._max_attempts = max_attempts
+        self._confirm_within = confirm_within
+        self._checkpoint = checkpoint
 
-    def due(self, closed: Callable[[CircuitKey], bool], *, order: Sequence[str] = ()) -> tuple[HealRequest, ...]:
-        """Plan, write the requests down, and return them with those that nobody confirmed."""
-        raise NotImplementedError
+    def due(
+        self,
+        closed: Callable[[CircuitKey], bool],
+        *,
+        order: Sequence[str] = (),
+        only: Callable[[str], bool] = lambda consumer: True,
+    ) -> tuple[HealRequest, ...]:
+        """Plan, write the requests down, and return them.
+
+        Requests that nobody confirmed in time are returned again under the same run key: the process
+        that took them may have died before it launched them, and Dagster starts a key once. ``only``
+        leaves consumers of other code locations to their own sensors.
+        """
+        reads = [read for read in self._reads.open_reads() if only(read.consumer)]
+        everyone = self._reads.open_reads()
+        suffering = _by_target(everyone)
+        with self._store.begin() as conn:
+            # Two sensors must not both see room for the last run.
+            self._store.lock(conn, "healing")
+            now = self._store.now(conn)
+            self._forget_healed(conn, suffering, now)
+            flying = conn.execute(_flying()).all()
+            unconfirmed = tuple(
+                _stored(row, suffering)
+                for row in flying
+                if row.state == HealState.REQUESTED
+                and row.requested_at <= now - self._confirm_within
+                and only(row.consumer)
+            )
+            fresh = plan_healing(
+                everyone,
+                closed=closed,
+                in_flight={(row.consumer, row.consumer_partition or None) for row in flying},
+                order=order,
+                limit=self._limit,
+                attempts=_attempts(conn),
+                max_attempts=self._max_attempts,
+            )
+            wanted = {(read.consumer, read.consumer_partition) for read in reads}
+            fresh = tuple(r for r in fresh if (r.consumer, r.partition) in wanted)
+            for request in fresh:
+                insert_once(
+                    conn,
+                    heal_requests,
+                    {
+                        "run_key": request.run_key,
+                        "consumer": request.consumer,
+                        "consumer_partition": request.partition or "",
+                        "cause": request.cause,
+                        "attempt": request.attempt,
+                        "state": HealState.REQUESTED.value,
+                        "requested_at": now,
+                    },
+                )
+            for request in unconfirmed:
+                self._set(conn, request.run_key, requested_at=now)
+            self._checkpoint("healing.requested")
+        return unconfirmed + fresh
+
+    def in_flight(self) -> tuple[HealRequest, ...]:
+        """Requests whose runs have not ended, oldest first."""
+        suffering = _by_target(self._reads.open_reads())
+        with self._store.read() as conn:
+            return tuple(_stored(row, suffering) for row in conn.execute(_flying()))
 
     def started(self, run_key: str, run_id: str) -> None:
         """Dagster has the run."""
-        raise NotImplementedError
+        with self._store.begin() as conn:
+            self._set(conn, run_key, state=HealState.STARTED.value, run_id=run_id)
 
     def finished(self, run_key: str, *, succeeded: bool) -> None:
-        """The run ended; a failed one may be asked for again, up to the cap."""
-        raise NotImplementedError
+        """The run ended; what it did not heal may be asked for again, up to the cap."""
+        state = HealState.SUCCEEDED if succeeded else HealState.FAILED
+        with self._store.begin() as conn:
+            now = self._store.now(conn)
+            self._set(conn, run_key, state=state.value, finished_at=now)
+            self._checkpoint("healing.finished")
 
     def given_up(self) -> tuple[HealRequest, ...]:
-        """Consumers whose healing failed as often as the cap allows: for a person."""
-        raise NotImplementedError
+        """Consumers whose healing was tried as often as the cap allows: for a person."""
+        suffering = _by_target(self._reads.open_reads())
+        with self._store.read() as conn:
+            attempts = _attempts(conn)
+            flying = {(r.consumer, r.consumer_partition or None) for r in conn.execute(_flying())}
+        requests = (
+            _request(consumer, partition, mine, attempts)
+            for (consumer, partition), mine in sorted(
+                suffering.items(), key=lambda item: (item[0][0], item[0][1] or "")
+            )
+            if (consumer, partition) not in flying
+        )
+        return tuple(
+            replace(request, attempt=request.attempt - 1)
+            for request in requests
+            if request.attempt > self._max_attempts
+        )
+
+    def _forget_healed(
+        self, conn: sa.Connection, suffering: Mapping[Target, object], now: object
+    ) -> None:
+        """A request nobody has started is obsolete once its consumer no longer suffers."""
+        waiting = _flying().where(heal_requests.c.state == HealState.REQUESTED)
+        for row in conn.execute(waiting).all():
+            if (row.consumer, row.consumer_partition or None) not in suffering:
+                self._set(conn, row.run_key, state=HealState.OBSOLETE.value, finished_at=now)
+
+    def _set(self, conn: sa.Connection, run_key: str, **values: object) -> None:
+        conn.execute(
+            sa.update(heal_requests).where(heal_requests.c.run_key == run_key).values(**values)
+        )
+
+
+def _by_target(reads: Iterable[DegradedRead]) -> dict[Target, tuple[DegradedRead, ...]]:
+    found: dict[Target, tuple[DegradedRead, ...]] = {}
+    for read in reads:
+        target = (read.consumer, read.consumer_partition)
+        found[target] = (*found.get(target, ()), read)
+    return found
+
+
+def _request(
+    consumer: str,
+    partition: str | None,
+    reads: tuple[DegradedRead, ...],
+    attempts: Mapping[str, int],
+) -> HealRequest:
+    # A healing run that had to read the fallback again leaves a new row with the same `since`: the
+    # cause stays the same, and the cap ends the circle.
+    blamed = sorted(
+        [str(read.circuit), read.generation, read.since.isoformat() if read.since else ""]
+        for read in reads
+    )
+    text = json.dumps([consumer, partition, blamed])
+    cause = hashlib.sha256(text.encode()).hexdigest()
+    attempt = attempts.get(cause, 0) + 1
+    return HealRequest(
+        consumer=consumer,
+        partition=partition,
+        reads=reads,
+        cause=cause,
+        run_key=f"heal:{cause[:24]}:{attempt}",
+        attempt=attempt,
+    )
+
+
+def _flying() -> sa.Select[tuple[object, ...]]:
+    states = (HealState.REQUESTED.value, HealState.STARTED.value)
+    return (
+        sa.select(heal_requests)
+        .where(heal_requests.c.state.in_(states))
+        .order_by(heal_requests.c.requested_at, heal_requests.c.run_key)
+    )
+
+
+def _attempts(conn: sa.Connection) -> dict[str, int]:
+    rows = conn.execute(
+        sa.select(heal_requests.c.cause, sa.func.max(heal_requests.c.attempt)).group_by(
+            heal_requests.c.cause
+        )
+    )
+    return {cause: attempt for cause, attempt in rows}
+
+
+def _stored(
+    row: sa.Row[tuple[object, ...]], suffering: Mapping[Target, tuple[DegradedRead, ...]]
+) -> HealRequest:
+    columns = row._mapping
+    consumer, partition = columns["consumer"], columns["consumer_partition"] or None
+    return HealRequest(
+        consumer=consumer,
+        partition=partition,
+        reads=suffering.get((consumer, partition), ()),
+        cause=columns["cause"],
+        run_key=columns["run_key"],
+        attempt=columns["attempt"],
+        run_id=columns["run_id"],
+    )

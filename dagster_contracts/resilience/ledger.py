@@ -1,13 +1,20 @@
-"""The ledger of degraded reads: who consumed something else than a good primary."""
+"""The ledger of degraded reads: who consumed something else than a good primary.
+
+Dagster's own provenance still names the primary after a switch, so healing rests on this.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.tables import degraded_reads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,8 +22,9 @@ class DegradedRead:
     """One consumer partition read one upstream partition from a fallback level.
 
     ``circuit`` is the one to blame. ``via`` names the degraded asset through which the mark was
-    inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at`` and the settled
-    fields are filled in by the ledger.
+    inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at``, ``since`` (when
+    the edge was first degraded in this generation) and the settled fields are filled in by the
+    ledger.
     """
 
     circuit: CircuitKey
@@ -32,6 +40,7 @@ class DegradedRead:
     via: str | None = None
     id: int | None = None
     read_at: datetime | None = None
+    since: datetime | None = None
     settled_at: datetime | None = None
     settled_by: str | None = None
 
@@ -39,34 +48,211 @@ class DegradedRead:
 class DegradedReads:
     """The ledger in the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, *, checkpoint: Callable[[str], None] = lambda name: None
+    ) -> None:
         self._store = store
+        self._checkpoint = checkpoint
 
     def record(self, read: DegradedRead) -> DegradedRead:
         """Write one read down; the same read of the same run counts once.
 
         An older open read of the same edge is superseded: the consumer is being built anew.
         """
-        raise NotImplementedError
+        with self._store.begin() as conn:
+            written = self._record(conn, read)
+            self._checkpoint("ledger.recorded")
+        return written
 
     def inherit(
-        self, *, consumer: str, consumer_partition: str | None, upstream: str, upstream_partition: str | None, run_id: str
+        self,
+        *,
+        consumer: str,
+        consumer_partition: str | None,
+        upstream: str,
+        upstream_partition: str | None,
+        run_id: str,
     ) -> tuple[DegradedRead, ...]:
-        """Mark a consumer of a degraded asset as degraded: one row for each circuit to blame."""
-        raise NotImplementedError
+        """Mark a consumer of a degraded asset as degraded: one row for each circuit to blame.
+
+        Without ``upstream_partition`` the consumer read the whole upstream, and any degraded
+        partition of it counts. Nothing is written where the upstream is not degraded.
+        """
+        query = _open().where(degraded_reads.c.consumer == upstream)
+        if upstream_partition is not None:
+            query = query.where(degraded_reads.c.consumer_partition == upstream_partition)
+        with self._store.begin() as conn:
+            marks: dict[tuple[CircuitKey, str | None], DegradedRead] = {}
+            for row in conn.execute(query.order_by(degraded_reads.c.id)):
+                origin = _read(row)
+                marks[(origin.circuit, origin.consumer_partition)] = DegradedRead(
+                    circuit=origin.circuit,
+                    consumer=consumer,
+                    consumer_partition=consumer_partition,
+                    upstream=upstream,
+                    upstream_partition=origin.consumer_partition,
+                    level=origin.level,
+                    source=origin.source,
+                    reason=f"{upstream} was itself built from {origin.source}",
+                    run_id=run_id,
+                    generation=origin.generation,
+                    via=upstream,
+                )
+            written = tuple(self._record(conn, mark) for mark in marks.values())
+            self._checkpoint("ledger.inherited")
+        return written
 
     def open_reads(
-        self, circuit: CircuitKey | None = None, *, consumer: str | None = None, consumer_partition: str | None = None
+        self,
+        circuit: CircuitKey | None = None,
+        *,
+        consumer: str | None = None,
+        consumer_partition: str | None = None,
     ) -> tuple[DegradedRead, ...]:
         """Reads that are not settled, oldest first."""
-        raise NotImplementedError
+        query = _open().order_by(degraded_reads.c.id)
+        if circuit is not None:
+            query = query.where(*_blames(circuit))
+        if consumer is not None:
+            query = query.where(degraded_reads.c.consumer == consumer)
+        if consumer_partition is not None:
+            query = query.where(degraded_reads.c.consumer_partition == consumer_partition)
+        with self._store.read() as conn:
+            return tuple(_read(row) for row in conn.execute(query))
+
+    def reads_of_run(self, run_id: str) -> tuple[DegradedRead, ...]:
+        """Everything that one run read from a fallback, settled or not, oldest first."""
+        query = (
+            sa.select(degraded_reads)
+            .where(degraded_reads.c.run_id == run_id)
+            .order_by(degraded_reads.c.id)
+        )
+        with self._store.read() as conn:
+            return tuple(_read(row) for row in conn.execute(query))
+
+    def position(self) -> int:
+        """Where the ledger stands; take it before an input is loaded, for :meth:`settle`."""
+        with self._store.read() as conn:
+            return conn.scalar(sa.select(sa.func.max(degraded_reads.c.id))) or 0
 
     def settle(
-        self, *, consumer: str, consumer_partition: str | None, upstream: str, run_id: str,
+        self,
+        *,
+        consumer: str,
+        consumer_partition: str | None,
+        upstream: str,
+        run_id: str,
         upstream_partitions: Sequence[str | None] | None = None,
+        up_to: int | None = None,
     ) -> int:
         """The consumer was built again from good data: close the edge; the number of reads closed.
 
-        Call it when the consumer's new data is stored, never when its input is loaded.
+        Call it when the consumer's new data is stored, never when its input is loaded. Without
+        ``upstream_partitions``, or with ``None`` among them, the whole upstream was read. With
+        ``up_to`` (:meth:`position` when the input was loaded) what another run has degraded since
+        then stays open.
         """
-        raise NotImplementedError
+        closing = (
+            sa.update(degraded_reads)
+            .where(
+                degraded_reads.c.settled_at.is_(None),
+                degraded_reads.c.consumer == consumer,
+                degraded_reads.c.consumer_partition == (consumer_partition or ""),
+                degraded_reads.c.upstream == upstream,
+            )
+            .values(settled_by=run_id)
+        )
+        if upstream_partitions is not None and None not in upstream_partitions:
+            closing = closing.where(degraded_reads.c.upstream_partition.in_(upstream_partitions))
+        if up_to is not None:
+            closing = closing.where(degraded_reads.c.id <= up_to)
+        with self._store.begin() as conn:
+            closed = conn.execute(closing.values(settled_at=self._store.now(conn))).rowcount
+            self._checkpoint("ledger.settled")
+        return closed
+
+    def _record(self, conn: sa.Connection, read: DegradedRead) -> DegradedRead:
+        now = self._store.now(conn)
+        # One writer at a time on PostgreSQL too: two attempts of a step must not both insert.
+        self._store.lock(conn, f"ledger:{read.consumer}:{read.consumer_partition or ''}")
+        older = conn.execute(
+            _open()
+            .where(
+                *_blames(read.circuit),
+                degraded_reads.c.consumer == read.consumer,
+                degraded_reads.c.consumer_partition == (read.consumer_partition or ""),
+                degraded_reads.c.upstream == read.upstream,
+                degraded_reads.c.upstream_partition == (read.upstream_partition or ""),
+                degraded_reads.c.via == (read.via or ""),
+            )
+            .order_by(degraded_reads.c.id)
+        ).all()
+        since = now
+        for row in older:
+            before = _read(row)
+            if before.generation == read.generation:
+                since = min(since, before.since or now)
+            if replace(read, generation=before.generation) == _as_asked(before):
+                return before
+        conn.execute(
+            sa.update(degraded_reads)
+            .where(degraded_reads.c.id.in_([row.id for row in older]))
+            .values(settled_at=now, settled_by=read.run_id)
+        )
+        values = {
+            "contract": read.circuit.contract,
+            "circuit_asset": read.circuit.asset,
+            "circuit_partition": read.circuit.partition or "",
+            "generation": read.generation,
+            "consumer": read.consumer,
+            "consumer_partition": read.consumer_partition or "",
+            "upstream": read.upstream,
+            "upstream_partition": read.upstream_partition or "",
+            "via": read.via or "",
+            "level": read.level,
+            "source": read.source,
+            "reason": read.reason,
+            "run_id": read.run_id,
+            "read_at": now,
+            "since": since,
+        }
+        inserted = sa.insert(degraded_reads).values(**values).returning(degraded_reads.c.id)
+        return replace(read, id=conn.execute(inserted).scalar_one(), read_at=now, since=since)
+
+
+def _open() -> sa.Select[Any]:
+    return sa.select(degraded_reads).where(degraded_reads.c.settled_at.is_(None))
+
+
+def _blames(circuit: CircuitKey) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        degraded_reads.c.contract == circuit.contract,
+        degraded_reads.c.circuit_asset == circuit.asset,
+        degraded_reads.c.circuit_partition == (circuit.partition or ""),
+    )
+
+
+def _as_asked(read: DegradedRead) -> DegradedRead:
+    """The read as its consumer reported it, without what the ledger added."""
+    return replace(read, id=None, read_at=None, since=None, settled_at=None, settled_by=None)
+
+
+def _read(row: sa.Row[Any]) -> DegradedRead:
+    return DegradedRead(
+        circuit=CircuitKey(row.contract, row.circuit_asset, row.circuit_partition or None),
+        consumer=row.consumer,
+        consumer_partition=row.consumer_partition or None,
+        upstream=row.upstream,
+        upstream_partition=row.upstream_partition or None,
+        level=row.level,
+        source=row.source,
+        reason=row.reason,
+        run_id=row.run_id,
+        generation=row.generation,
+        via=row.via or None,
+        id=row.id,
+        read_at=row.read_at,
+        since=row.since,
+        settled_at=row.settled_at,
+        settled_by=row.settled_by,
+    )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.errors import StoreError
+from dagster_contracts.resilience.vault import ParquetVault
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.rows import insert_once
+from dagster_contracts.store.tables import snapshots
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LOCK = "snapshots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,22 @@ class Snapshot:
     kept_at: datetime
 
 
+class StagedSnapshot:
+    """A batch whose file is on the disk and whose row is not yet written.
+
+    Give :meth:`commit` to the transaction that counts the evaluation, so that a batch is the last
+    valid one exactly if its evaluation counted.
+    """
+
+    def __init__(self, archive: SnapshotArchive, row: dict[str, object]) -> None:
+        self._archive = archive
+        self._row = row
+
+    def commit(self, conn: sa.Connection) -> None:
+        """Write the row in the caller's transaction; the same evaluation is kept once."""
+        self._archive.write_row(conn, self._row)
+
+
 class SnapshotArchive:
     """Snapshots of a store, their files under ``root``."""
 
@@ -42,21 +67,151 @@ class SnapshotArchive:
         self, store: Store, root: Path, *, checkpoint: Callable[[str], None] = lambda name: None
     ) -> None:
         self._store = store
+        self._vault = ParquetVault(root, checkpoint=checkpoint)
+        self._checkpoint = checkpoint
 
-    def keep(self, key: CircuitKey, table: pa.Table, *, kind: str, report: ContractReport) -> Snapshot:
-        """Keep one batch that passed: the file first, durably, then its row."""
-        raise NotImplementedError
+    def keep(
+        self, key: CircuitKey, table: pa.Table, *, kind: str, report: ContractReport
+    ) -> Snapshot:
+        """Keep one batch that passed: the file first, durably, then its row.
+
+        The batch's partition is the report's, or the key's where the report names none.
+        """
+        staged = self.stage(key, table, kind=kind, report=report)
+        with self._store.begin() as conn:
+            staged.commit(conn)
+            self._checkpoint("snapshot.row")
+            row = conn.execute(
+                sa.select(snapshots).where(snapshots.c.evaluation_id == report.evaluation_id)
+            ).one()
+        return _snapshot(row)
+
+    def stage(
+        self, key: CircuitKey, table: pa.Table, *, kind: str, report: ContractReport
+    ) -> StagedSnapshot:
+        """Write the file durably and leave the row to the caller's transaction."""
+        stored = self._vault.write(table)
+        self._checkpoint("snapshot.staged")
+        return StagedSnapshot(
+            self,
+            {
+                "contract": key.contract,
+                "contract_version": report.version,
+                "asset": key.asset,
+                "partition": report.partition or key.partition or "",
+                "evaluation_id": report.evaluation_id,
+                "kind": kind,
+                "sha256": stored.sha256,
+                "schema_sha256": stored.schema_sha256,
+                "rows": stored.rows,
+                "bytes": stored.bytes,
+                "event_time": report.event_time,
+            },
+        )
+
+    def write_row(self, conn: sa.Connection, row: dict[str, object]) -> None:
+        """Write a staged row; ``StoreError`` where its file was swept meanwhile."""
+        # The sweep holds the same lock: it either sees this row or is seen to have swept the file.
+        self._store.lock(conn, _LOCK)
+        if not self._vault.exists(str(row["sha256"])):
+            raise StoreError(
+                "the file of a batch is gone before its row was written",
+                where=str(self._vault.path(str(row["sha256"]))),
+                hint="keep the batch again; is something else cleaning this folder?",
+            )
+        insert_once(conn, snapshots, {**row, "kept_at": self._store.now(conn)})
 
     def latest(
-        self, contract: str, asset: str, partition: str | None, *, any_partition: bool = False, max_age: timedelta | None = None
+        self,
+        contract: str,
+        asset: str,
+        partition: str | None,
+        *,
+        any_partition: bool = False,
+        max_age: timedelta | None = None,
     ) -> Snapshot | None:
-        """The newest snapshot of that partition (or of any), no older than ``max_age``."""
-        raise NotImplementedError
+        """The newest snapshot of that partition (or of any), no older than ``max_age``.
+
+        The age is counted from the moment at which the batch was kept.
+        """
+        found = self.newest(
+            contract, asset, partition, any_partition=any_partition, max_age=max_age, limit=1
+        )
+        return found[0] if found else None
+
+    def newest(
+        self,
+        contract: str,
+        asset: str,
+        partition: str | None,
+        *,
+        any_partition: bool = False,
+        max_age: timedelta | None = None,
+        limit: int = 10,
+    ) -> tuple[Snapshot, ...]:
+        """Snapshots, newest first: what to try next where the newest does not verify."""
+        query = (
+            sa.select(snapshots)
+            .where(snapshots.c.contract == contract, snapshots.c.asset == asset)
+            .order_by(snapshots.c.kept_at.desc(), snapshots.c.id.desc())
+            .limit(limit)
+        )
+        if not any_partition:
+            query = query.where(snapshots.c.partition == (partition or ""))
+        with self._store.read() as conn:
+            if max_age is not None:
+                query = query.where(snapshots.c.kept_at >= self._store.now(conn) - max_age)
+            return tuple(_snapshot(row) for row in conn.execute(query))
 
     def load(self, snapshot: Snapshot) -> pa.Table:
         """The batch, its bytes and schema verified first; ``FallbackError`` where they differ."""
-        raise NotImplementedError
+        return self._vault.read(snapshot.sha256, snapshot.schema_sha256)
 
-    def sweep(self, retain_count: int = 3, retain_for: timedelta | None = None) -> int:
-        """Forget what is too many or too old, and remove files without a row; files removed."""
-        raise NotImplementedError
+    def sweep(
+        self,
+        retain_count: int = 3,
+        retain_for: timedelta | None = None,
+        *,
+        grace: timedelta = timedelta(hours=1),
+    ) -> int:
+        """Forget what is too many or too old, then remove files that no row names; files removed.
+
+        The newest snapshot of each partition always stays: it is the last valid batch. ``grace``
+        spares files whose rows may be about to be written.
+        """
+        with self._store.begin() as conn:
+            self._store.lock(conn, _LOCK)
+            rank = (
+                sa.func.row_number()
+                .over(
+                    partition_by=(
+                        snapshots.c.contract,
+                        snapshots.c.asset,
+                        snapshots.c.partition,
+                    ),
+                    order_by=(snapshots.c.kept_at.desc(), snapshots.c.id.desc()),
+                )
+                .label("rank")
+            )
+            ranked = sa.select(snapshots.c.id, snapshots.c.kept_at, rank).subquery()
+            too_many = ranked.c.rank > max(retain_count, 1)
+            if retain_for is not None:
+                limit = self._store.now(conn) - retain_for
+                too_many |= (ranked.c.rank > 1) & (ranked.c.kept_at < limit)
+            doomed = sa.select(ranked.c.id).where(too_many)
+            conn.execute(sa.delete(snapshots).where(snapshots.c.id.in_(doomed)))
+            self._checkpoint("snapshot.rows_swept")
+        with self._store.begin() as conn:
+            self._store.lock(conn, _LOCK)
+            named = set(conn.scalars(sa.select(snapshots.c.sha256)))
+            # Ages of files are counted on the clock of the file system, not the database's.
+            orphans = self._vault.orphans(named, older_than=time.time() - grace.total_seconds())
+            for path in orphans:
+                self._checkpoint("snapshot.orphan")
+                path.unlink(missing_ok=True)
+        return len(orphans)
+
+
+def _snapshot(row: sa.Row[tuple[object, ...]]) -> Snapshot:
+    columns = dict(row._mapping)
+    return Snapshot(**{**columns, "partition": columns["partition"] or None})

@@ -29,8 +29,9 @@ metadata = sa.MetaData(
 # Resilience: circuits, what was observed, what was served instead, what is to be healed
 # --------------------------------------------------------------------------------------------------
 
-# One row for each circuit. `version` counts the writes and is the guard of every update; `body` is
-# the whole Circuit as JSON, the other columns repeat what is searched by.
+# One row for each circuit. `version` counts the appended events and is the guard of every update;
+# `body` is the whole Circuit as JSON, the other columns repeat what is searched by. `wake_at` is the
+# next moment at which the passing of time can change the circuit, null where it cannot.
 circuits = sa.Table(
     f"{PREFIX}circuits",
     metadata,
@@ -41,10 +42,12 @@ circuits = sa.Table(
     sa.Column("generation", sa.BigInteger, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("override", sa.String(16), nullable=False),
-    sa.Column("next_probe_at", UtcTime, nullable=True),
+    sa.Column("policy_hash", PlainText, nullable=False),
+    sa.Column("wake_at", UtcTime, nullable=True),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("body", JsonText, nullable=False),
-    sa.Index(None, "state"),
+    sa.Index(None, "wake_at"),
+    sa.Index(None, "contract", "policy_hash"),
 )
 
 # One row for each change of a circuit, appended in the transaction that changes it. `changes` holds
@@ -112,7 +115,8 @@ metric_points = sa.Table(
 
 # One row for each read of something else than a good primary. Open while `settled_at` is null.
 # `circuit_partition` is the partition of the circuit that was to blame (empty for an asset-wide
-# one); `via` names the degraded asset through which the mark was inherited.
+# one); `via` names the degraded asset through which the mark was inherited. `since` is when the
+# edge was first degraded in this generation of the circuit.
 degraded_reads = sa.Table(
     f"{PREFIX}degraded_reads",
     metadata,
@@ -131,6 +135,7 @@ degraded_reads = sa.Table(
     sa.Column("reason", PlainText, nullable=False),
     sa.Column("run_id", PlainText, nullable=False),
     sa.Column("read_at", UtcTime, nullable=False),
+    sa.Column("since", UtcTime, nullable=False),
     sa.Column("settled_at", UtcTime, nullable=True),
     sa.Column("settled_by", PlainText, nullable=True),
     sa.Index(None, "settled_at", "contract", "circuit_asset"),

@@ -104,7 +104,8 @@ def upgrade() -> None:
         sa.Column("generation", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("override", sa.String(length=16), nullable=False),
-        sa.Column("next_probe_at", UtcTime, nullable=True),
+        sa.Column("policy_hash", PlainText, nullable=False),
+        sa.Column("wake_at", UtcTime, nullable=True),
         sa.Column("updated_at", UtcTime, nullable=False),
         sa.Column("body", JsonText, nullable=False),
         sa.PrimaryKeyConstraint(
@@ -112,9 +113,15 @@ def upgrade() -> None:
         ),
     )
     op.create_index(
-        op.f("ix_dagster_contracts_circuits_state"),
+        op.f("ix_dagster_contracts_circuits_contract_policy_hash"),
         "dagster_contracts_circuits",
-        ["state"],
+        ["contract", "policy_hash"],
+        unique=False,
+    )
+    op.create_index(
+        op.f("ix_dagster_contracts_circuits_wake_at"),
+        "dagster_contracts_circuits",
+        ["wake_at"],
         unique=False,
     )
     op.create_table(
@@ -221,6 +228,7 @@ def upgrade() -> None:
         sa.Column("reason", PlainText, nullable=False),
         sa.Column("run_id", PlainText, nullable=False),
         sa.Column("read_at", UtcTime, nullable=False),
+        sa.Column("since", UtcTime, nullable=False),
         sa.Column("settled_at", UtcTime, nullable=True),
         sa.Column("settled_by", PlainText, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_dagster_contracts_degraded_reads")),

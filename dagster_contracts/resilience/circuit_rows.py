@@ -1,0 +1,282 @@
+"""Circuits as rows: read under a lock, changed only with an event beside the change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitKey,
+    CircuitState,
+    Step,
+    circuit_from_json,
+    circuit_to_json,
+)
+from dagster_contracts.core.contract import Json
+from dagster_contracts.errors import StoreError
+from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.store.rows import insert_once
+from dagster_contracts.store.tables import circuit_events, circuits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCircuit:
+    """A circuit with the version of its row."""
+
+    circuit: Circuit
+    version: int
+    wake_at: datetime | None = None
+
+
+def of_key(table: sa.Table, key: CircuitKey) -> sa.ColumnElement[bool]:
+    """The rows of one circuit."""
+    return sa.and_(
+        table.c.contract == key.contract,
+        table.c.asset == key.asset,
+        table.c.partition == (key.partition or ""),
+    )
+
+
+def read_circuit(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
+    """The circuit as it is; ``None`` where nothing ever happened to it."""
+    row = conn.execute(sa.select(circuits).where(of_key(circuits, key))).one_or_none()
+    return None if row is None else _stored(row)
+
+
+def read_circuits(
+    conn: sa.Connection, keys: Iterable[CircuitKey] | None = None
+) -> list[StoredCircuit]:
+    """Every circuit, or those of ``keys`` that exist, ordered by key."""
+    query = sa.select(circuits)
+    wanted = None if keys is None else set(keys)
+    if wanted is not None:
+        query = query.where(circuits.c.contract.in_({key.contract for key in wanted}))
+    found = [_stored(row) for row in conn.execute(query)]
+    chosen = [s for s in found if wanted is None or s.circuit.key in wanted]
+    return sorted(chosen, key=lambda stored: stored.circuit.key)
+
+
+def lock_circuit(conn: sa.Connection, key: CircuitKey, now: datetime) -> StoredCircuit:
+    """The circuit, held against every other writer until the transaction ends; new if needed."""
+    held = sa.select(circuits).where(of_key(circuits, key)).with_for_update()
+    row = conn.execute(held).one_or_none()
+    if row is None:
+        circuit = Circuit(key=key)
+        insert_once(conn, circuits, {**_key_columns(key), **_columns(circuit, 0, None, now)})
+        row = conn.execute(held).one()
+    return _stored(row)
+
+
+def write_step(
+    conn: sa.Connection,
+    before: StoredCircuit,
+    steps: Iterable[tuple[str, Step]],
+    *,
+    wake_at: datetime | None,
+    now: datetime,
+    run_id: str | None = None,
+    evaluation_id: str | None = None,
+) -> StoredCircuit:
+    """Append what the steps did and update the row, guarded by its version.
+
+    Each step comes with the kind of a line for it where it has neither transitions nor notes. A
+    step that changed nothing and says nothing leaves no line.
+    """
+    circuit, version = before.circuit, before.version
+    key = circuit.key
+    for kind, step in steps:
+        lines = _lines(circuit, step)
+        changes = _changes(circuit, step.circuit)
+        if changes and not lines:
+            lines = [{"kind": kind, "explanation": ""}]
+        for index, line in enumerate(lines):
+            version += 1
+            values = {
+                **_key_columns(key),
+                "version": version,
+                "generation": step.circuit.generation,
+                "before": step.circuit.state.value,
+                "after": step.circuit.state.value,
+                "at": now,
+                "evaluation_id": evaluation_id,
+                "run_id": run_id,
+                # The last line of a step carries all that it changed.
+                "changes": changes if index == len(lines) - 1 else {},
+            }
+            conn.execute(sa.insert(circuit_events).values(**{**values, **line}))
+        circuit = step.circuit
+    if version == before.version and wake_at == before.wake_at:
+        return before
+    updated = conn.execute(
+        sa.update(circuits)
+        .where(of_key(circuits, key), circuits.c.version == before.version)
+        .values(**_columns(circuit, version, wake_at, now))
+    )
+    if updated.rowcount != 1:
+        raise StoreError(
+            "a circuit was changed by somebody else in the middle of a transaction",
+            where=str(key),
+            hint="nothing was written; the database does not honour the lock on the circuit's row",
+        )
+    return StoredCircuit(circuit=circuit, version=version, wake_at=wake_at)
+
+
+def replay_events(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
+    """The circuit rebuilt from its events alone; ``None`` where it has none."""
+    rows = conn.execute(
+        sa.select(circuit_events.c.version, circuit_events.c.changes)
+        .where(of_key(circuit_events, key))
+        .order_by(circuit_events.c.version)
+    ).all()
+    if not rows:
+        return None
+    body = circuit_to_json(Circuit(key=key))
+    for row in rows:
+        body.update(row.changes)
+    return StoredCircuit(circuit=circuit_from_json(body), version=rows[-1].version)
+
+
+def forget_events(conn: sa.Connection, older_than: datetime) -> int:
+    """Forget old events; the newest old one of each circuit stays and sums up those before it.
+
+    So replaying what is left still rebuilds the row.
+    """
+    old = circuit_events.c.at < older_than
+    keys = conn.execute(
+        sa.select(
+            circuit_events.c.contract, circuit_events.c.asset, circuit_events.c.partition
+        )
+        .where(old)
+        .group_by(circuit_events.c.contract, circuit_events.c.asset, circuit_events.c.partition)
+        .having(sa.func.count() > 1)
+    ).all()
+    forgotten = 0
+    for contract, asset, partition in keys:
+        mine = of_key(circuit_events, CircuitKey(contract, asset, partition or None))
+        rows = conn.execute(
+            sa.select(
+                circuit_events.c.id,
+                circuit_events.c.version,
+                circuit_events.c.at,
+                circuit_events.c.changes,
+            )
+            .where(mine)
+            .order_by(circuit_events.c.version)
+            .with_for_update()
+        ).all()
+        # Clocks do not order events; versions do. Only an unbroken beginning may be summed up.
+        beginning = []
+        for row in rows:
+            if row.at >= older_than:
+                break
+            beginning.append(row)
+        if len(beginning) < 2:
+            continue
+        summed: dict[str, Json] = {}
+        for row in beginning:
+            summed.update(row.changes)
+        last = beginning[-1]
+        conn.execute(
+            sa.update(circuit_events).where(circuit_events.c.id == last.id).values(changes=summed)
+        )
+        conn.execute(
+            sa.delete(circuit_events).where(mine, circuit_events.c.version < last.version)
+        )
+        forgotten += len(beginning) - 1
+    return forgotten
+
+
+def read_history(
+    conn: sa.Connection, key: CircuitKey | None, limit: int, *, transitions_only: bool
+) -> list[HistoryEntry]:
+    """Lines of the history, newest first; without ``key`` those of all circuits."""
+    query = sa.select(circuit_events).limit(limit)
+    if key is None:
+        query = query.order_by(circuit_events.c.at.desc(), circuit_events.c.id.desc())
+    else:
+        query = query.where(of_key(circuit_events, key)).order_by(circuit_events.c.version.desc())
+    if transitions_only:
+        query = query.where(circuit_events.c.before != circuit_events.c.after)
+    return [_entry(row) for row in conn.execute(query)]
+
+
+def _lines(before: Circuit, step: Step) -> list[dict[str, Any]]:
+    lines: list[dict[str, Any]] = [
+        {
+            "kind": "transition",
+            "generation": transition.generation,
+            "before": transition.before.value,
+            "after": transition.after.value,
+            "cause": transition.cause.value,
+            "explanation": transition.explanation,
+            "evaluation_id": transition.evaluation_id,
+            "actor": transition.actor,
+        }
+        for transition in step.transitions
+    ]
+    # What was noted of the state before stands before its end.
+    state = {"before": before.state.value, "after": before.state.value}
+    notes: list[dict[str, Any]] = [
+        {
+            **(state if note.generation <= before.generation else {}),
+            "kind": note.kind.value,
+            "generation": note.generation,
+            "explanation": note.explanation,
+            "evaluation_id": note.evaluation_id,
+            "actor": note.actor,
+        }
+        for note in step.notes
+    ]
+    return notes + lines
+
+
+def _changes(before: Circuit, after: Circuit) -> dict[str, Json]:
+    old, new = circuit_to_json(before), circuit_to_json(after)
+    return {name: value for name, value in new.items() if name not in old or old[name] != value}
+
+
+def _key_columns(key: CircuitKey) -> dict[str, str]:
+    return {"contract": key.contract, "asset": key.asset, "partition": key.partition or ""}
+
+
+def _columns(
+    circuit: Circuit, version: int, wake_at: datetime | None, now: datetime
+) -> Mapping[str, Any]:
+    return {
+        "version": version,
+        "generation": circuit.generation,
+        "state": circuit.state.value,
+        "override": circuit.override.value,
+        "policy_hash": circuit.policy_hash,
+        "wake_at": wake_at,
+        "updated_at": now,
+        "body": circuit_to_json(circuit),
+    }
+
+
+def _stored(row: sa.Row[Any]) -> StoredCircuit:
+    return StoredCircuit(
+        circuit=circuit_from_json(row.body), version=row.version, wake_at=row.wake_at
+    )
+
+
+def _entry(row: sa.Row[Any]) -> HistoryEntry:
+    return HistoryEntry(
+        key=CircuitKey(row.contract, row.asset, row.partition or None),
+        version=row.version,
+        generation=row.generation,
+        kind=row.kind,
+        before=CircuitState(row.before),
+        after=CircuitState(row.after),
+        at=row.at,
+        explanation=row.explanation,
+        cause=row.cause,
+        evaluation_id=row.evaluation_id,
+        run_id=row.run_id,
+        actor=row.actor,
+    )

@@ -1,0 +1,101 @@
+"""What a step wants the world to know, as messages in the outbox of the same transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_never
+
+import sqlalchemy as sa
+
+from dagster_contracts.core.circuit import (
+    Alert,
+    AlertTopic,
+    Circuit,
+    Heal,
+    Override,
+    RequestProbe,
+    StateTransition,
+    Step,
+    TransitionCause,
+)
+from dagster_contracts.core.contract import Contract, Json
+from dagster_contracts.store.outbox import Outbox
+
+HEAL = "heal.requested"
+
+_KINDS = {
+    AlertTopic.OPENED: ("circuit.opened", "error"),
+    AlertTopic.STILL_OPEN: ("circuit.opened", "error"),
+    AlertTopic.EXHAUSTED: ("circuit.exhausted", "error"),
+    AlertTopic.FLAPPING: ("circuit.flapping", "error"),
+    AlertTopic.PROBING: ("circuit.half_open", "info"),
+    AlertTopic.RESOLVED: ("circuit.closed", "info"),
+    AlertTopic.OVERRIDE: ("circuit.forced", "warning"),
+    AlertTopic.UNKNOWN_METRIC: ("metric.unknown", "warning"),
+}
+
+
+def send_effects(
+    conn: sa.Connection,
+    outbox: Outbox,
+    step: Step,
+    contract: Contract | None,
+    *,
+    now: datetime,
+) -> None:
+    """Append the step's alerts and heal requests, each once by its dedupe key.
+
+    A wanted probe is no message: it is asked for anew at each tick, until somebody is the probe.
+    """
+    for effect in step.effects:
+        match effect:
+            case Alert():
+                kind, payload = _alert(effect, step, contract)
+                outbox.append(conn, kind, payload, dedupe_key=effect.dedupe_key, now=now)
+            case Heal():
+                heal: dict[str, Json] = {
+                    "contract": effect.key.contract,
+                    "asset": effect.key.asset,
+                    "partition": effect.key.partition,
+                    "generation": effect.generation,
+                }
+                outbox.append(conn, HEAL, heal, dedupe_key=effect.dedupe_key, now=now)
+            case RequestProbe():
+                pass
+            case _:
+                assert_never(effect)
+
+
+def _alert(alert: Alert, step: Step, contract: Contract | None) -> tuple[str, dict[str, Json]]:
+    kind, severity = _KINDS[alert.topic]
+    transition = _transition_of(alert, step)
+    if transition is not None and transition.cause is TransitionCause.RESET:
+        kind = "circuit.reset"
+    circuit: Circuit = step.circuit
+    payload: dict[str, Json] = {
+        "contract": alert.key.contract,
+        "version": contract.version if contract else None,
+        "asset": alert.key.asset,
+        "partition": alert.key.partition,
+        "generation": alert.generation,
+        "topic": alert.topic.value,
+        "severity": severity,
+        "explanation": alert.explanation,
+        "group": alert.group,
+        "explained_by": list(alert.explained_by),
+        "attempts": circuit.attempts,
+        "next_probe_at": circuit.next_probe_at.isoformat() if circuit.next_probe_at else None,
+    }
+    if circuit.override is not Override.NONE:
+        payload["override"] = circuit.override.value
+        payload["actor"] = circuit.override_actor
+    if transition is not None:
+        payload["cause"] = transition.cause.value
+        payload["at"] = transition.at.isoformat()
+        if transition.actor:
+            payload["actor"] = transition.actor
+    return kind, payload
+
+
+def _transition_of(alert: Alert, step: Step) -> StateTransition | None:
+    return next((t for t in step.transitions if t.generation == alert.generation), None)

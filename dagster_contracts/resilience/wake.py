@@ -1,0 +1,95 @@
+"""When a circuit must be looked at again though nothing happens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.condition import Comparison, Condition, comparisons_of
+from dagster_contracts.core.contract import Contract
+
+FRESHNESS = "data_freshness"
+AGE = "materialization_age"
+REPORTS = "consumer_reports"
+
+# A comparison such as `> 30min` is still false at 30 minutes sharp.
+_JUST_AFTER = timedelta(milliseconds=1)
+
+
+def conditions_of(contract: Contract) -> tuple[Condition, ...]:
+    """Every condition that a circuit of this contract is looked at with."""
+    if contract.resilience is None:
+        return ()
+    circuit = contract.resilience.circuit
+    activation = [c for level in contract.resilience.levels for c in level.activation_conditions]
+    return (*circuit.open_when, *circuit.close_when, *activation)
+
+
+def freshness_since(circuit: Circuit, contract: Contract) -> datetime | None:
+    """What ``data_freshness`` counts from: the newest event time, or the last materialization."""
+    return circuit.watermark if contract.event_time is not None else circuit.last_observed_at
+
+
+def clock_metrics(
+    circuit: Circuit, contract: Contract, now: datetime
+) -> dict[str, Fraction | None]:
+    """The metrics that grow by themselves, in seconds; ``None`` before the first evaluation."""
+    return {
+        FRESHNESS: _seconds_since(freshness_since(circuit, contract), now),
+        AGE: _seconds_since(circuit.last_observed_at, now),
+    }
+
+
+def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | None:
+    """The next moment at which the passing of time can change ``circuit``; ``None`` for never.
+
+    It may come too early, never too late: a tick over thousands of circuits then reads those few
+    whose moment has come.
+    """
+    moments = [moment for moment in _thresholds(circuit, contract) if moment > now]
+    if circuit.override is not Override.NONE and circuit.override_until is not None:
+        moments.append(circuit.override_until)
+    if not circuit.frozen:
+        if circuit.state is CircuitState.OPEN and circuit.next_probe_at is not None:
+            moments.append(circuit.next_probe_at)
+        if circuit.state is CircuitState.HALF_OPEN and circuit.lease is not None:
+            moments.append(circuit.lease.expires_at)
+    if any(c.metric == REPORTS for c in _comparisons(conditions_of(contract))):
+        # Reports arrive in another table, without a word to the circuit.
+        moments.append(now)
+    return min(moments, default=None)
+
+
+def _thresholds(circuit: Circuit, contract: Contract) -> Iterator[datetime]:
+    """When a growing metric crosses what it is compared with, or a ``for 30min`` is over."""
+    since = {FRESHNESS: freshness_since(circuit, contract), AGE: circuit.last_observed_at}
+    for comparison in _comparisons(conditions_of(contract)):
+        hold = comparison.hold.duration if comparison.hold else None
+        base = since.get(comparison.metric)
+        if base is not None:
+            crossing = base + _duration(comparison.quantity.value) + _JUST_AFTER
+            yield crossing
+            if hold is not None:
+                yield crossing + hold
+        if hold is not None:
+            for observation in circuit.window:
+                yield observation.at + hold + _JUST_AFTER
+
+
+def _comparisons(conditions: Iterable[Condition]) -> Iterator[Comparison]:
+    for condition in conditions:
+        yield from comparisons_of(condition)
+
+
+def _duration(seconds: Fraction) -> timedelta:
+    # Beyond a thousand years a threshold is never crossed, and timedelta would overflow.
+    return timedelta(microseconds=int(min(seconds, Fraction(31_536_000_000)) * 1_000_000))
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> Fraction | None:
+    if moment is None:
+        return None
+    # A clock that was turned back makes nothing younger than new.
+    return Fraction(max(now - moment, timedelta(0)) // timedelta(microseconds=1), 1_000_000)
