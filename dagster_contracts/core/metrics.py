@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -48,11 +49,16 @@ class Catalogue:
         return Metric(name, dimension)
 
     def with_declared(self, declared: Mapping[str, Dimension]) -> Catalogue:
-        """This catalogue and the contract's own metrics.
+        """The catalogue and, beside it, the contract's own metrics.
 
         Raises :class:`DocumentError` where a declared name would change the meaning of a known one.
         """
         for name, dimension in declared.items():
+            if not _NAME.fullmatch(name) or name.lower() in RESERVED_WORDS:
+                raise DocumentError(
+                    f"{name!r} cannot be the name of a metric",
+                    hint="letters, digits and _, parts joined by '.' or ':'; not and, or, not, for",
+                )
             known = self.find(name)
             if known is not None and (known.name != name or known.dimension is not dimension):
                 raise DocumentError(
@@ -78,10 +84,15 @@ class Catalogue:
         return found[0] if found else None
 
 
+_NAME: Final = re.compile(r"[^\W\d]\w*(?:[.:]\w+)*")
+
+RESERVED_WORDS: Final = ("and", "or", "not", "for")
+"""Words of the condition language, which no metric can be called."""
+
 METRIC_MEMBER: Final = "metric"
 """The members of such a family are themselves metrics of the catalogue."""
 
-DEFAULT_CATALOGUE: Final = Catalogue(
+DEFAULT: Final = Catalogue(
     names={
         "row_count": Dimension.COUNT,
         "row_count_change": Dimension.RATIO,
@@ -110,7 +121,23 @@ NEWEST_ONLY: Final = frozenset(
 )
 """Metrics that speak of the newest partition: a backfill of an older one says nothing of them."""
 
+MOMENTARY: Final = frozenset(
+    {
+        "data_freshness",
+        "materialization_age",
+        "failed_materializations",
+        "source_unavailable",
+        "consumer_reports",
+    }
+)
+"""Metrics of the moment and not of a batch: ticks measure them, and no window averages them."""
+
 
 def speaks_of_newest(metric: str) -> bool:
     """Whether a metric is about freshness, latency or volume (its anomaly score included)."""
     return metric.removeprefix("anomaly_score.") in NEWEST_ONLY
+
+
+def is_momentary(metric: str) -> bool:
+    """Whether a metric is of the moment; a score already compares a batch with those before it."""
+    return metric in MOMENTARY or metric.startswith("anomaly_score.")

@@ -72,6 +72,9 @@ _UNITS: Final[dict[str, tuple[Dimension, Fraction]]] = (
     | {unit.lower(): (Dimension.SIZE, size) for unit, size in SIZE_UNITS.items()}
 )
 
+UNIT_SPELLINGS: Final = tuple(_UNITS)
+"""Every accepted unit, in lower case."""
+
 
 def find_unit(text: str) -> tuple[Dimension, Fraction] | None:
     """The dimension and the size of a unit in base units, in any case; ``None`` if unknown."""
@@ -79,7 +82,7 @@ def find_unit(text: str) -> tuple[Dimension, Fraction] | None:
 
 
 def render_quantity(quantity: Quantity) -> str:
-    """Write a quantity so that it reads back as exactly the same value, as short as can be.
+    """Write a quantity so that it reads back as exactly the same value.
 
     A value that no finite decimal can write (a third of a second) raises ``ValueError``; the
     condition language cannot produce one.
@@ -103,8 +106,8 @@ def render_quantity(quantity: Quantity) -> str:
             candidates.append(f"{_exact_decimal(value / size)}{unit}")
     if quantity.dimension is Dimension.DURATION:
         candidates.append(_mixed(value))
-    # The shortest; of equals whole numbers first, then the larger unit (min keeps the first).
-    return sign + min(candidates, key=lambda text: (len(text), "." in text))
+    # Whole numbers first (30min, not 0.5h), then the shortest, then the larger unit.
+    return sign + min(candidates, key=lambda text: ("." in text, len(text)))
 
 
 def format_quantity(
@@ -116,7 +119,10 @@ def format_quantity(
     differently, so that nobody is told that 5.0% is > 5%.
     """
     if dimension is Dimension.RATIO:
-        return f"{_rounded(value * 100, None if apart_from is None else apart_from * 100)}%"
+        if value in (0, 1):
+            return f"{int(value * 100)}%"
+        percent = _rounded(value * 100, None if apart_from is None else apart_from * 100)
+        return f"{percent if '.' in percent else percent + '.0'}%"
     if dimension is Dimension.DURATION:
         return _people_duration(value, apart_from)
     if dimension is Dimension.SIZE:
@@ -151,23 +157,19 @@ def _people_duration(value: Fraction, apart_from: Fraction | None) -> str:
 
 
 def _rounded(value: Fraction, apart_from: Fraction | None) -> str:
-    """Round to a whole number, one decimal, or two significant digits, whichever says enough."""
-    if value.denominator == 1 and apart_from is None:
+    """A whole number as it is, else one decimal, or two significant digits of a small one."""
+    if value.denominator == 1:
         return f"{value.numerator:,}"
     places = 1
-    magnitude = abs(value)
-    while magnitude and magnitude * 10**places < 10 and places < 9 and magnitude < 1:
+    while abs(value) * 10**places < 10 and places < 9:
         places += 1
-    if value.denominator == 1 and apart_from is not None and apart_from.denominator == 1:
-        return f"{value.numerator:,}"
-    while apart_from is not None and value != apart_from and places < 30:
-        if round(value, places) != apart_from:
-            break
+    if abs(value) >= 1:
+        places = 1
+    while apart_from is not None and round(value, places) == apart_from != value and places < 30:
         places += 1
     shown = round(value, places)
     whole, rest = divmod(abs(shown), 1)
-    digits = str(int(rest * 10**places)).zfill(places)
-    return f"{'-' if shown < 0 else ''}{whole:,}.{digits}"
+    return f"{'-' if shown < 0 else ''}{whole:,}.{int(rest * 10**places):0{places}}"
 
 
 def _mixed(seconds: Fraction) -> str:
@@ -192,7 +194,7 @@ def _exact_decimal(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value.numerator)
     if not _is_decimal(value):
-        raise ValueError(f"{value} cannot be written as a finite decimal")  # noqa: TRY003
+        raise ValueError(f"{value} cannot be written as a finite decimal")
     places = 0
     while (value * 10**places).denominator != 1:
         places += 1

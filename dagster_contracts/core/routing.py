@@ -43,7 +43,7 @@ class LevelStatus:
 
 @dataclass(frozen=True, slots=True)
 class CurrentLevel:
-    """What the consumer was last served, since when and why: ``min_dwell`` is counted from there."""
+    """What a consumer was last served, since when and why; ``min_dwell`` counts from there."""
 
     name: str
     since: datetime

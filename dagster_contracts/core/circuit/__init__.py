@@ -30,7 +30,8 @@ from dagster_contracts.core.circuit.events import (
     UpstreamClosed,
     UpstreamOpened,
 )
-from dagster_contracts.core.circuit.machine import advance, probe_wait, would_open
+from dagster_contracts.core.circuit.judgement import would_open
+from dagster_contracts.core.circuit.machine import advance
 from dagster_contracts.core.circuit.state import (
     Circuit,
     CircuitKey,
@@ -38,6 +39,7 @@ from dagster_contracts.core.circuit.state import (
     Lease,
     Override,
 )
+from dagster_contracts.core.circuit.waiting import probe_wait
 
 __all__ = [
     "Alert",

@@ -62,13 +62,18 @@ class Circuit:
     """One circuit.
 
     ``generation`` counts state changes and orders them, because clocks do not. ``attempts`` is the
-    number of probes granted since the circuit opened, 0 while closed. ``window`` holds what
-    ``open_when`` looks at, newest last, with each metric averaged over the policy's window;
-    ``averaged`` are the evaluations that the next average will need. ``watermark`` is the event time
-    of the newest partition as last evaluated, ``watermark_partition`` that partition.
-    ``opened_by`` are the conditions, as text, by which an evaluation opened the circuit.
-    ``would_open`` is what a metrics-only circuit would be open for now. ``recent`` are the last
-    evaluation ids, so that a duplicate changes nothing.
+    number of the probe that comes next (or runs), 0 while closed. ``reason``, ``evaluation_id`` and
+    ``opened_at`` are those of the opening, however many probes failed since; ``opened_by`` are the
+    conditions, as text, by which an evaluation opened it.
+
+    ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
+    window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
+    opening, closing and edit. ``last`` is the newest evaluation as it was measured, in any state;
+    ``evaluations`` counts all that were not late.
+
+    ``watermark`` is the event time of ``watermark_partition``, the newest partition, as last
+    evaluated. ``would_open`` says why a metrics-only circuit would be open now. ``upstream`` names
+    open circuits further up. ``recent`` are the last evaluation ids: a duplicate changes nothing.
     """
 
     key: CircuitKey
@@ -92,6 +97,8 @@ class Circuit:
     watermark_partition: str | None = None
     last_observed_at: datetime | None = None
     last_good_at: datetime | None = None
+    last: Observation | None = None
+    evaluations: int = 0
     window: tuple[Observation, ...] = ()
     averaged: tuple[Observation, ...] = ()
     openings: tuple[datetime, ...] = ()
@@ -112,10 +119,17 @@ class Circuit:
 
     @property
     def frozen(self) -> bool:
-        """Whether evaluations are only recorded: an override is set, or the mode is metrics only."""
+        """Whether evaluations are only recorded: an override or the metrics-only mode is set."""
         return self.override is not Override.NONE or self.metrics_only
 
     @property
     def checks(self) -> int:
         """How many evaluations the window holds."""
         return sum(observation.check for observation in self.window)
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """What the activation conditions of fallback levels look at, in every state."""
+        if self.window:
+            return self.window
+        return () if self.last is None else (self.last,)

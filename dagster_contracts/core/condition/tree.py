@@ -50,12 +50,11 @@ class Hold:
 
     def __post_init__(self) -> None:
         if (self.checks is None) == (self.duration is None):
-            raise ValueError("a hold is either a number of checks or a duration")  # noqa: TRY003
+            raise ValueError("a hold is either a number of checks or a duration")
 
     def __str__(self) -> str:
-        if self.checks is not None:
+        if self.duration is None:
             return f"{self.checks} check{'' if self.checks == 1 else 's'}"
-        assert self.duration is not None
         seconds = Fraction(self.duration // timedelta(microseconds=1), 1_000_000)
         return render_quantity(Quantity(seconds, Dimension.DURATION))
 

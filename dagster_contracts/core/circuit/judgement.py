@@ -1,0 +1,202 @@
+"""What evaluations say: whether a closed circuit opens, and whether a probe is good."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from dagster_contracts.core.circuit.events import Observed
+from dagster_contracts.core.circuit.state import Circuit, CircuitState, Override
+from dagster_contracts.core.condition import (
+    Decision,
+    Observation,
+    Truth,
+    comparisons_of,
+    evaluate,
+    metrics_of,
+    render,
+    without_holds,
+)
+from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown
+from dagster_contracts.core.metrics import is_momentary, speaks_of_newest
+
+MAX_WINDOW = 256
+
+Metrics = Mapping[str, Fraction | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement in words; ``conditions`` are those (as text) that speak for opening."""
+
+    good: bool
+    explanation: str
+    conditions: tuple[str, ...] = ()
+    unknown: bool = False
+
+
+def judge_opening(
+    policy: CircuitPolicy, window: Sequence[Observation], *, unknown_opens: bool
+) -> Verdict | None:
+    """The verdict by which a closed circuit opens; ``None`` where nothing speaks for it."""
+    decisions = [(condition, evaluate(condition, window)) for condition in policy.open_when]
+    for truth in (Truth.TRUE, Truth.UNKNOWN):
+        if truth is Truth.UNKNOWN and not (unknown_opens and policy.on_unknown is OnUnknown.OPEN):
+            continue
+        found = [(c, decision) for c, decision in decisions if decision.truth is truth]
+        if found:
+            return Verdict(
+                good=False,
+                explanation="; ".join(decision.explanation for _, decision in found),
+                conditions=tuple(render(condition) for condition, _ in found),
+                unknown=truth is Truth.UNKNOWN,
+            )
+    return None
+
+
+def judge_probe(policy: CircuitPolicy, circuit: Circuit, metrics: Metrics, at: datetime) -> Verdict:
+    """Whether a single evaluation is a good probe; every ``for ...`` is ignored."""
+    single = [Observation(at, metrics)]
+    if policy.close_when:
+        closing = [evaluate(without_holds(condition), single) for condition in policy.close_when]
+        against = [decision for decision in closing if decision.truth is not Truth.TRUE]
+        return Verdict(not against, "; ".join(d.explanation for d in against or closing))
+    if not policy.open_when:
+        return Verdict(good=True, explanation="no condition speaks against it")
+    opening = [(c, evaluate(without_holds(c), single)) for c in policy.open_when]
+    against = [
+        decision
+        for condition, decision in opening
+        if decision.truth is Truth.TRUE
+        or (
+            decision.truth is Truth.UNKNOWN
+            and (policy.on_unknown is OnUnknown.OPEN or render(condition) in circuit.opened_by)
+        )
+    ]
+    favourable = [decision for _, decision in opening if decision.truth is Truth.FALSE]
+    if not favourable and not against:
+        against = [decision for _, decision in opening]
+    return Verdict(not against, "; ".join(d.explanation for d in against or favourable))
+
+
+def unmeasured(policy: CircuitPolicy, metrics: Metrics) -> tuple[str, ...]:
+    """The metrics that the policy asks for and an evaluation should have measured but could not.
+
+    One of the moment is missed only where the evaluation says that it tried.
+    """
+    asked = {name for condition in policy.open_when for name in metrics_of(condition)}
+    asked |= {name for condition in policy.close_when for name in metrics_of(condition)}
+    return tuple(
+        sorted(
+            name
+            for name in asked
+            if metrics.get(name) is None and (name in metrics or not is_momentary(name))
+        )
+    )
+
+
+def why_late(circuit: Circuit, event: Observed) -> str | None:
+    """Why an evaluation says nothing of the newest data; ``None`` where it does."""
+    counted, made = circuit.last_observed_at, event.evaluated_at
+    if made is not None and counted is not None and made < counted:
+        return f"late: made at {made}, before the one of {counted}"
+    if circuit.key.partition is not None:
+        return None
+    if event.backfill:
+        return "a backfill of an older partition"
+    if circuit.watermark is None or event.event_time is None:
+        return None
+    if event.partition != circuit.watermark_partition and event.event_time < circuit.watermark:
+        return f"late: its newest event {event.event_time} is older than {circuit.watermark}"
+    return None
+
+
+def would_open(
+    circuit: Circuit, batch: Observed, *, policy: CircuitPolicy, now: datetime
+) -> Decision:
+    """Whether a batch makes ``open_when`` true: the audit before it is published.
+
+    The same judgement as :func:`advance` would make of a closed circuit. While the circuit is not
+    closed there is no window, and every ``for ...`` is ignored as for a probe: a batch that would
+    not close the circuit shall not overwrite the last good one. A batch of an older partition is
+    judged alone, without the metrics that speak of the newest. Under ``forced_closed`` and metrics
+    only nothing is refused, and the explanation says what would have been.
+    """
+    if why_late(circuit, batch) is not None:
+        metrics = {n: v for n, v in batch.metrics.items() if not speaks_of_newest(n)}
+        window: tuple[Observation, ...] = (Observation(now, metrics),)
+        verdict = judge_opening(policy, window, unknown_opens=False)
+    elif circuit.state is CircuitState.CLOSED:
+        window, _ = batch_window(circuit, batch, policy, now)
+        verdict = judge_opening(policy, window, unknown_opens=True)
+        if sum(observation.check for observation in window) < policy.min_observations:
+            verdict = None
+    else:
+        window = (Observation(now, batch.metrics),)
+        alone = replace(policy, open_when=tuple(without_holds(c) for c in policy.open_when))
+        verdict = judge_opening(alone, window, unknown_opens=True)
+    if verdict is None:
+        return Decision(Truth.FALSE, "nothing speaks for opening")
+    tolerated = policy.mode is CircuitMode.METRICS_ONLY and circuit.override is Override.NONE
+    if tolerated or circuit.override in (Override.FORCED_CLOSED, Override.METRICS_ONLY):
+        return Decision(Truth.FALSE, f"would have been refused: {verdict.explanation}")
+    return Decision(Truth.TRUE, verdict.explanation)
+
+
+def batch_window(
+    circuit: Circuit, event: Observed, policy: CircuitPolicy, now: datetime
+) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
+    """The window with an evaluation in it, and the evaluations that the next average needs."""
+    raw = Observation(event.evaluated_at or now, dict(event.metrics))
+    averaged = (*circuit.averaged, raw)[-policy.window :] if policy.window > 1 else (raw,)
+    smooth = Observation(raw.at, {name: _average(name, averaged) for name in raw.metrics})
+    kept = averaged[-(policy.window - 1) :] if policy.window > 1 else ()
+    return (*circuit.window, smooth), kept
+
+
+def tick_window(circuit: Circuit, metrics: Metrics, now: datetime) -> tuple[Observation, ...]:
+    """The window with the newest evaluation seen again, as the clock has changed it since."""
+    checks = [observation for observation in circuit.window if observation.check]
+    newest = checks[-1].metrics if checks else {}
+    return (*circuit.window, Observation(now, {**newest, **metrics}, check=False))
+
+
+def _average(metric: str, observations: Sequence[Observation]) -> Fraction | None:
+    newest = observations[-1].metrics[metric]
+    if newest is None or is_momentary(metric):
+        return newest
+    known = [v for o in observations if (v := o.metrics.get(metric)) is not None]
+    return sum(known, Fraction(0)) / len(known)
+
+
+def trimmed(window: Sequence[Observation], policy: CircuitPolicy) -> tuple[Observation, ...]:
+    """As much of a window as the policy's conditions can still ask for.
+
+    The last checks that ``for N checks`` and ``min_observations`` count; for ``for 30min`` also
+    what lies that far back, where of a run of observations that say the same its ends suffice.
+    """
+    comparisons = [c for condition in policy.open_when for c in comparisons_of(condition)]
+    holds = [c.hold for c in comparisons if c.hold is not None]
+    needed = max([1, policy.min_observations, *(hold.checks or 1 for hold in holds)])
+    timed = [c for c in comparisons if c.hold is not None and c.hold.duration is not None]
+    if not timed:
+        return tuple(observation for observation in window if observation.check)[-needed:]
+    checks = [index for index, observation in enumerate(window) if observation.check]
+    protected = {*checks[-needed:], len(window) - 1}
+    says = [
+        tuple(evaluate(without_holds(c), [observation]).truth for c in timed)
+        for observation in window
+    ]
+    kept = [
+        index
+        for index in range(len(window))
+        if index in protected or index == 0 or not says[index - 1] == says[index] == says[index + 1]
+    ]
+    horizon = max((hold.duration for hold in holds if hold.duration), default=timedelta(0))
+    newest = window[-1].at
+    # One observation beyond the horizon is enough to know that a comparison held throughout.
+    while len(kept) > 1 and kept[0] not in protected and newest - window[kept[1]].at >= horizon:
+        kept.pop(0)
+    return tuple(window[index] for index in kept)[-MAX_WINDOW:]
