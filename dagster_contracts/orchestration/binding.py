@@ -11,7 +11,6 @@ import dagster as dg
 from dagster_contracts.core.checks import CheckPlan, plan_checks
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.contract import (
-    CircuitScope,
     Contract,
     ContractStatus,
     Resilience,
@@ -20,6 +19,7 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.breaker import circuit_key
 
 CIRCUIT_CHECK = "circuit"
 
@@ -63,9 +63,7 @@ class Binding:
 
     def circuit_key(self, partition: str | None = None) -> CircuitKey:
         """The circuit that an evaluation or a read of ``partition`` concerns."""
-        resilience = self.contract.resilience
-        scoped = resilience is not None and resilience.circuit.scope is CircuitScope.PARTITION
-        return CircuitKey(self.contract.name, self.asset, partition if scoped else None)
+        return circuit_key(self.contract, self.asset, partition)
 
 
 @dataclass(frozen=True)

@@ -121,11 +121,11 @@ class CircuitTick:
         healing = self._runtime.healing
         self._follow_up()
         for request in healing.due(
-            lambda key: key in closed and self._heals(key), order=self._graph.order()
+            lambda key: key in closed and self._heals(key),
+            order=self._graph.order(),
+            only=lambda consumer: dg.AssetKey.from_user_string(consumer) in self._graph.upstream,
         ):
             key = dg.AssetKey.from_user_string(request.consumer)
-            if key not in self._graph.upstream:
-                continue
             yield dg.RunRequest(
                 run_key=request.run_key,
                 asset_selection=[key],

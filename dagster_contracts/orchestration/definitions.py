@@ -44,6 +44,7 @@ def with_contracts(
     strict: bool = False,
     sensors: bool = True,
     sensors_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    tick_seconds: int = 30,
 ) -> dg.Definitions:
     """Make the definitions keep their contracts.
 
@@ -63,7 +64,8 @@ def with_contracts(
     strict:
         A contract without an asset here is an error and not a warning.
     sensors:
-        Whether to add the sensors; ``sensors_status`` is whether they are on from the start.
+        Whether to add the sensors; ``sensors_status`` is whether they are on from the start, and
+        ``tick_seconds`` how often they look.
 
     Raises
     ------
@@ -102,17 +104,15 @@ def with_contracts(
     graph = AssetGraph.of(governed)
     added_sensors: list[dg.SensorDefinition] = []
     if sensors and len(bindings):
-        common = {"default_status": sensors_status}
         added_sensors = [
-            build_circuit_sensor(
-                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
-            ),
-            build_registry_sensor(
-                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
-            ),
-            build_monitor_sensor(
-                bindings=bindings, graph=graph, open_runtime=resource.runtime, **common
-            ),
+            build(
+                bindings=bindings,
+                graph=graph,
+                open_runtime=resource.runtime,
+                default_status=sensors_status,
+                minimum_interval_seconds=tick_seconds,
+            )
+            for build in (build_circuit_sensor, build_registry_sensor, build_monitor_sensor)
         ]
     return dg.Definitions(
         assets=governed,

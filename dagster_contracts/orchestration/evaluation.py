@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dagster_contracts.core.circuit import Circuit
-from dagster_contracts.core.contract import Severity, SourceKind
-from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.core.contract import SourceKind
+from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.engine.frames import frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.orchestration.binding import Binding
@@ -90,7 +90,7 @@ def evaluate_batch(
         backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
         probe_holder=tags.get(PROBE_TAG),
     )
-    refused = verdict.refused if binding.protects else _fails(report)
+    refused = verdict.refused
     quarantined = None
     is_table = frame_kind(data) is not None
     if refused and not published and is_table:
@@ -107,14 +107,6 @@ def evaluate_batch(
         refused=refused,
         explanation=verdict.explanation,
         quarantined=quarantined,
-    )
-
-
-def _fails(report: ContractReport) -> bool:
-    """Without a resilience section, any failed rule of severity error refuses the batch."""
-    return any(
-        outcome.status is OutcomeStatus.FAILED and outcome.severity is Severity.ERROR
-        for outcome in report.outcomes
     )
 
 

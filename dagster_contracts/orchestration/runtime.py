@@ -13,6 +13,7 @@ from dagster_contracts.monitoring.alerts import AlertDispatcher
 from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.resilience.snapshots import SnapshotArchive
@@ -73,6 +74,11 @@ class ContractsRuntime:
         return DegradedReads(self.store)
 
     @cached_property
+    def healing(self) -> Healing:
+        """What is to be built again."""
+        return Healing(self.store, self.ledger)
+
+    @cached_property
     def history(self) -> MetricHistory:
         """The metrics of earlier evaluations."""
         return MetricHistory(self.store)
@@ -80,7 +86,7 @@ class ContractsRuntime:
     @cached_property
     def registry(self) -> ContractRegistry:
         """Published versions, consumers and subscriptions."""
-        return ContractRegistry(self.store, self.folder)
+        return ContractRegistry(self.store, self.read_folder)
 
     @cached_property
     def alerts(self) -> AlertDispatcher:

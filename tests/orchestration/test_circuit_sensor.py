@@ -1,0 +1,177 @@
+"""``contract_circuit_sensor``: what happens to circuits outside runs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from dagster_contracts import contract_asset
+from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
+
+SENSOR = "contract_circuit_sensor"
+IMPATIENT = ORDERS.replace("retry_after: 10s", "retry_after: 1ms")
+FEED = """
+data_contract:
+  name: feed
+  version: 1.0.0
+  schema:
+    fields:
+      id: {type: integer, required: true}
+      seen_at: {type: timestamp, required: true}
+  sla: {freshness: "< 1h"}
+  resilience:
+    circuit_breaker: {open_when: ["data_freshness > 2h"]}
+    fallback_modes: [{level: last, source: last_valid}]
+"""
+
+
+def assets(deployment: Deployment) -> list[Any]:
+    @contract_asset("orders@^1")
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    @dg.asset
+    def forecast(revenue: pd.DataFrame) -> pd.DataFrame:
+        return revenue
+
+    return [orders, revenue, forecast]
+
+
+def run_requests(deployment: Deployment, defs: dg.Definitions, result: Any) -> list[Any]:
+    """Launch what a tick asked for, as the daemon would."""
+    done = []
+    for request in result.run_requests or []:
+        names = [key.to_user_string() for key in request.asset_selection]
+        tags = {**request.tags, "dagster/run_key": request.run_key}
+        done.append(
+            deployment.run(
+                defs, *names, partition=request.partition_key, tags=tags, raise_on_error=False
+            )
+        )
+    return done
+
+
+def test_probe_recovery_and_healing_in_the_order_of_the_graph(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+    assert deployment.state() == "open"
+    marked = {r.consumer for r in deployment.runtime.ledger.open_reads()}
+    assert marked == {"revenue", "forecast"}
+
+    deployment.delivered["orders"] = NEWER
+    probing = deployment.tick(defs, SENSOR)
+    assert [r.asset_selection for r in probing.run_requests] == [[dg.AssetKey("orders")]]
+    run_requests(deployment, defs, probing)
+    assert deployment.state() == "closed"
+
+    healed: list[str] = []
+    for _ in range(4):
+        tick = deployment.tick(defs, SENSOR)
+        healed += [r.asset_selection[0].to_user_string() for r in tick.run_requests or []]
+        run_requests(deployment, defs, tick)
+
+    assert healed == ["revenue", "forecast"]
+    assert deployment.runtime.ledger.open_reads() == ()
+    stored = pd.read_pickle(deployment.root / "io" / "forecast")
+    pd.testing.assert_frame_equal(stored, NEWER)
+
+
+def test_a_bad_probe_keeps_the_circuit_open_and_the_probe_reads_nothing_bad(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+
+    run_requests(deployment, defs, deployment.tick(defs, SENSOR))
+
+    assert deployment.state() == "open"
+    pd.testing.assert_frame_equal(pd.read_pickle(deployment.root / "io" / "orders"), GOOD)
+
+
+def test_a_probe_is_asked_for_once(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+
+    first = deployment.tick(defs, SENSOR)
+    second = deployment.tick(defs, SENSOR, first.cursor)
+
+    assert len(first.run_requests) == 1
+    assert not second.run_requests
+
+
+def test_a_feed_that_stopped_trips_the_circuit_without_a_run(deployment: Deployment) -> None:
+    deployment.contract(FEED, "feed")
+
+    @dg.asset
+    def feed() -> pd.DataFrame:
+        # The store's clock decides; the newest event stands just short of the two hours.
+        newest = datetime.now(UTC) - timedelta(hours=2) + timedelta(seconds=1)
+        return pd.DataFrame({"id": [1], "seen_at": [newest]})
+
+    defs = deployment.defs(feed, *assets(deployment))
+    deployment.run(defs, "feed")
+    assert deployment.state("feed") == "closed"
+
+    while deployment.runtime.now() < datetime.now(UTC) + timedelta(seconds=0):
+        pass
+    result = None
+    for _ in range(200):
+        result = deployment.tick(defs, SENSOR)
+        if deployment.state("feed") == "open":
+            break
+    assert deployment.state("feed") == "open"
+    assert result is not None
+    (shown,) = [e for e in result.asset_events if e.asset_key == dg.AssetKey("feed")]
+    assert shown.check_name == "circuit"
+    assert not shown.passed
+    assert "data_freshness" in (shown.description or "")
+
+
+def test_a_check_result_that_somebody_else_reported_counts_once(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey("orders"),
+            check_name="schema",
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR,
+            metadata={"schema_validation_errors": 0.5},
+        )
+    )
+
+    deployment.tick(defs, SENSOR)
+    deployment.tick(defs, SENSOR)
+
+    assert deployment.state() == "open"
+    circuit = deployment.runtime.breaker.circuits()[0]
+    assert circuit.generation == 1
+
+
+def test_changes_are_shown_once_by_the_check_circuit(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+
+    first = deployment.tick(defs, SENSOR)
+    second = deployment.tick(defs, SENSOR, first.cursor)
+
+    assert [e.passed for e in first.asset_events] == [False]
+    assert not second.asset_events

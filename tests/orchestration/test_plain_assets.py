@@ -1,0 +1,178 @@
+"""Assets that know nothing of contracts: a separate check step, which is a barrier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts import ContractsWarning, WiringError
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, Deployment
+
+STRICT = """
+data_contract:
+  name: orders
+  version: 1.0.0
+  schema:
+    fields:
+      order_id: {type: integer, required: true}
+      amount: {type: number, minimum: 0}
+"""
+
+
+def assets(deployment: Deployment) -> list[Any]:
+    @dg.asset
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return deployment.source("order_archive")
+
+    @dg.asset
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    return [orders, order_archive, revenue]
+
+
+def test_the_checks_open_the_circuit_before_the_downstream_of_the_run_reads(
+    deployment: Deployment, checks: Any
+) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+
+    result = deployment.run(defs, "orders", "revenue")
+
+    assert result.success
+    assert checks(result) == {"schema": False, "circuit": False}
+    pd.testing.assert_frame_equal(result.output_for_node("revenue"), GOOD)
+
+
+def test_the_check_step_itself_sees_the_primary_while_the_circuit_is_open(
+    deployment: Deployment, checks: Any
+) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    assert deployment.state() == "open"
+
+    again = deployment.run(defs, "orders")
+
+    assert checks(again)["schema"] is False
+
+
+def test_without_a_fallback_the_downstream_is_not_run(deployment: Deployment) -> None:
+    deployment.contract(STRICT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = BAD
+
+    result = deployment.run(defs, "orders", "revenue", raise_on_error=False)
+
+    assert not result.success
+    ran = {e.node_name for e in result.all_node_events if e.is_step_success}
+    assert "revenue" not in ran
+
+
+def test_the_data_is_loaded_once_for_all_checks(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+
+    result = deployment.run(defs, "orders")
+
+    loads = [e for e in result.all_node_events if e.event_type_value == "LOADED_INPUT"]
+    assert len(loads) == 1
+
+
+def test_the_users_own_asset_is_shown_with_its_contract(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+
+    spec = defs.resolve_assets_def("orders").get_asset_spec(dg.AssetKey("orders"))
+
+    assert spec.tags["dagster-contracts/contract"] == "orders"
+    assert spec.tags["dagster-contracts/version"] == "1.0.0"
+    assert list(spec.owners) == ["shop@example.com"]
+    columns = {c.name: c for c in spec.metadata["dagster/column_schema"].columns}
+    assert columns["order_id"].constraints.nullable is False
+    assert ">= 0" in columns["amount"].constraints.other
+
+
+def test_a_contract_without_an_asset_is_a_warning_with_the_nearest_name(
+    deployment: Deployment,
+) -> None:
+    @dg.asset
+    def order() -> pd.DataFrame:
+        return GOOD
+
+    with pytest.warns(ContractsWarning, match="the nearest is 'order'"):
+        deployment.defs(order)
+    with pytest.raises(WiringError, match="no asset 'orders'"):
+        deployment.defs(order, strict=True)
+
+
+def test_two_contracts_on_one_asset_are_refused(deployment: Deployment) -> None:
+    deployment.contract(STRICT.replace("name: orders", "name: other\n  asset: orders"), "other")
+
+    with pytest.raises(WiringError, match="two contracts govern the asset orders"):
+        deployment.defs(*assets(deployment))
+
+
+def test_a_missing_contracts_folder_is_an_error_with_its_place(deployment: Deployment) -> None:
+    from dagster_contracts import ContractsResource, with_contracts
+
+    with pytest.raises(WiringError, match="no contracts folder 'nowhere'"):
+        with_contracts(dg.Definitions(), contracts=ContractsResource(path="nowhere"))
+
+
+def test_relative_paths_are_resolved_against_the_code_location(deployment: Deployment) -> None:
+    import subprocess
+    import sys
+
+    code = deployment.root / "src" / "location.py"
+    code.parent.mkdir()
+    code.write_text(
+        "import dagster as dg\n"
+        "from dagster_contracts import ContractsResource, with_contracts\n"
+        "defs = with_contracts(dg.Definitions(), contracts=ContractsResource(path='contracts'))\n"
+        "print(defs.resources['contracts'].path, defs.resources['contracts'].store)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(code)],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    path, store = done.stdout.split()
+    assert path == str(deployment.root / "contracts")
+    assert store == f"sqlite:///{deployment.root / '.dagster_contracts' / 'state.db'}"
+
+
+def test_an_input_whose_file_is_gone_is_served_from_the_fallback(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    (deployment.root / "io" / "orders").unlink()
+
+    result = deployment.run(defs, "revenue")
+
+    pd.testing.assert_frame_equal(result.output_for_node("revenue"), GOOD)
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert read.level == "last"
+
+
+def test_a_fallback_that_breaks_its_own_promise_is_passed_over(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["order_archive"] = ARCHIVE.drop(columns="amount")
+    deployment.run(defs, "order_archive")
+    deployment.delivered["orders"] = BAD
+
+    result = deployment.run(defs, "orders", "revenue", raise_on_error=False)
+
+    (failure,) = [e for e in result.all_node_events if e.is_step_failure]
+    error = failure.step_failure_data.error
+    assert "does not keep the schema that it promises" in str(error) + str(error.cause)
