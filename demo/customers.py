@@ -24,24 +24,25 @@ NAVIGATION_SPAN = timedelta(hours=1)
 SALES_SPAN = timedelta(days=30)
 
 CATEGORIES = ("books", "garden", "kitchen", "music", "toys")
-DEVICES = ("desktop", "phone", "tablet")
-EVENT_TYPES = ("page_view", "add_to_cart", "remove_from_cart", "purchase")
-EVENT_WEIGHTS = (78, 13, 4, 5)
+DEVICES = ("web", "app", "kiosk")
+ACTIONS = ("view", "search", "add_to_cart", "remove_from_cart", "purchase")
+ACTION_WEIGHTS = (66, 12, 13, 4, 5)
 
 
 class NavigationEvent(TypedDict):
-    """One thing that a customer did."""
+    """One step of a customer through the shop; a search shows no single product."""
 
     event_id: str
     event_time: datetime
     customer_id: str
     session_id: str
-    product_id: str
-    category: str
-    event_type: str
+    action: str
+    page: str
+    product_id: str | None
+    category: str | None
+    quantity: int | None
+    unit_price: float | None
     device: str
-    page_url: str
-    dwell_seconds: float
 
 
 class Sale(TypedDict):
@@ -68,7 +69,8 @@ def navigation_events(now: datetime, faults: FaultSwitch) -> pd.DataFrame:
         events += [e for e in _events_of(minute) if start < e["event_time"] <= end]
         minute += timedelta(minutes=1)
     events.sort(key=itemgetter("event_time"))
-    return pd.DataFrame(events)
+    # Without the type, pandas would make floats of the whole numbers among the nulls.
+    return pd.DataFrame(events).astype({"quantity": "Int32"})
 
 
 def sales_history(now: datetime) -> pd.DataFrame:
@@ -88,18 +90,22 @@ def _events_of(minute: datetime) -> list[NavigationEvent]:
     events: list[NavigationEvent] = []
     for _ in range(EVENTS_PER_MINUTE):
         customer, product = _customer(rng), _product(rng)
+        action = rng.choices(ACTIONS, ACTION_WEIGHTS)[0]
+        shown = action != "search"
+        bought = action not in ("search", "view")
         events.append(
             {
                 "event_id": _identifier(rng),
                 "event_time": minute + timedelta(milliseconds=rng.randrange(60_000)),
                 "customer_id": customer,
                 "session_id": f"{customer}-{minute:%Y%m%d%H}",
-                "product_id": product,
-                "category": _category(product),
-                "event_type": rng.choices(EVENT_TYPES, EVENT_WEIGHTS)[0],
+                "action": action,
+                "page": f"/products/{product}" if shown else "/search",
+                "product_id": product if shown else None,
+                "category": _category(product) if shown else None,
+                "quantity": rng.randint(1, 3) if bought else None,
+                "unit_price": _price(product) if bought else None,
                 "device": rng.choice(DEVICES),
-                "page_url": f"/products/{product}",
-                "dwell_seconds": round(rng.expovariate(1 / 30), 1),
             }
         )
     return events
@@ -118,7 +124,7 @@ def _sales_of(day: datetime) -> list[Sale]:
                 "product_id": product,
                 "category": _category(product),
                 "quantity": rng.randint(1, 3),
-                "unit_price": round(5 + int(product[1:]) * 1.25, 2),
+                "unit_price": _price(product),
             }
         )
     return sales
@@ -139,3 +145,7 @@ def _product(rng: random.Random) -> str:
 
 def _category(product: str) -> str:
     return CATEGORIES[int(product[1:]) % len(CATEGORIES)]
+
+
+def _price(product: str) -> float:
+    return round(5 + int(product[1:]) * 1.25, 2)
