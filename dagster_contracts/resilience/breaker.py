@@ -31,12 +31,13 @@ from dagster_contracts.core.circuit import (
     StateTransition,
     Step,
     Ticked,
+    UpstreamClosed,
+    UpstreamOpened,
     advance,
 )
 from dagster_contracts.core.circuit import would_open as judge
 from dagster_contracts.core.condition import Decision, Truth, metrics_of
 from dagster_contracts.core.contract import (
-    CircuitMode,
     CircuitPolicy,
     CircuitScope,
     Contract,
@@ -63,7 +64,14 @@ from dagster_contracts.resilience.observations import (
     record_report,
 )
 from dagster_contracts.resilience.operator import require_operator
-from dagster_contracts.resilience.wake import AGE, FRESHNESS, REPORTS, clock_metrics, conditions_of, wake_at
+from dagster_contracts.resilience.wake import (
+    AGE,
+    FRESHNESS,
+    REPORTS,
+    clock_metrics,
+    wake_at,
+)
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
 from dagster_contracts.store.tables import circuits, feedback
@@ -91,7 +99,7 @@ class BreakerVerdict:
 
 
 def circuit_key(contract: Contract, asset: str, partition: str | None = None) -> CircuitKey:
-    """The circuit that an evaluation of this asset and partition belongs to: the contract's scope."""
+    """The circuit that an asset and partition belong to, by the scope of the contract."""
     policy = _policy(contract)
     scoped = partition if policy.scope is CircuitScope.PARTITION else None
     return CircuitKey(contract.name, asset, scoped)
@@ -107,7 +115,7 @@ class CircuitBreaker:
         clock: Callable[[], datetime] | None = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         random: Callable[[], float] = random_module.random,
-        checkpoint: Callable[[str], None] = lambda name: None,
+        checkpoint: Checkpoint = pass_by,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -171,7 +179,15 @@ class CircuitBreaker:
             verdict, refused=refused, explanation=verdict.explanation or decision.explanation
         )
 
-    def would_open(self, contract: Contract, report: ContractReport, key: CircuitKey) -> Decision:
+    def would_open(
+        self,
+        contract: Contract,
+        report: ContractReport,
+        key: CircuitKey,
+        *,
+        backfill: bool = False,
+        probe_holder: str | None = None,
+    ) -> Decision:
         """Whether this report's batch must be refused; nothing is written.
 
         TRUE where it makes ``open_when`` true, or, under a contract without ``resilience``, where a
@@ -182,7 +198,7 @@ class CircuitBreaker:
             stored = read_circuit(conn, key)
             circuit = stored.circuit if stored else Circuit(key=key)
             metrics = self._measured(conn, contract, report)
-        event = _observed(contract, report, metrics, False, None, now)
+        event = _observed(contract, report, metrics, backfill, probe_holder, now)
         return _audit(contract, report, circuit, event, now)
 
     def observe_failure(
@@ -317,6 +333,31 @@ class CircuitBreaker:
         self._checkpoint("breaker.committed")
         lease = verdict.circuit.lease
         return lease if lease is not None and lease.holder == holder else None
+
+    def set_upstream(
+        self, contract: Contract, key: CircuitKey, open_circuits: Iterable[str]
+    ) -> BreakerVerdict:
+        """Which upstream circuits are open now: they explain what is wrong with this one.
+
+        Costs one query while that is known already.
+        """
+        wanted = set(open_circuits)
+        known = set(self.circuit(key).upstream)
+        if wanted == known:
+            return BreakerVerdict(circuit=self.circuit(key))
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            known = set(stored.circuit.upstream)
+            opened = [UpstreamOpened(upstream=name) for name in sorted(wanted - known)]
+            closed = [UpstreamClosed(upstream=name) for name in sorted(known - wanted)]
+            if not opened and not closed:
+                return BreakerVerdict(circuit=stored.circuit)
+            events: list[tuple[str, CircuitEvent]]
+            events = [("upstream", event) for event in (*opened, *closed)]
+            verdict = self._apply(conn, stored, contract, events, now=now)
+            self._checkpoint("breaker.commit")
+        return verdict
 
     # ---- operators -------------------------------------------------------------------------------
 
@@ -522,7 +563,12 @@ def _policy(contract: Contract | None) -> CircuitPolicy:
 
 def _wanted(contract: Contract) -> frozenset[str]:
     """The metrics that any condition of the contract speaks of."""
-    return frozenset(name for c in conditions_of(contract) for name in metrics_of(c))
+    if contract.resilience is None:
+        return frozenset()
+    circuit = contract.resilience.circuit
+    activation = [c for level in contract.resilience.levels for c in level.activation_conditions]
+    conditions = (*circuit.open_when, *circuit.close_when, *activation)
+    return frozenset(name for condition in conditions for name in metrics_of(condition))
 
 
 def _observed(
@@ -559,15 +605,7 @@ def _audit(
         if failed:
             return Decision(Truth.TRUE, f"failed: {', '.join(failed)}")
         return Decision(Truth.FALSE, "no rule of severity error failed")
-    policy = contract.resilience.circuit
-    decision = judge(circuit, event, policy=policy, now=now)
-    lenient = circuit.override in (Override.FORCED_CLOSED, Override.METRICS_ONLY) or (
-        circuit.override is Override.NONE and policy.mode is CircuitMode.METRICS_ONLY
-    )
-    if decision.truth is Truth.TRUE and lenient:
-        why = "metrics only" if circuit.override is Override.NONE else circuit.override.value
-        return Decision(Truth.FALSE, f"let through ({why}): {decision.explanation}")
-    return decision
+    return judge(circuit, event, policy=contract.resilience.circuit, now=now)
 
 
 def _open_reports(conn: sa.Connection, contract: Contract) -> Fraction:

@@ -19,7 +19,7 @@ from dagster_contracts.core.circuit import (
 )
 from dagster_contracts.core.contract import Json
 from dagster_contracts.errors import StoreError
-from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.history import TRANSITION, HistoryEntry
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import circuit_events, circuits
 
@@ -137,7 +137,7 @@ def replay_events(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
         return None
     body = circuit_to_json(Circuit(key=key))
     for row in rows:
-        body.update(row.changes)
+        _fold(body, row.changes)
     return StoredCircuit(circuit=circuit_from_json(body), version=rows[-1].version)
 
 
@@ -148,9 +148,7 @@ def forget_events(conn: sa.Connection, older_than: datetime) -> int:
     """
     old = circuit_events.c.at < older_than
     keys = conn.execute(
-        sa.select(
-            circuit_events.c.contract, circuit_events.c.asset, circuit_events.c.partition
-        )
+        sa.select(circuit_events.c.contract, circuit_events.c.asset, circuit_events.c.partition)
         .where(old)
         .group_by(circuit_events.c.contract, circuit_events.c.asset, circuit_events.c.partition)
         .having(sa.func.count() > 1)
@@ -177,16 +175,17 @@ def forget_events(conn: sa.Connection, older_than: datetime) -> int:
             beginning.append(row)
         if len(beginning) < 2:
             continue
-        summed: dict[str, Json] = {}
+        body: dict[str, Json] = {}
         for row in beginning:
-            summed.update(row.changes)
+            _fold(body, row.changes)
         last = beginning[-1]
+        # Before it there is nothing left that could be unset.
         conn.execute(
-            sa.update(circuit_events).where(circuit_events.c.id == last.id).values(changes=summed)
+            sa.update(circuit_events)
+            .where(circuit_events.c.id == last.id)
+            .values(changes={"set": body})
         )
-        conn.execute(
-            sa.delete(circuit_events).where(mine, circuit_events.c.version < last.version)
-        )
+        conn.execute(sa.delete(circuit_events).where(mine, circuit_events.c.version < last.version))
         forgotten += len(beginning) - 1
     return forgotten
 
@@ -206,9 +205,13 @@ def read_history(
 
 
 def _lines(before: Circuit, step: Step) -> list[dict[str, Any]]:
-    lines: list[dict[str, Any]] = [
-        {
-            "kind": "transition",
+    """Transitions and notes in the order in which they happened."""
+    states = {before.generation: before.state}
+    lines: list[tuple[int, int, dict[str, Any]]] = []
+    for transition in step.transitions:
+        states[transition.generation] = transition.after
+        line = {
+            "kind": TRANSITION,
             "generation": transition.generation,
             "before": transition.before.value,
             "after": transition.after.value,
@@ -217,27 +220,38 @@ def _lines(before: Circuit, step: Step) -> list[dict[str, Any]]:
             "evaluation_id": transition.evaluation_id,
             "actor": transition.actor,
         }
-        for transition in step.transitions
-    ]
-    # What was noted of the state before stands before its end.
-    state = {"before": before.state.value, "after": before.state.value}
-    notes: list[dict[str, Any]] = [
-        {
-            **(state if note.generation <= before.generation else {}),
+        lines.append((transition.generation, 0, line))
+    for note in step.notes:
+        state = states[note.generation].value
+        line = {
             "kind": note.kind.value,
             "generation": note.generation,
+            "before": state,
+            "after": state,
             "explanation": note.explanation,
             "evaluation_id": note.evaluation_id,
             "actor": note.actor,
         }
-        for note in step.notes
-    ]
-    return notes + lines
+        # What is noted of a generation was noted after the transition that began it.
+        lines.append((note.generation, 1, line))
+    return [line for _, _, line in sorted(lines, key=lambda entry: entry[:2])]
 
 
 def _changes(before: Circuit, after: Circuit) -> dict[str, Json]:
+    """How ``after`` differs: values that are ``set``, and ``unset`` ones back at their default."""
     old, new = circuit_to_json(before), circuit_to_json(after)
-    return {name: value for name, value in new.items() if name not in old or old[name] != value}
+    values: dict[str, Json] = {n: v for n, v in new.items() if n not in old or old[n] != v}
+    defaults: list[Json] = [name for name in old if name not in new]
+    return {
+        **({"set": values} if values else {}),
+        **({"unset": defaults} if defaults else {}),
+    }
+
+
+def _fold(body: dict[str, Json], changes: Mapping[str, Any]) -> None:
+    body.update(changes.get("set", {}))
+    for name in changes.get("unset", []):
+        body.pop(name, None)
 
 
 def _key_columns(key: CircuitKey) -> dict[str, str]:

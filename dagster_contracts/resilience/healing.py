@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import heal_requests
@@ -35,8 +36,8 @@ class HealState(StrEnum):
 class HealRequest:
     """One run that is wanted. The same ``run_key`` always means the same run.
 
-    ``cause`` stands for what has to be healed: attempts are counted for it. ``run_id`` is known once
-    the run was started.
+    ``cause`` stands for what has to be healed: attempts are counted for it. ``run_id`` is known
+    once the run was started.
     """
 
     consumer: str
@@ -52,6 +53,7 @@ def plan_healing(
     reads: Iterable[DegradedRead],
     *,
     closed: Callable[[CircuitKey], bool],
+    only: Callable[[str], bool] | None = None,
     in_flight: Collection[Target] = (),
     order: Sequence[str] = (),
     limit: int = 10,
@@ -63,7 +65,8 @@ def plan_healing(
     A consumer is ready when every circuit that it suffers from is closed, and every degraded asset
     that it inherited from is healed: so an order of the graph comes about by itself, and ``order``
     (asset names, upstream first) decides only among those that are ready. ``attempts`` counts the
-    runs that a cause has had; beyond ``max_attempts`` a person has to look.
+    runs that a cause has had; beyond ``max_attempts`` a person has to look. ``only`` chooses
+    consumers.
     """
     suffering = _by_target(reads)
     rank = {name: index for index, name in enumerate(order)}
@@ -73,7 +76,7 @@ def plan_healing(
         suffering.items(),
         key=lambda item: (rank.get(item[0][0], len(rank)), item[0][0], item[0][1] or ""),
     ):
-        if (consumer, partition) in in_flight:
+        if (consumer, partition) in in_flight or (only is not None and not only(consumer)):
             continue
         if not all(closed(read.circuit) for read in mine):
             continue
@@ -97,7 +100,7 @@ class Healing:
         limit: int = 10,
         max_attempts: int = 3,
         confirm_within: timedelta = timedelta(minutes=2),
-        checkpoint: Callable[[str], None] = lambda name: None,
+        checkpoint: Checkpoint = pass_by,
     ) -> None:
         self._store = store
         self._reads = reads
@@ -111,17 +114,16 @@ class Healing:
         closed: Callable[[CircuitKey], bool],
         *,
         order: Sequence[str] = (),
-        only: Callable[[str], bool] = lambda consumer: True,
+        only: Callable[[str], bool] | None = None,
     ) -> tuple[HealRequest, ...]:
         """Plan, write the requests down, and return them.
 
-        Requests that nobody confirmed in time are returned again under the same run key: the process
-        that took them may have died before it launched them, and Dagster starts a key once. ``only``
-        leaves consumers of other code locations to their own sensors.
+        Requests that nobody confirmed in time are returned again under the same run key: the
+        process that took them may have died before it launched them, and Dagster starts a key once.
+        ``only`` leaves the consumers of other code locations to their own sensors.
         """
-        reads = [read for read in self._reads.open_reads() if only(read.consumer)]
-        everyone = self._reads.open_reads()
-        suffering = _by_target(everyone)
+        reads = self._reads.open_reads()
+        suffering = _by_target(reads)
         with self._store.begin() as conn:
             # Two sensors must not both see room for the last run.
             self._store.lock(conn, "healing")
@@ -133,19 +135,18 @@ class Healing:
                 for row in flying
                 if row.state == HealState.REQUESTED
                 and row.requested_at <= now - self._confirm_within
-                and only(row.consumer)
+                and (only is None or only(row.consumer))
             )
             fresh = plan_healing(
-                everyone,
+                reads,
                 closed=closed,
+                only=only,
                 in_flight={(row.consumer, row.consumer_partition or None) for row in flying},
                 order=order,
                 limit=self._limit,
                 attempts=_attempts(conn),
                 max_attempts=self._max_attempts,
             )
-            wanted = {(read.consumer, read.consumer_partition) for read in reads}
-            fresh = tuple(r for r in fresh if (r.consumer, r.partition) in wanted)
             for request in fresh:
                 insert_once(
                     conn,
@@ -262,11 +263,11 @@ def _flying() -> sa.Select[tuple[object, ...]]:
 
 def _attempts(conn: sa.Connection) -> dict[str, int]:
     rows = conn.execute(
-        sa.select(heal_requests.c.cause, sa.func.max(heal_requests.c.attempt)).group_by(
-            heal_requests.c.cause
-        )
+        sa.select(
+            heal_requests.c.cause, sa.func.max(heal_requests.c.attempt).label("attempts")
+        ).group_by(heal_requests.c.cause)
     )
-    return {cause: attempt for cause, attempt in rows}
+    return {row.cause: row.attempts for row in rows}
 
 
 def _stored(

@@ -7,13 +7,15 @@ from datetime import datetime
 
 from dagster_contracts.core.circuit import CircuitKey, CircuitState
 
+TRANSITION = "transition"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryEntry:
     """One line of the history, as it was appended.
 
-    ``kind`` is ``transition``, the kind of a note (``override_set``, ``late``, ...), or ``recorded``
-    and ``ticked`` where the circuit only took in an observation. ``version`` counts the lines of the
+    ``kind`` is ``transition``, the kind of a note (``override_set``, ``late``, ...), or, where the
+    circuit only took something in, what that was (``ticked``). ``version`` counts the lines of the
     circuit without a gap.
     """
 
@@ -36,7 +38,7 @@ class HistoryEntry:
         return self.before is not self.after
 
     def sentence(self) -> str:
-        """``2026-03-02 06:00:00 UTC opened by evaluation 1f3c: schema_validation_errors was 7.0% ...``."""
+        """``2026-03-02 06:00:00 UTC opened by evaluation 1f3c: row_count was 0, which is < 1``."""
         words = {
             CircuitState.CLOSED: "closed",
             CircuitState.OPEN: "opened" if self.before is CircuitState.CLOSED else "stays open",

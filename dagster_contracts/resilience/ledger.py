@@ -5,7 +5,7 @@ Dagster's own provenance still names the primary after a switch, so healing rest
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import degraded_reads
 
@@ -22,9 +23,9 @@ class DegradedRead:
     """One consumer partition read one upstream partition from a fallback level.
 
     ``circuit`` is the one to blame. ``via`` names the degraded asset through which the mark was
-    inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at``, ``since`` (when
-    the edge was first degraded in this generation) and the settled fields are filled in by the
-    ledger.
+    inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at``, ``since``
+    (when the edge was first degraded in this generation) and the settled fields are filled in by
+    the ledger.
     """
 
     circuit: CircuitKey
@@ -48,9 +49,7 @@ class DegradedRead:
 class DegradedReads:
     """The ledger in the store."""
 
-    def __init__(
-        self, store: Store, *, checkpoint: Callable[[str], None] = lambda name: None
-    ) -> None:
+    def __init__(self, store: Store, *, checkpoint: Checkpoint = pass_by) -> None:
         self._store = store
         self._checkpoint = checkpoint
 

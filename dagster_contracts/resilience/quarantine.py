@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,6 +19,7 @@ from dagster_contracts.errors import StoreError
 from dagster_contracts.resilience.operator import require_operator
 from dagster_contracts.resilience.report_document import report_document
 from dagster_contracts.resilience.vault import ParquetVault
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import quarantine
@@ -64,9 +65,7 @@ class QuarantinedBatch:
 class Quarantine:
     """Refused batches of a store, their files under ``root``."""
 
-    def __init__(
-        self, store: Store, root: Path, *, checkpoint: Callable[[str], None] = lambda name: None
-    ) -> None:
+    def __init__(self, store: Store, root: Path, *, checkpoint: Checkpoint = pass_by) -> None:
         self._store = store
         self._vault = ParquetVault(root, checkpoint=checkpoint)
         self._checkpoint = checkpoint
@@ -208,9 +207,7 @@ class Quarantine:
             )
             return self._one(conn, sa.select(quarantine).where(quarantine.c.id == batch_id))
 
-    def _one(
-        self, conn: sa.Connection, query: sa.Select[tuple[object, ...]]
-    ) -> QuarantinedBatch:
+    def _one(self, conn: sa.Connection, query: sa.Select[tuple[object, ...]]) -> QuarantinedBatch:
         row = conn.execute(query).one_or_none()
         if row is None:
             raise StoreError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import StoreError
 from dagster_contracts.resilience.vault import ParquetVault
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import snapshots
@@ -63,9 +63,7 @@ class StagedSnapshot:
 class SnapshotArchive:
     """Snapshots of a store, their files under ``root``."""
 
-    def __init__(
-        self, store: Store, root: Path, *, checkpoint: Callable[[str], None] = lambda name: None
-    ) -> None:
+    def __init__(self, store: Store, root: Path, *, checkpoint: Checkpoint = pass_by) -> None:
         self._store = store
         self._vault = ParquetVault(root, checkpoint=checkpoint)
         self._checkpoint = checkpoint

@@ -1,16 +1,17 @@
-"""Parquet files named by their content: written whole or not at all, verified before they are served."""
+"""Parquet files named by their content: written whole or not at all, verified when read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_contracts.errors import FallbackError, StoreError
+from dagster_contracts.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +35,7 @@ class ParquetVault:
     name is an orphan, and is swept once it is older than any write that could still be under way.
     """
 
-    def __init__(self, root: Path, *, checkpoint: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, *, checkpoint: Checkpoint) -> None:
         self._root = root
         self._checkpoint = checkpoint
 
@@ -76,7 +77,10 @@ class ParquetVault:
                 hint="check space and permissions; nothing of the batch was kept",
             ) from error
         return StoredFile(
-            sha256=digest, schema_sha256=_schema_sha256(table.schema), rows=table.num_rows, bytes=size
+            sha256=digest,
+            schema_sha256=_schema_sha256(table.schema),
+            rows=table.num_rows,
+            bytes=size,
         )
 
     def read(self, sha256: str, schema_sha256: str) -> pa.Table:
@@ -120,7 +124,7 @@ class ParquetVault:
         return self.path(sha256).is_file()
 
     def orphans(self, named: Collection[str], *, older_than: float) -> list[Path]:
-        """Files that no row names, and left-over temporary ones, last changed before a POSIX time."""
+        """Files that no row names, and temporary ones left over, last changed before a POSIX time."""
         found = []
         for path in [*self._root.glob("*/*.parquet"), *self._root.glob("*.tmp")]:
             try:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
-from dagster_contracts.core.condition import Comparison, Condition, comparisons_of
+from dagster_contracts.core.condition import Comparison, comparisons_of
 from dagster_contracts.core.contract import Contract
 
 FRESHNESS = "data_freshness"
@@ -16,15 +16,6 @@ REPORTS = "consumer_reports"
 
 # A comparison such as `> 30min` is still false at 30 minutes sharp.
 _JUST_AFTER = timedelta(milliseconds=1)
-
-
-def conditions_of(contract: Contract) -> tuple[Condition, ...]:
-    """Every condition that a circuit of this contract is looked at with."""
-    if contract.resilience is None:
-        return ()
-    circuit = contract.resilience.circuit
-    activation = [c for level in contract.resilience.levels for c in level.activation_conditions]
-    return (*circuit.open_when, *circuit.close_when, *activation)
 
 
 def freshness_since(circuit: Circuit, contract: Contract) -> datetime | None:
@@ -48,7 +39,7 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
     It may come too early, never too late: a tick over thousands of circuits then reads those few
     whose moment has come.
     """
-    moments = [moment for moment in _thresholds(circuit, contract) if moment > now]
+    moments: list[datetime] = []
     if circuit.override is not Override.NONE and circuit.override_until is not None:
         moments.append(circuit.override_until)
     if not circuit.frozen:
@@ -56,16 +47,23 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
             moments.append(circuit.next_probe_at)
         if circuit.state is CircuitState.HALF_OPEN and circuit.lease is not None:
             moments.append(circuit.lease.expires_at)
-    if any(c.metric == REPORTS for c in _comparisons(conditions_of(contract))):
-        # Reports arrive in another table, without a word to the circuit.
-        moments.append(now)
+    if circuit.state is CircuitState.CLOSED and contract.resilience is not None:
+        open_when = contract.resilience.circuit.open_when
+        comparisons = [c for condition in open_when for c in comparisons_of(condition)]
+        crossings = _crossings(circuit, contract, comparisons)
+        moments.extend(moment for moment in crossings if moment > now)
+        if any(comparison.metric == REPORTS for comparison in comparisons):
+            # Reports arrive in another table, without a word to the circuit.
+            moments.append(now)
     return min(moments, default=None)
 
 
-def _thresholds(circuit: Circuit, contract: Contract) -> Iterator[datetime]:
+def _crossings(
+    circuit: Circuit, contract: Contract, comparisons: Iterable[Comparison]
+) -> Iterator[datetime]:
     """When a growing metric crosses what it is compared with, or a ``for 30min`` is over."""
     since = {FRESHNESS: freshness_since(circuit, contract), AGE: circuit.last_observed_at}
-    for comparison in _comparisons(conditions_of(contract)):
+    for comparison in comparisons:
         hold = comparison.hold.duration if comparison.hold else None
         base = since.get(comparison.metric)
         if base is not None:
@@ -76,11 +74,6 @@ def _thresholds(circuit: Circuit, contract: Contract) -> Iterator[datetime]:
         if hold is not None:
             for observation in circuit.window:
                 yield observation.at + hold + _JUST_AFTER
-
-
-def _comparisons(conditions: Iterable[Condition]) -> Iterator[Comparison]:
-    for condition in conditions:
-        yield from comparisons_of(condition)
 
 
 def _duration(seconds: Fraction) -> timedelta:

@@ -78,4 +78,4 @@ class JsonText(TypeDecorator[Any]):
 
 def serial() -> sa.BigInteger:
     """The type of an ascending id: SQLite only numbers by itself what is declared INTEGER."""
-    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # type: ignore[no-any-return,return-value]
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")

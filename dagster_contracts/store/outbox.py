@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.contract import Json
 from dagster_contracts.errors import StoreError
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import outbox
@@ -59,7 +60,7 @@ class Outbox:
         *,
         max_attempts: int = 8,
         lease: timedelta = timedelta(minutes=2),
-        checkpoint: Callable[[str], None] = lambda name: None,
+        checkpoint: Checkpoint = pass_by,
     ) -> None:
         self._store = store
         self._max_attempts = max_attempts
@@ -75,7 +76,7 @@ class Outbox:
         dedupe_key: str,
         now: datetime | None = None,
     ) -> bool:
-        """Add a message in the caller's transaction; False where ``dedupe_key`` was there already."""
+        """Add a message in the caller's transaction; False where ``dedupe_key`` was there before."""
         moment = now or self._store.now(conn)
         return insert_once(
             conn,

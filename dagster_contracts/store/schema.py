@@ -42,6 +42,6 @@ def upgrade_schema(conn: sa.Connection, *, where: str) -> None:
             f"the state store has schema {current}; this release knows up to {SCHEMA_REVISION}",
             where=where,
             why="a newer release of dagster-contracts has written it",
-            hint="upgrade dagster-contracts in this environment, or set `store` to another database",
+            hint="upgrade dagster-contracts here, or set `store` to another database",
         )
     command.upgrade(config, "head")

@@ -30,8 +30,8 @@ metadata = sa.MetaData(
 # --------------------------------------------------------------------------------------------------
 
 # One row for each circuit. `version` counts the appended events and is the guard of every update;
-# `body` is the whole Circuit as JSON, the other columns repeat what is searched by. `wake_at` is the
-# next moment at which the passing of time can change the circuit, null where it cannot.
+# `body` is the whole Circuit as JSON, the other columns repeat what is searched by. `wake_at` is
+# the next moment at which the passing of time can change the circuit, null where it cannot.
 circuits = sa.Table(
     f"{PREFIX}circuits",
     metadata,
