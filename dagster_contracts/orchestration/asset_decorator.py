@@ -210,39 +210,19 @@ def _audited(
             data_version=data_version,
         )
 
-    def failed(error: Exception) -> None:
-        context = dg.AssetExecutionContext.get()
-        partition = context.partition_key if context.has_partition_key else None
-        open_runtime().breaker.observe_failure(
-            binding.contract,
-            binding.circuit_key(partition),
-            run_id=context.run.run_id,
-            what="failed_materializations",
-            explanation=f"{type(error).__name__}: {error}",
-        )
-
     if inspect.iscoroutinefunction(function):
 
         async def run_async(*args: Any, **kwargs: Any) -> Any:
-            try:
-                result = await function(*args, **kwargs)
-            except Exception as error:
-                failed(error)
-                raise
-            for event in judge(result):
+            for event in judge(await function(*args, **kwargs)):
                 yield event
 
         return _like(function, run_async)
 
     def run(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        try:
-            result = function(*args, **kwargs)
-            if inspect.isgenerator(result):
-                *others, result = list(result) or [None]
-                yield from others
-        except Exception as error:
-            failed(error)
-            raise
+        result = function(*args, **kwargs)
+        if inspect.isgenerator(result):
+            *others, result = list(result) or [None]
+            yield from others
         yield from judge(result)
 
     return _like(function, run)

@@ -19,6 +19,7 @@ from dagster_contracts.orchestration.asset_decorator import (
 )
 from dagster_contracts.orchestration.binding import Bindings, bind_contracts
 from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
+from dagster_contracts.orchestration.failures import build_failure_hook
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.io_manager import ContractIOManager
 from dagster_contracts.orchestration.monitor_sensor import build_monitor_sensor
@@ -155,9 +156,15 @@ def _governed(
             open_runtime=open_runtime,
             translator=translator,
         )
-    if not any(bindings.get(key) for key in item.keys):
+    bound = [binding for key in sorted(item.keys) if (binding := bindings.get(key)) is not None]
+    if not bound:
         return item
-    return item.map_asset_specs(lambda spec: _described(spec, bindings, translator))
+    described = item.map_asset_specs(lambda spec: _described(spec, bindings, translator))
+    protected = [binding for binding in bound if binding.protects]
+    if not protected or not item.is_materializable:
+        return described
+    hook = build_failure_hook(bindings=protected, open_runtime=open_runtime)
+    return described.with_hooks({hook})
 
 
 def _described(

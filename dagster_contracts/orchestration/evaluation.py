@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.engine.frames import frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
+from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.step import BACKFILL_TAG, HEAL_TAG, PROBE_TAG
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
-
-_HISTORY = 50
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class BatchEvaluation:
     explanation: str
     quarantined: int | None = None
     """Id of the batch in quarantine, where it was refused before it was published."""
+    anomalies: tuple[str, ...] = ()
+    """What is unusual in this batch against the history of the asset; it warns, it does not fail."""
 
     def metadata(self) -> dict[str, Any]:
         """What the materialization carries."""
@@ -42,6 +45,10 @@ class BatchEvaluation:
         }
         if self.report.rows is not None:
             metadata["dagster/row_count"] = self.report.rows
+        if self.anomalies:
+            metadata["contract/anomalies"] = dg.MetadataValue.md(
+                "\n".join(f"- {sentence}" for sentence in self.anomalies)
+            )
         if self.circuit is not None:
             metadata["contract/circuit"] = self.circuit.effective_state.value
         return metadata
@@ -75,12 +82,17 @@ def evaluate_batch(
         asset=binding.asset,
         partition=partition,
         arrived_at=arrived_at,
-        history=runtime.history.recent(contract.name, binding.asset, limit=_HISTORY),
+        history=runtime.history.for_validation(contract.name, binding.asset),
         references=references or {},
         samples=runtime.settings.samples,
         allow_sql=runtime.settings.allow_sql,
     )
-    report = runtime.scored(contract, report)
+    anomalies = score_report(runtime.history, contract, report, asset=binding.asset)
+    report = replace(
+        report,
+        metrics={**report.metrics, **anomalies.metrics},
+        unknown_because={**report.unknown_because, **anomalies.unknown_because},
+    )
     verdict = runtime.breaker.record(
         contract,
         report,
@@ -107,6 +119,7 @@ def evaluate_batch(
         refused=refused,
         explanation=verdict.explanation,
         quarantined=quarantined,
+        anomalies=anomalies.sentences,
     )
 
 

@@ -1,4 +1,4 @@
-"""``contract_registry_sensor``: records what is new in the contracts folder, and who consumes it."""
+"""``contract_registry_sensor``: records new versions of contracts, and who consumes them."""
 
 from __future__ import annotations
 

@@ -55,6 +55,11 @@ def step_of_output(context: dg.OutputContext) -> Step:
     return _step(context.step_context)
 
 
+def step_of_hook(context: dg.HookContext) -> Step:
+    """The step that a hook is called for."""
+    return _step(context._step_execution_context)
+
+
 def _step(step_context: object) -> Step:
     run = step_context.dagster_run  # type: ignore[attr-defined]
     node = step_context.node_handle  # type: ignore[attr-defined]

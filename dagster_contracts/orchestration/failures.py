@@ -1,0 +1,47 @@
+"""Materializations that failed: no batch to judge, and yet the circuit must know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dagster_contracts.errors import CircuitOpenError
+from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.step import PROBE_TAG, step_of_hook
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+
+def build_failure_hook(
+    *, bindings: Sequence[Binding], open_runtime: Callable[[], ContractsRuntime]
+) -> dg.HookDefinition:
+    """A hook that counts a failed step of these assets as ``failed_materializations``.
+
+    Dagster calls it after the last retry. A step that failed because an upstream's circuit is open
+    is no failure of its own, and is not counted.
+    """
+    name = "contract_failure_of_" + "__".join(bindings[0].asset_key.path)
+
+    @dg.failure_hook(name="".join(c if c.isalnum() or c == "_" else "_" for c in name))
+    def count_failure(context: dg.HookContext) -> None:
+        error = context.op_exception
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, CircuitOpenError):
+                return
+            cause = cause.__cause__
+        step = step_of_hook(context)
+        for binding in bindings:
+            open_runtime().breaker.observe_failure(
+                binding.contract,
+                binding.circuit_key(step.partition),
+                run_id=step.run_id,
+                what="failed_materializations",
+                explanation=f"{type(error).__name__}: {error}" if error else "the step failed",
+                probe_holder=step.tags.get(PROBE_TAG),
+            )
+
+    return count_failure
