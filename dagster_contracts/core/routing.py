@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from dagster_contracts.core.circuit import Circuit
+from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.core.condition import Truth
-from dagster_contracts.core.contract import FallbackLevel
+from dagster_contracts.core.contract import FallbackLevel, SourceKind
 
 
 class RouteReason(StrEnum):
@@ -68,5 +68,164 @@ def choose_route(
     now: datetime | None = None,
     current: CurrentLevel | None = None,
 ) -> Route:
-    """Choose the level that serves a consumer. ``levels`` stand in the contract's order."""
-    raise NotImplementedError
+    """Choose the level that serves a consumer; ``levels`` stand in the contract's order.
+
+    1. The primary may be read while the circuit is closed, and by the holder of the probe lease.
+       A usable fallback whose activation conditions hold still comes before it (it degrades a
+       closed circuit), but not for a probe, nor where an operator vouches for the primary
+       (``forced_closed``) or only watches (metrics only).
+    2. Otherwise, or when the primary cannot be read, the usable fallbacks whose activation
+       conditions hold come first, in their order, then the others in theirs.
+       ``only_when_active`` makes the conditions binding.
+    3. None: the contract's ``on_exhausted`` decides what becomes of the consumer.
+
+    Given ``now`` and ``current``, ``min_dwell`` keeps a consumer on its fallback for at least so
+    long: while the circuit is open, or while closed when it was degraded by activation. It never
+    outlasts the opening that it comes from, so that a closed circuit can heal.
+    """
+    probing = holds_lease and circuit.state is CircuitState.HALF_OPEN and not circuit.frozen
+    closed = circuit.effective_state is CircuitState.CLOSED
+    vouched = circuit.frozen and circuit.override is not Override.FORCED_OPEN
+    why_not = {status.level.name: why for status in levels if (why := _obstacle(status))}
+    primary = next((status for status in levels if _is_primary(status)), None)
+    usable = [s for s in levels if not _is_primary(s) and s.level.name not in why_not]
+    active = [status for status in usable if status.activation is Truth.TRUE]
+
+    if closed and not vouched:
+        kept = _dwelling(usable, now, current, (RouteReason.ACTIVATION,))
+        degraded = kept or next(iter(active), None)
+        if degraded is not None:
+            text = "its activation conditions hold"
+            if kept is not None and kept.activation is not Truth.TRUE:
+                text = f"it serves for at least {kept.level.min_dwell}"
+            why_not |= {s.level.name: _why_after(degraded) for s in usable if s is not degraded}
+            if primary is not None:
+                why_not.setdefault(primary.level.name, f"{degraded.level.name}: {text}")
+            return _route(levels, degraded, RouteReason.ACTIVATION, text, why_not)
+
+    if primary is not None and (closed or probing) and primary.level.name not in why_not:
+        reason, text = _why_primary(circuit, probing=probing)
+        why_not |= {status.level.name: f"not needed: {text}" for status in usable}
+        return _route(levels, primary, reason, text, why_not)
+
+    reason, text = _why_fallback(
+        circuit, primary, why_not.get(primary.level.name if primary else "")
+    )
+    if primary is not None:
+        why_not.setdefault(primary.level.name, text)
+    for status in usable:
+        if status.level.only_when_active and status not in active:
+            why_not[status.level.name] = (
+                "serves only while its activation conditions hold, and they are not known"
+                if status.activation is Truth.UNKNOWN
+                else "serves only while its activation conditions hold, and they do not"
+            )
+    others = [s for s in usable if s not in active and s.level.name not in why_not]
+    candidates = active + others
+    chosen = _dwelling(candidates, now, current, tuple(RouteReason)) or next(iter(candidates), None)
+    if chosen is None:
+        return Route(
+            None,
+            RouteReason.EXHAUSTED,
+            f"no level is usable: {text}",
+            _refused(levels, None, why_not),
+        )
+    why_not |= {s.level.name: _why_after(chosen) for s in candidates if s is not chosen}
+    return _route(levels, chosen, reason, text, why_not)
+
+
+def _is_primary(status: LevelStatus) -> bool:
+    return status.level.source.kind is SourceKind.PRIMARY
+
+
+def _obstacle(status: LevelStatus) -> str | None:
+    """Why a level cannot serve whatever the circuit says; ``None`` where it can."""
+    if status.unavailable_reason is not None:
+        return status.unavailable_reason
+    if not status.exists:
+        return "its source does not exist"
+    if _is_primary(status):
+        # The primary's own circuit and schema are what the contract's checks are about.
+        return None
+    if status.circuit_open:
+        return "its own circuit is open"
+    if status.missing_columns:
+        return f"it lacks columns that this consumer needs: {', '.join(status.missing_columns)}"
+    limit = status.level.max_age
+    if limit is not None and status.age is None:
+        return f"its age is not known, and it may be at most {limit} old"
+    if limit is not None and status.age is not None and status.age > limit:
+        return f"it is {status.age} old, and may be at most {limit}"
+    return None
+
+
+def _dwelling(
+    candidates: Sequence[LevelStatus],
+    now: datetime | None,
+    current: CurrentLevel | None,
+    reasons: tuple[RouteReason, ...],
+) -> LevelStatus | None:
+    """The candidate on which the consumer must stay, if any."""
+    if now is None or current is None or current.reason not in reasons:
+        return None
+    for status in candidates:
+        if status.level.name == current.name and now - current.since < status.level.min_dwell:
+            return status
+    return None
+
+
+def _why_primary(circuit: Circuit, *, probing: bool) -> tuple[RouteReason, str]:
+    if probing:
+        return RouteReason.PROBE, "this run is the probe of the half-open circuit"
+    if circuit.override is not Override.NONE:
+        return RouteReason.OVERRIDE, _by_operator(circuit)
+    if circuit.metrics_only and circuit.state is not CircuitState.CLOSED:
+        return RouteReason.PRIMARY, "the contract's mode is metrics_only"
+    return RouteReason.PRIMARY, "the circuit is closed"
+
+
+def _why_fallback(
+    circuit: Circuit, primary: LevelStatus | None, obstacle: str | None
+) -> tuple[RouteReason, str]:
+    if circuit.override is Override.FORCED_OPEN:
+        return RouteReason.OVERRIDE, _by_operator(circuit)
+    if circuit.effective_state is not CircuitState.CLOSED:
+        state = circuit.state.replace("_", "-")
+        since = "" if circuit.opened_at is None else f" since {circuit.opened_at.isoformat(' ')}"
+        because = "" if circuit.reason is None else f": {circuit.reason}"
+        return RouteReason.CIRCUIT_OPEN, f"the circuit is {state}{since}{because}"
+    name = "the primary" if primary is None else primary.level.name
+    return RouteReason.SOURCE_UNAVAILABLE, f"{name} cannot be read: {obstacle or 'there is none'}"
+
+
+def _by_operator(circuit: Circuit) -> str:
+    override = circuit.override.replace("_", " ")
+    until = (
+        "" if circuit.override_until is None else f" until {circuit.override_until.isoformat(' ')}"
+    )
+    return f"{override} by {circuit.override_actor}{until}: {circuit.override_reason}"
+
+
+def _why_after(chosen: LevelStatus) -> str:
+    return f"{chosen.level.name} comes first"
+
+
+def _route(
+    levels: Sequence[LevelStatus],
+    chosen: LevelStatus,
+    reason: RouteReason,
+    text: str,
+    why_not: dict[str, str],
+) -> Route:
+    explanation = f"{chosen.level.name} serves: {text}"
+    return Route(chosen.level, reason, explanation, _refused(levels, chosen, why_not))
+
+
+def _refused(
+    levels: Sequence[LevelStatus], chosen: LevelStatus | None, why_not: dict[str, str]
+) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (s.level.name, why_not.get(s.level.name, "a contract has one primary"))
+        for s in levels
+        if s is not chosen
+    )
