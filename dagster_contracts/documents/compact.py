@@ -9,15 +9,14 @@ from dagster_contracts.core.contract import (
     CompatibilityPolicy,
     Contract,
     ContractStatus,
-    FallbackLevel,
     LogicalType,
     MonitoringPolicy,
-    Resilience,
     SchemaObject,
     SlaProperty,
 )
 from dagster_contracts.core.reference import Version, is_name
-from dagster_contracts.documents.inline_schema import check_column, read_inline_schema, read_rules
+from dagster_contracts.documents.inline_schema import check_column, read_rules
+from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
 from dagster_contracts.documents.policy_sections import (
     read_alerts,
     read_compatibility,
@@ -26,12 +25,11 @@ from dagster_contracts.documents.policy_sections import (
     read_monitoring,
 )
 from dagster_contracts.documents.quality import name_rules
-from dagster_contracts.documents.resilience_section import read_resilience
-from dagster_contracts.documents.schema_files import SchemaFiles, stem
+from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section
 from dagster_contracts.documents.sla import read_compact_sla
-from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, YamlNode
-from dagster_contracts.errors import DocumentError, SourceLocation
+from dagster_contracts.documents.yaml_text import MappingNode, YamlNode
+from dagster_contracts.errors import DocumentError
 
 ROOT_KEY = "data_contract"
 DEFAULT_VERSION = "1.0.0"
@@ -81,7 +79,7 @@ def read_compact(
     version = _read_version(section, expected)
     metrics_section = section.section("metrics")
     metrics = () if metrics_section is None else read_metrics(metrics_section)
-    schemas = _Schemas(section, files)
+    schemas = NamedSchemas(section, files)
     main = schemas.main(name)
     main = replace(main, quality=(*main.quality, *read_rules(section, main.properties)))
     main = name_rules(main, section)
@@ -90,7 +88,7 @@ def read_compact(
     for level in sla:
         if level.element and sla_section is not None:
             check_column(sla_section, level.element, main.properties)
-    resilience = _resilience(section, schemas)
+    resilience = read_levels_and_breaker(section, schemas)
     event_time = section.text("event_time")
     if event_time is not None and not _is_timestamp(main, event_time):
         check_column(section, event_time, main.properties)
@@ -177,80 +175,6 @@ def _read_version(section: Section, expected: Expected) -> str:
             "make the two agree, or leave 'version' out",
         )
     return written
-
-
-class _Schemas:
-    """The schemas of one contract: inline, under ``schemas``, or in files; each is read once."""
-
-    def __init__(self, section: Section, files: SchemaFiles) -> None:
-        self._section = section
-        self._files = files
-        self._missing: set[str] = set()
-        self.named: dict[str, SchemaObject] = {}
-        inline = section.section("schemas")
-        for key in inline.node.entries if inline is not None else ():
-            assert inline is not None
-            node = inline.take(key) or inline.node.entries[key]
-            found = self._read(key, node)
-            if found is not None:
-                self.named[stem(key)] = replace(found, name=stem(key))
-
-    def main(self, name: str) -> SchemaObject:
-        """The schema of the contract itself."""
-        section = self._section
-        node = section.take("schema")
-        empty = SchemaObject(name=name, location=section.location)
-        if node is None:
-            section.findings.warning(
-                section.location,
-                "no-schema",
-                "the contract has no schema: no column is checked",
-                "add schema: {fields: {...}}, or the name of an .avsc file beside the contract",
-            )
-            return empty
-        if isinstance(node, ScalarNode) and isinstance(node.value, str):
-            found = self.find(section.reading.expand(node, node.value), node.location)
-        else:
-            found = self._read(name, node)
-        return empty if found is None else replace(found, name=name)
-
-    def find(self, reference: str, where: SourceLocation) -> SchemaObject | None:
-        """A schema by its name, with or without its ending."""
-        key = stem(reference)
-        if key in self.named:
-            return self.named[key]
-        if key in self._missing:
-            return None
-        found = self._files.load(reference, where)
-        if found is None:
-            self._missing.add(key)
-            return None
-        self.named[key] = found
-        return found
-
-    def _read(self, name: str, node: YamlNode) -> SchemaObject | None:
-        section = self._section
-        if isinstance(node, MappingNode):
-            return read_inline_schema(Section(node, section.reading, "a schema"), name)
-        if isinstance(node, ScalarNode) and isinstance(node.value, str):
-            return self._files.load(section.reading.expand(node, node.value), node.location)
-        section.wrong(node, "schema", "a name, a file, or {fields: {...}}")
-        return None
-
-
-def _resilience(section: Section, schemas: _Schemas) -> Resilience | None:
-    found = section.section("resilience")
-    if found is None:
-        return None
-    resilience = read_resilience(found)
-    levels: list[FallbackLevel] = []
-    for level in resilience.levels:
-        if level.schema is None:
-            levels.append(level)
-            continue
-        schemas.find(level.schema, level.location or section.location)
-        levels.append(replace(level, schema=stem(level.schema)))
-    return replace(resilience, levels=tuple(levels))
 
 
 def _is_timestamp(schema: SchemaObject, column: str) -> bool:

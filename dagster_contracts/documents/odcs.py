@@ -1,4 +1,307 @@
-"""ODCS."""
-from dagster_contracts.core.contract import Contract
-def is_odcs(node): return False
-def read_odcs(node, reading, files, expected) -> Contract: raise NotImplementedError
+"""ODCS, the Open Data Contract Standard 3.0 to 3.2, as contracts.
+
+The document is validated by the official schema first. What the model has no place for is kept in
+``extras`` under the standard's own keys. Our extensions stand in the root's ``customProperties``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date
+
+from dagster_contracts.core.contract import (
+    AlertPolicy,
+    CompatibilityPolicy,
+    Contract,
+    ContractStatus,
+    Json,
+    MonitoringPolicy,
+    SchemaObject,
+    SlaProperty,
+)
+from dagster_contracts.core.reference import Version, is_name
+from dagster_contracts.documents.compact import Expected, infer_event_time
+from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
+from dagster_contracts.documents.odcs_schema import read_schema_object
+from dagster_contracts.documents.odcs_validation import validate_odcs
+from dagster_contracts.documents.policy_sections import (
+    read_alerts,
+    read_compatibility,
+    read_consumers,
+    read_metrics,
+    read_monitoring,
+)
+from dagster_contracts.documents.schema_files import SchemaFiles
+from dagster_contracts.documents.section import Reading, Section, snake
+from dagster_contracts.documents.sla import read_odcs_sla
+from dagster_contracts.documents.yaml_text import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    YamlNode,
+    to_json,
+)
+from dagster_contracts.errors import DocumentError
+
+#: Our own names among the root's custom properties, in snake case.
+EXTENSIONS = frozenset(
+    {
+        "resilience",
+        "monitoring",
+        "consumers",
+        "alerts",
+        "compatibility",
+        "asset",
+        "metrics",
+        "schemas",
+        "owner",
+        "event_time",
+        "deprecated_until",
+        "successor",
+    }
+)
+#: What people write where the standard's own words would say it.
+_STATUS = {
+    "production": ContractStatus.ACTIVE,
+    "live": ContractStatus.ACTIVE,
+    "published": ContractStatus.ACTIVE,
+    "development": ContractStatus.DRAFT,
+    "in development": ContractStatus.DRAFT,
+    "test": ContractStatus.DRAFT,
+    "testing": ContractStatus.DRAFT,
+    "proposal": ContractStatus.PROPOSED,
+    "sunset": ContractStatus.DEPRECATED,
+    "archived": ContractStatus.RETIRED,
+}
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_odcs(root: MappingNode) -> bool:
+    """Whether the document means to be ODCS; its mistakes are then told in ODCS's words."""
+    kind = root.entries.get("kind")
+    return "apiVersion" in root.entries or (
+        isinstance(kind, ScalarNode) and kind.text == "DataContract"
+    )
+
+
+def read_odcs(
+    root: MappingNode, reading: Reading, files: SchemaFiles, expected: Expected
+) -> Contract | None:
+    """Validate and read the document; ``None`` where the standard's schema refuses it."""
+    reading.strict = False
+    if not validate_odcs(root, reading):
+        return None
+    section = Section(root, reading, "the contract")
+    extras: dict[str, Json] = {}
+    extensions = _extensions(section, extras)
+    metrics_section = extensions.section("metrics")
+    metrics = () if metrics_section is None else read_metrics(metrics_section)
+    name = _name(section, expected, extras)
+    version = _version(section, expected)
+    status = _status(section, extras)
+    assets = _assets(extensions)
+    objects = tuple(
+        replace(found, asset=found.asset or assets.get(found.name))
+        for found in (read_schema_object(item) for item in section.sections("schema"))
+    )
+    if not objects:
+        # The model promises an object; a contract without one still has its service levels.
+        objects = (SchemaObject(name=name, location=section.location),)
+        extras["schema"] = []
+        reading.findings.warning(
+            section.place("schema"),
+            "no-schema",
+            "the contract has no schema: no column is checked",
+            "add schema: [{name: ..., properties: [...]}]",
+        )
+    sla = read_odcs_sla(section)
+    default_element = section.text("sla_default_element")
+    if default_element is not None:
+        extras["slaDefaultElement"] = default_element
+        column = default_element.rpartition(".")[2]
+        sla = tuple(x if x.element else replace(x, element=column) for x in sla)
+    schemas = NamedSchemas(extensions, files, objects)
+    event_time = extensions.text("event_time")
+    alerts, monitoring, compatibility = (
+        extensions.section(key) for key in ("alerts", "monitoring", "compatibility")
+    )
+    contract = Contract(
+        name=name,
+        version=version,
+        objects=objects,
+        status=status,
+        owner=extensions.text("owner") or _owner(section),
+        description=_description(section, extras),
+        asset=assets.get(""),
+        sla=sla,
+        metrics=metrics,
+        resilience=read_levels_and_breaker(extensions, schemas),
+        schemas=schemas.named,
+        consumers=read_consumers(extensions),
+        alerts=AlertPolicy() if alerts is None else read_alerts(alerts),
+        monitoring=MonitoringPolicy() if monitoring is None else read_monitoring(monitoring),
+        compatibility=CompatibilityPolicy()
+        if compatibility is None
+        else read_compatibility(compatibility),
+        deprecated_until=extensions.date("deprecated_until") or _end_of_support(sla, status),
+        successor=extensions.text("successor"),
+        tags=section.texts("tags"),
+        event_time=event_time or infer_event_time(objects[0], sla),
+        location=root.location,
+    )
+    section.take("kind")
+    extras.update(section.rest())
+    return replace(contract, extras=extras)
+
+
+def _extensions(section: Section, extras: dict[str, Json]) -> Section:
+    """Our custom properties as one section; the others stay in ``extras``."""
+    ours = MappingNode(section.node.path, section.node.line, section.node.column)
+    others: list[Json] = []
+    node = section.take("custom_properties")
+    for item in node.items if isinstance(node, SequenceNode) else []:
+        if not isinstance(item, MappingNode):
+            continue
+        named, value = item.entries["property"], item.entries["value"]
+        key = snake(named.text) if isinstance(named, ScalarNode) else ""
+        if key in EXTENSIONS and key not in ours.entries:
+            ours.entries[key] = value
+            ours.keys[key] = (named.line, named.column)
+        else:
+            others.append(to_json(item))
+    if others:
+        extras["customProperties"] = others
+    return Section(ours, section.reading, "customProperties")
+
+
+def _name(section: Section, expected: Expected, extras: dict[str, Json]) -> str:
+    """The name, the id, or the name made fit: the first that can name a contract.
+
+    ODCS's ``name`` is free text. Where it cannot be a name here (``Orders Event Stream``), the id
+    serves unless it is a UUID.
+    """
+    written, identity = section.text("name"), section.text("id") or ""
+    if identity:
+        extras["id"] = identity
+    fitted = re.sub(r"[^A-Za-z0-9_.-]+", "_", written or identity).strip("_.-").lower()[:200]
+    candidates = [written or "", "" if _UUID.fullmatch(identity) else identity, fitted, identity]
+    usable = [candidate for candidate in candidates if is_name(candidate)]
+    if expected.name is not None and expected.name in usable:
+        chosen = expected.name
+    else:
+        chosen = usable[0] if usable else "unnamed"
+        if expected.name is not None and usable:
+            section.findings.error(
+                section.place("name"),
+                "name",
+                f"the contract is named {chosen!r} and stands in the folder {expected.name!r}",
+                f"rename one of them: contracts/{chosen}/<version>.yaml",
+            )
+    if written is not None and written != chosen:
+        extras["name"] = written
+    if written is None:
+        extras["name"] = None
+    return chosen
+
+
+def _version(section: Section, expected: Expected) -> str:
+    written = section.spelling("version") or ""
+    try:
+        parsed = Version.parse(written)
+    except DocumentError as error:
+        section.findings.raised(error, section.place("version"), "version")
+        return written
+    if expected.version is not None and parsed != Version.parse(expected.version):
+        section.findings.error(
+            section.place("version"),
+            "version",
+            f"the document says version {written} and its file {expected.version}",
+            "make the two agree",
+        )
+    return written
+
+
+def _status(section: Section, extras: dict[str, Json]) -> ContractStatus:
+    written = section.text("status")
+    if written is None:
+        extras["status"] = None
+        return ContractStatus.ACTIVE
+    word = written.strip().lower()
+    for status in ContractStatus:
+        if word == status.value:
+            if written != status.value:
+                extras["status"] = written
+            return status
+    extras["status"] = written
+    taken = _STATUS.get(word, ContractStatus.DRAFT)
+    section.findings.warning(
+        section.place("status"),
+        "status",
+        f"the status {written!r} is taken as {taken.value!r}",
+        "the standard's words: " + ", ".join(status.value for status in ContractStatus),
+    )
+    return taken
+
+
+def _assets(extensions: Section) -> dict[str, str]:
+    """``asset: name``, or ``asset: {object: name}``; the first under the key ``""``."""
+    node: YamlNode | None = extensions.take("asset")
+    if node is None:
+        return {}
+    if isinstance(node, ScalarNode) and isinstance(node.value, str):
+        return {"": extensions.reading.expand(node, node.value)}
+    if isinstance(node, MappingNode):
+        return {
+            key: extensions.reading.expand(value, value.text)
+            for key, value in node.entries.items()
+            if isinstance(value, ScalarNode)
+        }
+    extensions.wrong(node, "asset", "a name, or a mapping of objects to names")
+    return {}
+
+
+def _description(section: Section, extras: dict[str, Json]) -> str | None:
+    node = section.take("description")
+    if not isinstance(node, MappingNode):
+        return None
+    extras["description"] = to_json(node)
+    for key in ("purpose", "usage", "limitations"):
+        found = node.entries.get(key)
+        if isinstance(found, ScalarNode) and isinstance(found.value, str):
+            return found.value
+    return None
+
+
+def _owner(section: Section) -> str | None:
+    """The team's name, else the user name of the member who is its owner."""
+    team = section.node.entries.get("team")
+    members = team
+    if isinstance(team, MappingNode):
+        name = team.entries.get("name")
+        if isinstance(name, ScalarNode) and isinstance(name.value, str):
+            return name.value
+        members = team.entries.get("members")
+    for member in members.items if isinstance(members, SequenceNode) else []:
+        if isinstance(member, MappingNode):
+            role, user = member.entries.get("role"), member.entries.get("username")
+            if (
+                isinstance(role, ScalarNode)
+                and isinstance(user, ScalarNode)
+                and "owner" in role.text.lower()
+            ):
+                return user.text
+    return None
+
+
+def _end_of_support(sla: tuple[SlaProperty, ...], status: ContractStatus) -> date | None:
+    if status is not ContractStatus.DEPRECATED:
+        return None
+    for wanted in ("endOfSupport", "endOfLife"):
+        for level in sla:
+            if level.property == wanted:
+                try:
+                    return date.fromisoformat(level.text[:10])
+                except ValueError:
+                    continue
+    return None

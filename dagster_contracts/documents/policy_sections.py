@@ -132,7 +132,7 @@ def read_monitoring(section: Section) -> MonitoringPolicy:
         if not whens and "when" not in item:
             item.missing("when", 'add when: "data_freshness > 1h"')
         if "do" not in item:
-            item.missing("do", did_you_mean("", [kind.value for kind in CorrectiveActionKind]))
+            item.missing("do", "known: " + ", ".join(kind.value for kind in CorrectiveActionKind))
         kind = item.choice("do", CorrectiveActionKind, CorrectiveActionKind.REMATERIALIZE)
         job = item.text("job")
         cooldown = item.duration("cooldown") or timedelta(hours=1)

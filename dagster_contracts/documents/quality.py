@@ -156,7 +156,7 @@ def _metric(section: Section, kind: RuleKind) -> LibraryMetric | None:
         return None
     node = section.take(key)
     if not isinstance(node, ScalarNode):
-        section.missing("metric", did_you_mean("", [metric.value for metric in LibraryMetric]))
+        section.missing("metric", "known: " + ", ".join(metric.value for metric in LibraryMetric))
         return None
     for metric in LibraryMetric:
         if metric.value in (node.text, _OLD_METRICS.get(node.text)):

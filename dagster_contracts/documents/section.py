@@ -39,12 +39,24 @@ def snake(key: str) -> str:
 
 @dataclass(slots=True)
 class Reading:
-    """What the readers of one document share: the findings, the metrics, the environment."""
+    """What the readers of one document share: the findings, the metrics, the environment.
+
+    ``strict`` says what a value is that cannot be understood: an error in the compact form, which
+    is ours, and a warning in ODCS, whose standard allows more than anybody can check.
+    """
 
     path: str
+    strict: bool = True
     findings: Findings = field(default_factory=Findings)
     catalogue: Catalogue = DEFAULT
     environment: Mapping[str, str] = field(default_factory=dict)
+
+    def complain(
+        self, where: SourceLocation, code: str, message: str, hint: str | None = None
+    ) -> None:
+        """An error or a warning, as the form of the document has it."""
+        note = self.findings.error if self.strict else self.findings.warning
+        note(where, code, message, hint)
 
     def expand(self, node: ScalarNode, text: str) -> str:
         """Replace ``${env:NAME}``; the parser has already checked that NAME is allowed."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster_contracts.core.contract import LogicalType, Scalar, TypeOptions
 from dagster_contracts.documents.section import Section, describe
-from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, SequenceNode, YamlNode
+from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, YamlNode
 
 _NONE = TypeOptions()
 _KEYS = (
@@ -58,15 +58,11 @@ def read_options(
 
     multiple = section.number("multiple_of")
     if multiple is not None and multiple <= 0:
-        section.findings.error(
+        section.reading.complain(
             section.place("multiple_of"), "wrong-value", "'multipleOf' must be more than 0"
         )
         multiple = None
-    allowed = [
-        value
-        for node in section.items("enum")
-        if (value := read_scalar(section, "enum", _enum_value(node), logical_type, zone)) is not None
-    ]
+    allowed = read_enum(section, logical_type, zone)
     options = TypeOptions(
         minimum=bound("minimum"),
         maximum=bound("maximum"),
@@ -85,10 +81,21 @@ def read_options(
         min_properties=section.integer("min_properties", minimum=0),
         max_properties=section.integer("max_properties", minimum=0),
         required_properties=required_properties,
-        enum=tuple(allowed) or enum,
+        enum=allowed or enum,
     )
     _check_order(section, options)
     return options
+
+
+def read_enum(
+    section: Section, logical_type: LogicalType | None, zone: ZoneInfo | None = None
+) -> tuple[Scalar, ...]:
+    """The values of ``enum``, written plainly or, as ODCS 3.2 does, with labels."""
+    found = (
+        read_scalar(section, "enum", _enum_value(node), logical_type, zone)
+        for node in section.items("enum")
+    )
+    return tuple(value for value in found if value is not None)
 
 
 def read_scalar(
@@ -100,7 +107,7 @@ def read_scalar(
 ) -> Scalar | None:
     """One value in the Python type of ``logical_type``; ``None``, and a finding, where it is none."""
     if not isinstance(node, ScalarNode) or node.value is None:
-        section.findings.error(
+        section.reading.complain(
             node.location, "wrong-type", f"{key!r} must be a single value, not {describe(node)}"
         )
         return None
@@ -109,7 +116,7 @@ def read_scalar(
             return _moment(section, key, node, logical_type, zone)
         case LogicalType.NUMBER | LogicalType.INTEGER:
             if isinstance(node.value, bool) or not isinstance(node.value, int | float):
-                section.findings.error(
+                section.reading.complain(
                     node.location,
                     "wrong-type",
                     f"{key!r} of a {logical_type} must be a number, not {describe(node)}",
@@ -143,7 +150,7 @@ def _moment(
         example = {"date": "2026-12-31", "time": "23:59:59"}.get(
             logical_type.value, "2026-12-31T23:59:59Z"
         )
-        section.findings.error(
+        section.reading.complain(
             node.location,
             "wrong-value",
             f"{key!r} of a {logical_type} cannot be read: {text!r}",
@@ -160,7 +167,7 @@ def _zone(section: Section, timezone: bool | None, name: str | None) -> ZoneInfo
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        section.findings.error(
+        section.reading.complain(
             section.place("default_timezone"),
             "wrong-value",
             f"{name!r} is no time zone",
@@ -173,8 +180,6 @@ def _enum_value(node: YamlNode) -> YamlNode:
     # ODCS 3.2 writes {value: ..., label: ...}; the compact form writes the value.
     if isinstance(node, MappingNode) and "value" in node.entries:
         return node.entries["value"]
-    if isinstance(node, SequenceNode) and len(node.items) == 1:
-        return node.items[0]
     return node
 
 
@@ -199,7 +204,7 @@ def _check_order(section: Section, options: TypeOptions) -> None:
         except TypeError:  # a moment with an offset against one without
             continue
         if crossed:
-            section.findings.error(
+            section.reading.complain(
                 section.place(low),
                 "wrong-value",
                 f"no value can be at least {least} ({low}) and at most {most} ({high})",

@@ -1,0 +1,320 @@
+"""ODCS documents against the official JSON Schema, with messages that say where and how to mend.
+
+The schema of the newest version judges. What it refuses in a document of an older ``apiVersion`` is
+judged again by the schema of that version, and is only a warning if that one allows it: a contract
+does not break because the standard grew stricter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import jsonschema_rs
+
+from dagster_contracts.core.contract import ThresholdOperator
+from dagster_contracts.documents.problem import did_you_mean
+from dagster_contracts.documents.section import Reading, describe
+from dagster_contracts.documents.yaml_text import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    YamlNode,
+    to_json,
+)
+from dagster_contracts.errors import SourceLocation
+
+#: ``apiVersion`` that is read, and the version of the schema that judges it besides the newest.
+NEWEST = "v3.2.0"
+OLDER = {"v3.0.0": "3.0.2", "v3.0.1": "3.0.2", "v3.0.2": "3.0.2", "v3.1.0": "3.1.0"}
+
+_OPERATORS = [operator.value for operator in ThresholdOperator]
+_ARTICLES = {
+    "schema": "the schema object",
+    "properties": "the property",
+    "quality": "the quality rule",
+    "servers": "the server",
+    "slaProperties": "the service level",
+    "customProperties": "the custom property",
+    "relationships": "the relationship",
+    "team": "the team member",
+    "members": "the team member",
+    "roles": "the role",
+    "support": "the support channel",
+    "authoritativeDefinitions": "the authoritative definition",
+    "enum": "the enum value",
+    "synonyms": "the synonym",
+}
+_TYPE_WORDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+    "null": "nothing",
+}
+_SYNONYMS = {
+    "type": "'logicalType' (what it means) or 'physicalType' (the database's own)",
+    "nullable": "'required: true' for what may not be null",
+    "not_null": "'required: true'",
+    "columns": "'properties'",
+    "fields": "'properties'",
+    "primary_key": "'primaryKey'",
+    "sla": "'slaProperties'",
+    "quality_rules": "'quality'",
+    "owner": "'team', or 'owner' in 'customProperties'",
+    "resilience": "'resilience' in 'customProperties': {property: resilience, value: {...}}",
+    "monitoring": "'monitoring' in 'customProperties': {property: monitoring, value: {...}}",
+    "consumers": "'consumers' in 'customProperties': {property: consumers, value: [...]}",
+    "alerts": "'alerts' in 'customProperties': {property: alerts, value: {...}}",
+    "compatibility": "'compatibility' in 'customProperties'",
+    "asset": "'asset' in 'customProperties': {property: asset, value: ...}",
+    "mustbelessthanorequalto": "'mustBeLessOrEqualTo'",
+    "mustbegreaterthanorequalto": "'mustBeGreaterOrEqualTo'",
+}
+
+Path = tuple[str | int, ...]
+
+
+def validate_odcs(root: MappingNode, reading: Reading) -> bool:
+    """Note every breach of the standard; whether the document may be read all the same."""
+    version = root.entries.get("apiVersion")
+    text = version.text if isinstance(version, ScalarNode) else ""
+    if text.startswith("v2"):
+        reading.findings.error(
+            version.location if version else root.location,
+            "odcs-version",
+            f"ODCS {text} is not read: its documents have another shape",
+            "bring it to v3.1.0 (datasets become 'schema', columns become 'properties')",
+        )
+        return False
+    document = to_json(root)
+    newest = _validator(NEWEST)
+    if newest.is_valid(document):
+        return True
+    breaches = _Breaches(root, reading, _schema(NEWEST))
+    breaches.note(newest.iter_errors(document))
+    if text in OLDER and breaches.found:
+        own_validator, own_schema = _validator(OLDER[text]), _schema(OLDER[text])
+        own = _Breaches(root, reading, own_schema)
+        own.note(own_validator.iter_errors(document))
+        breaches.report(refused_by_own={key[:2] for key in own.found}, own_version=text)
+    else:
+        breaches.report(refused_by_own=None, own_version=text)
+    return not any(True for _ in reading.findings.errors)
+
+
+@lru_cache(maxsize=8)
+def _schema(version: str) -> Mapping[str, Any]:
+    if version == NEWEST:
+        source = files("open_data_contract_standard") / "schema.json"
+    else:
+        source = files("dagster_contracts.documents") / "odcs_schemas" / f"odcs-{version}.json"
+    loaded: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    return loaded
+
+
+@lru_cache(maxsize=8)
+def _validator(version: str) -> jsonschema_rs.Draft201909Validator:
+    return jsonschema_rs.Draft201909Validator(_schema(version))
+
+
+class _Breaches:
+    """The errors of one schema on one document: one for each place and key, without echoes."""
+
+    def __init__(self, root: MappingNode, reading: Reading, schema: Mapping[str, Any]) -> None:
+        self._root = root
+        self._reading = reading
+        self._schema = schema
+        #: (path, key or keyword, message) -> place and hint, in the order of the document
+        self.found: dict[tuple[Path, str, str], tuple[SourceLocation, str | None]] = {}
+
+    def note(self, errors: Iterable[Any]) -> None:
+        """Take over the errors of the validator."""
+        for error in errors:
+            self._note(error)
+
+    def report(self, *, refused_by_own: set[tuple[Path, str]] | None, own_version: str) -> None:
+        """Pass them on; those that the document's own version allows as warnings."""
+        findings = self._reading.findings
+        for (path, key, message), (where, hint) in self.found.items():
+            if refused_by_own is None or (path, key) in refused_by_own:
+                findings.error(where, "odcs", message, hint)
+            else:
+                findings.warning(
+                    where, "odcs-older", f"{message} (legal in {own_version}, not in {NEWEST})", hint
+                )
+
+    def _note(self, error: Any) -> None:
+        path: Path = tuple(error.instance_path)
+        kind, node = error.kind, self._node(path)
+        match kind.name:
+            case "additionalProperties" | "unevaluatedProperties":
+                self._unknown_keys(path, node, kind.unexpected, list(error.schema_path))
+            case "required":
+                self._required(path, node, kind.property)
+            case "oneOf" | "anyOf":
+                self._branches(path, node, getattr(kind, "context", ()))
+            case "enum":
+                shown = node.text if isinstance(node, ScalarNode) else describe(node)
+                options = [str(option) for option in kind.options]
+                self._add(
+                    path, "enum", f"{_key(path)} cannot be {shown!r}", did_you_mean(shown, options)
+                )
+            case "type":
+                words = " or ".join(_TYPE_WORDS.get(word, word) for word in kind.types)
+                hint = None
+                if "string" in kind.types and isinstance(node, ScalarNode):
+                    hint = f'quote it: {path[-1] if path else ""}: "{node.text}"'
+                self._add(path, "type", f"{_key(path)} must be {words}, not {describe(node)}", hint)
+            case "not":
+                self._add(
+                    path,
+                    "not",
+                    f"{self._what(path)} may not have 'from': it stands at the property that refers",
+                    "remove 'from', or move the relationship to the schema object",
+                )
+            case "pattern":
+                self._add(path, "pattern", f"{_key(path)} has the wrong shape: {describe(node)}", None)
+            case name:
+                self._add(path, name, f"{_key(path)}: {error.message[:200]}", None)
+
+    def _unknown_keys(
+        self, path: Path, node: YamlNode, unexpected: Sequence[str], schema_path: list[str | int]
+    ) -> None:
+        # After another error in the same mapping the validator calls every key unevaluated.
+        known = self._known_keys(schema_path)
+        for key in unexpected:
+            if key in known or not isinstance(node, MappingNode):
+                continue
+            nearby = known - node.entries.keys()
+            self._add(
+                path,
+                f"key {key}",
+                f"{self._what(path)} has no key {key!r}",
+                did_you_mean(key, nearby, synonyms=_SYNONYMS),
+                node.key_location(key),
+            )
+
+    def _required(self, path: Path, node: YamlNode, key: str) -> None:
+        if key == "map" and isinstance(node, MappingNode):
+            # In 3.2.0 a property without any logicalType matches `if logicalType is map`: a slip of
+            # the standard's schema, which its own examples would stumble over.
+            logical_type = node.entries.get("logicalType")
+            if not isinstance(logical_type, ScalarNode) or logical_type.text != "map":
+                return
+        hint = {"apiVersion": "add apiVersion: v3.1.0", "kind": "add kind: DataContract"}.get(key)
+        self._add(
+            path, f"required {key}", f"{self._what(path)} needs {key!r}", hint or f"add '{key}: ...'"
+        )
+
+    def _branches(self, path: Path, node: YamlNode, context: Iterable[Sequence[Any]]) -> None:
+        if len(path) > 1 and path[-2] == "quality" and isinstance(node, MappingNode):
+            self._operators(path, node)
+            return
+        fitting = [
+            branch
+            for branch in context
+            if not any(tuple(e.instance_path) == path and e.kind.name == "type" for e in branch)
+        ]
+        if len(fitting) == 1 and fitting[0]:
+            self.note(fitting[0])
+        else:
+            self._add(path, "oneOf", f"{_key(path)} has none of the shapes that are allowed here", None)
+
+    def _operators(self, path: Path, node: MappingNode) -> None:
+        written = [key for key in node.entries if key in _OPERATORS]
+        if len(written) > 1:
+            names = " and ".join(map(repr, written))
+            self._add(
+                path,
+                "operators",
+                f"a quality rule has exactly one operator, and this one has {names}",
+                "write mustBeBetween: [low, high], or two rules",
+                node.key_location(written[1]),
+            )
+        elif written:
+            between = "Between" in written[0]
+            value = node.entries[written[0]]
+            self._add(
+                path,
+                "operators",
+                f"{written[0]!r} must be {'two numbers' if between else 'a number'}, "
+                f"not {describe(value)}",
+                f"write {written[0]}: [low, high]" if between else "write it without quotes",
+                value.location,
+            )
+        elif not any(key.lower().startswith("must") for key in node.entries):
+            self._add(
+                path,
+                "operators",
+                "the quality rule has no operator: nothing says when it fails",
+                "add one, such as mustBe: 0",
+            )
+
+    def _known_keys(self, schema_path: list[str | int]) -> set[str]:
+        found: Any = self._schema
+        for part in schema_path[:-1]:
+            found = found[part]
+        known: set[str] = set()
+        self._collect_keys(found, known, set())
+        # The parts of a definition are composed in others that are named like it.
+        if "DataQuality" in schema_path:
+            known.update(_OPERATORS)
+        return known
+
+    def _collect_keys(self, schema: Any, known: set[str], seen: set[str]) -> None:
+        if not isinstance(schema, dict):
+            return
+        known.update(schema.get("properties", {}))
+        reference = schema.get("$ref")
+        if isinstance(reference, str) and reference not in seen:
+            seen.add(reference)
+            target: Any = self._schema
+            for part in reference.lstrip("#/").split("/"):
+                target = target[part]
+            self._collect_keys(target, known, seen)
+        for key in ("allOf", "anyOf", "oneOf"):
+            for part in schema.get(key, ()):
+                self._collect_keys(part, known, seen)
+        for key in ("then", "else"):
+            self._collect_keys(schema.get(key), known, seen)
+
+    def _add(
+        self, path: Path, key: str, message: str, hint: str | None, where: SourceLocation | None = None
+    ) -> None:
+        place = where or self._node(path).location
+        if not any(known[:2] == (path, key) for known in self.found):
+            self.found[path, key, message] = (place, hint)
+
+    def _node(self, path: Path) -> YamlNode:
+        node: YamlNode = self._root
+        for part in path:
+            if isinstance(node, MappingNode) and isinstance(part, str) and part in node.entries:
+                node = node.entries[part]
+            elif isinstance(node, SequenceNode) and isinstance(part, int):
+                node = node.items[part]
+        return node
+
+    def _what(self, path: Path) -> str:
+        """A place in the words of people: ``the property 'email'``."""
+        if not path:
+            return "the contract"
+        if isinstance(path[-1], int) and len(path) > 1:
+            article = _ARTICLES.get(str(path[-2]), f"an item of {path[-2]!r}")
+            node = self._node(path)
+            for key in ("name", "property", "server", "username", "role", "channel", "metric"):
+                named = node.entries.get(key) if isinstance(node, MappingNode) else None
+                if isinstance(named, ScalarNode) and named.value is not None:
+                    return f"{article} {named.text!r}"
+            return article
+        return repr(path[-1])
+
+
+def _key(path: Path) -> str:
+    names = [part for part in path if isinstance(part, str)]
+    return repr(names[-1]) if names else "the document"
