@@ -46,7 +46,9 @@ MAX_DURATION: Final = timedelta(days=3650)
 
 _PIECE = r"[0-9]+(?:\.[0-9]+)?(?:%|[^\W\d_]+)?"
 _TOKEN: Final = re.compile(
-    rf"(?P<number>(?:{_PIECE})+)"
+    r"(?P<scientific>[0-9][0-9.]*[eE][-+−]?[0-9]+)"  # noqa: RUF001 - pasted from documents
+    rf"|(?P<number>(?:{_PIECE})+)"
+    r"|(?P<percent>%)"
     r"|(?P<word>[^\W\d]\w*(?:[.:]\w+)*)"
     r"|(?P<operator><=|>=|==|!=|<>|=<|=>|<|>|=|≤|≥|≠)"
     r"|(?P<open>\()|(?P<close>\))|(?P<minus>[-−])"  # noqa: RUF001 - pasted from documents
@@ -175,6 +177,10 @@ class _Parser:
                 self._foreign_character(position, tokens)
             if len(tokens) == MAX_TOKENS:
                 self.fail(f"the condition has more than {MAX_TOKENS} words and signs", position)
+            if found.lastgroup == "scientific":
+                self.fail(
+                    "scientific notation is not read here", position, "write the number out: 100000"
+                )
             tokens.append(_Token(found.lastgroup, found.group(), position))
             position = _skip_space(text, found.end())
         tokens.append(_Token("end", "", len(text)))
@@ -335,10 +341,13 @@ class _Parser:
         while self._token.kind == "number":
             pieces.extend(self._pieces(self._take()))
         # "30 min": the unit may stand apart.
-        if not pieces[-1][1] and self._token.kind == "word" and not self._keyword(*RESERVED_WORDS):
+        apart = self._token.kind in ("word", "percent") and not self._keyword(*RESERVED_WORDS)
+        if apart and not pieces[-1][1]:
             number, _, offset = pieces[-1]
             word = self._token.text
             if find_unit(word) is None:
+                if word.startswith("_"):
+                    self._foreign_character(self._token.offset, self._tokens[: self._next])
                 if difflib.get_close_matches(word.lower(), RESERVED_WORDS, n=1, cutoff=0.65):
                     self.end("a unit, 'for', 'and', 'or' or the end")
                 self._unknown_unit(word, self._token.offset)
@@ -355,11 +364,6 @@ class _Parser:
         for found in _NUMBER_PIECE.finditer(token.text):
             number, unit = found.group(1), found.group(2) or ""
             at = token.offset + found.start()
-            follows = self._text[token.offset + found.end() :][:1]
-            if unit.lower() == "e" and (follows.isdigit() or follows in ("-", "+", "−")):  # noqa: RUF001
-                self.fail(
-                    "scientific notation is not read here", at, "write the number out: 100000"
-                )
             if unit and find_unit(unit) is None:
                 self._unknown_unit(unit, at + len(number))
             pieces.append((Fraction(number), unit, at))
