@@ -16,6 +16,9 @@ pytestmark = pytest.mark.skipif(
     not PACKAGE.is_dir(), reason="the source tree is not here: these are the tests of a wheel"
 )
 
+# The command, but with the package of the working directory before the installed one.
+LINT = "import sys; sys.path.insert(0, '.'); from importlinter.cli import *; lint_imports_command()"
+
 
 def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter on the package that stands in ``tree``, with the project's own settings."""
@@ -23,9 +26,10 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
         [
             sys.executable,
             "-c",
-            "import sys; from importlinter.cli import lint_imports_command as c; "
-            "sys.path.insert(0, '.'); c(['--config', sys.argv[1], '--no-cache'])",
+            LINT,
+            "--config",
             str(ROOT / "pyproject.toml"),
+            "--no-cache",
         ],
         cwd=tree,
         capture_output=True,
