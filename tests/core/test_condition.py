@@ -316,7 +316,7 @@ _SEEDS = [
 
 
 def _read_or_refuse(text: str, default_metric: str | None = None) -> Condition | None:
-    """The condition, or ``None`` where it was refused with a place; any other error is a failure."""
+    """The condition, or ``None`` where it was refused with a place."""
     try:
         return parse_condition(text, default_metric=default_metric)
     except ConditionSyntaxError as error:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import Final
 
 from dagster_contracts.core.circuit.events import Observed
 from dagster_contracts.core.circuit.state import Circuit, CircuitState, Override
 from dagster_contracts.core.condition import (
+    Condition,
     Decision,
     Observation,
     Truth,
@@ -22,7 +24,10 @@ from dagster_contracts.core.condition import (
 from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown
 from dagster_contracts.core.metrics import is_momentary, speaks_of_newest
 
-MAX_WINDOW = 256
+MAX_WINDOW: Final = 256
+
+CLOCK_SKEW: Final = timedelta(minutes=1)
+"""Evaluations of the same data by different machines are ordered no finer than this."""
 
 Metrics = Mapping[str, Fraction | None]
 
@@ -38,10 +43,18 @@ class Verdict:
 
 
 def judge_opening(
-    policy: CircuitPolicy, window: Sequence[Observation], *, unknown_opens: bool
+    policy: CircuitPolicy,
+    window: Sequence[Observation],
+    *,
+    conditions: Sequence[Condition] | None = None,
+    unknown_opens: bool,
 ) -> Verdict | None:
-    """The verdict by which a closed circuit opens; ``None`` where nothing speaks for it."""
-    decisions = [(condition, evaluate(condition, window)) for condition in policy.open_when]
+    """The verdict by which a closed circuit opens; ``None`` where nothing speaks for it.
+
+    ``conditions`` are those of ``open_when`` unless the caller says otherwise.
+    """
+    asked = policy.open_when if conditions is None else conditions
+    decisions = [(condition, evaluate(condition, window)) for condition in asked]
     for truth in (Truth.TRUE, Truth.UNKNOWN):
         if truth is Truth.UNKNOWN and not (unknown_opens and policy.on_unknown is OnUnknown.OPEN):
             continue
@@ -97,10 +110,34 @@ def unmeasured(policy: CircuitPolicy, metrics: Metrics) -> tuple[str, ...]:
     )
 
 
+def judge_tick(
+    policy: CircuitPolicy, circuit: Circuit, window: Sequence[Observation]
+) -> Verdict | None:
+    """The verdict by which a closed circuit opens because time passed.
+
+    Enough observations is, for what evaluations measured, enough of them in the window. What the
+    clock moves by itself needs that many evaluations ever: a feed that stops right after the
+    circuit closed would otherwise never be caught.
+    """
+    if circuit.checks >= policy.min_observations:
+        conditions = policy.open_when
+    elif circuit.evaluations >= policy.min_observations:
+        conditions = tuple(c for c in policy.open_when if all(map(is_momentary, metrics_of(c))))
+    else:
+        return None
+    return judge_opening(policy, window, conditions=conditions, unknown_opens=False)
+
+
+def is_probe(circuit: Circuit, holder: str | None) -> bool:
+    """Whether an evaluation in the name of ``holder`` is the probe that the circuit waits for."""
+    return circuit.lease is not None and circuit.lease.holder == holder
+
+
 def why_late(circuit: Circuit, event: Observed) -> str | None:
     """Why an evaluation says nothing of the newest data; ``None`` where it does."""
-    counted, made = circuit.last_observed_at, event.evaluated_at
-    if made is not None and counted is not None and made < counted:
+    made, counted = event.evaluated_at, circuit.last_observed_at
+    same_data = event.partition == circuit.last_partition
+    if made is not None and counted is not None and same_data and counted - made > CLOCK_SKEW:
         return f"late: made at {made}, before the one of {counted}"
     if circuit.key.partition is not None:
         return None
@@ -124,7 +161,7 @@ def would_open(
     judged alone, without the metrics that speak of the newest. Under ``forced_closed`` and metrics
     only nothing is refused, and the explanation says what would have been.
     """
-    if why_late(circuit, batch) is not None:
+    if why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder):
         metrics = {n: v for n, v in batch.metrics.items() if not speaks_of_newest(n)}
         window: tuple[Observation, ...] = (Observation(now, metrics),)
         verdict = judge_opening(policy, window, unknown_opens=False)
@@ -135,8 +172,8 @@ def would_open(
             verdict = None
     else:
         window = (Observation(now, batch.metrics),)
-        alone = replace(policy, open_when=tuple(without_holds(c) for c in policy.open_when))
-        verdict = judge_opening(alone, window, unknown_opens=True)
+        alone = [without_holds(condition) for condition in policy.open_when]
+        verdict = judge_opening(policy, window, conditions=alone, unknown_opens=True)
     if verdict is None:
         return Decision(Truth.FALSE, "nothing speaks for opening")
     tolerated = policy.mode is CircuitMode.METRICS_ONLY and circuit.override is Override.NONE

@@ -5,11 +5,12 @@ What the table leaves open is decided here, on the side of the consumer:
 * A probe is good when all of ``close_when`` hold, or, where there is none, when no ``open_when``
   condition holds for that single evaluation (``for ...`` is ignored). A probe that could not be
   judged is not good: every condition is unknown, or one that opened the circuit is.
-* An evaluation is late when it is a backfill, when it was made before the one counted last, or when
-  it is of another partition with older event times than the watermark. The same partition, or the
-  same unpartitioned table, replaces what was seen and is never late by its event time. A late
+* An evaluation is late when it is a backfill, when it was made before the one of the same data that
+  was counted last, or when it is of another partition with older event times than the watermark.
+  The same partition, or the same unpartitioned table, replaces what was seen. A late
   evaluation is a probe only for the holder of the lease. A partition's own circuit knows one
   partition, to which backfills belong.
+* Enough observations are those in the window; for what the clock moves by itself, those ever made.
 * ``on_unknown: open`` is about evaluations; a tick measures little and never opens for the rest.
 * While an override or the metrics-only mode is set nothing moves and no lease lives; what was
   recorded meanwhile counts as soon as it is lifted.
@@ -48,8 +49,10 @@ from dagster_contracts.core.circuit.events import (
 from dagster_contracts.core.circuit.judgement import (
     Verdict,
     batch_window,
+    is_probe,
     judge_opening,
     judge_probe,
+    judge_tick,
     tick_window,
     trimmed,
     unmeasured,
@@ -162,9 +165,7 @@ class _Turn:
 
     def _tick_closed(self, event: Ticked) -> None:
         window = tick_window(self.circuit, event.metrics, self._now)
-        verdict = judge_opening(self._policy, window, unknown_opens=False)
-        if self.circuit.evaluations < self._policy.min_observations:
-            verdict = None
+        verdict = judge_tick(self._policy, self.circuit, window)
         kept = trimmed(window, self._policy)
         if kept != self.circuit.window:
             self.circuit = replace(self.circuit, window=kept)
@@ -177,10 +178,8 @@ class _Turn:
 
     def observed(self, event: Observed) -> None:
         self._remember(event.evaluation_id)
-        lease = self.circuit.lease
-        is_probe = lease is not None and event.lease_holder == lease.holder
         late = why_late(self.circuit, event)
-        if late is not None and not is_probe:
+        if late is not None and not is_probe(self.circuit, event.lease_holder):
             self.note(NoteKind.LATE, late, evaluation_id=event.evaluation_id)
             return
         self._count(event, late=late is not None)
@@ -247,6 +246,7 @@ class _Turn:
             self.circuit,
             last=Observation(at, dict(event.metrics)),
             last_observed_at=at,
+            last_partition=event.partition,
             evaluations=self.circuit.evaluations + 1,
         )
         # Clocks differ a little; a time far ahead is not believed: all others would be late.
@@ -307,7 +307,7 @@ class _Turn:
             self._recorded(event.evaluation_id, f"open; next probe {self.circuit.next_probe_at}")
             return False
         lease = self.circuit.lease
-        if lease is None or event.lease_holder == lease.holder:
+        if lease is None or is_probe(self.circuit, event.lease_holder):
             return True
         self._recorded(event.evaluation_id, f"the probe is {lease.holder}'s")
         return False

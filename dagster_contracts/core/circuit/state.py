@@ -68,8 +68,8 @@ class Circuit:
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
     window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
-    opening, closing and edit. ``last`` is the newest evaluation as it was measured, in any state;
-    ``evaluations`` counts all that were not late.
+    opening, closing and edit. ``last`` is the newest evaluation as it was measured, in any state,
+    of ``last_partition``; ``evaluations`` counts all that were not late.
 
     ``watermark`` is the event time of ``watermark_partition``, the newest partition, as last
     evaluated. ``would_open`` says why a metrics-only circuit would be open now. ``upstream`` names
@@ -96,6 +96,7 @@ class Circuit:
     watermark: datetime | None = None
     watermark_partition: str | None = None
     last_observed_at: datetime | None = None
+    last_partition: str | None = None
     last_good_at: datetime | None = None
     last: Observation | None = None
     evaluations: int = 0
