@@ -441,6 +441,7 @@ class CircuitPolicy:
     on_unknown: OnUnknown = OnUnknown.KEEP
     flapping_openings: int = 3
     flapping_window: timedelta = timedelta(hours=24)
+    location: SourceLocation | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import cast
 
 from dagster_contracts.core.contract import (
     Json,
@@ -101,13 +102,15 @@ def _validate(node: YamlNode) -> None:
     from fastavro.schema import SchemaParseException, UnknownType, parse_schema  # late: heavy
 
     try:
-        parse_schema(to_json(node))
+        parse_schema(cast("dict[str, object]", to_json(node)))
     except UnknownType as error:
         unknown = str(getattr(error, "name", error))
         raise DocumentError(
             f"the Avro schema uses a type {unknown!r} that it does not define",
             where=_find(node, unknown) or node.location,
-            hint=did_you_mean(unknown.rpartition(".")[2], [*_PRIMITIVES, "record", "enum", "array"]),
+            hint=did_you_mean(
+                unknown.rpartition(".")[2], [*_PRIMITIVES, "record", "enum", "array"]
+            ),
         ) from None
     except (SchemaParseException, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = str(error) if isinstance(error, SchemaParseException) else f"{error!r} in its text"
@@ -126,9 +129,7 @@ class _Reader:
         self._named: dict[str, MappingNode] = {}
         self._within: list[str] = []
 
-    def record(
-        self, node: MappingNode, namespace: str, depth: int
-    ) -> tuple[SchemaProperty, ...]:
+    def record(self, node: MappingNode, namespace: str, depth: int) -> tuple[SchemaProperty, ...]:
         namespace = self._remember(node, namespace)
         full = _full_name(node, namespace)
         if full in self._within or depth > _MAX_NESTING:

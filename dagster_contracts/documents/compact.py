@@ -58,7 +58,7 @@ class Expected:
 def read_compact(
     root: MappingNode, reading: Reading, files: SchemaFiles, expected: Expected
 ) -> Contract:
-    """Read the whole document; mistakes are noted in ``reading`` and their values left at defaults."""
+    """Read the whole document; mistakes are noted, and their values left at the defaults."""
     for key in root.entries:
         if key != ROOT_KEY:
             reading.findings.error(
@@ -125,7 +125,7 @@ def read_compact(
 
 
 def infer_event_time(main: SchemaObject, sla: tuple[SlaProperty, ...]) -> str | None:
-    """The column that tells when a row happened: the one that the SLA names, else the only timestamp."""
+    """When a row happened: the column that the SLA names, else the only timestamp."""
     for property_name in ("freshness", "latency"):
         for level in sla:
             if level.property == property_name and level.element:

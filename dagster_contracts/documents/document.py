@@ -109,9 +109,7 @@ def _content(path: Path, root: Path, text: str | bytes | None) -> bytes:
             # One byte more than is allowed, so that the reader sees that the file is too large.
             return file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise DocumentError(
-            "there is no such file", where=where, hint="check the path"
-        ) from None
+        raise DocumentError("there is no such file", where=where, hint="check the path") from None
     except OSError as error:
         raise DocumentError(
             "the file cannot be read", where=where, why=error.strerror or str(error)
@@ -143,14 +141,14 @@ def _read(
     try:
         node = parse_yaml(content, shown, allowed_env=allowed_env)
         if not isinstance(node, MappingNode):
-            raise no_contract(node)  # noqa: TRY301 - one place turns errors into findings
+            raise no_contract(node)
         expected = expected_of(path, root)
         if ROOT_KEY in node.entries:
             contract = read_compact(node, reading, files, expected)
         elif is_odcs(node):
             contract = read_odcs(node, reading, files, expected)
         else:
-            raise no_contract(node)  # noqa: TRY301
+            raise no_contract(node)
     except ContractsError as error:
         reading.findings.raised(error, SourceLocation(shown), "document")
     problems = reading.findings.sorted()

@@ -9,6 +9,7 @@ from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from dagster_contracts.core.contract import Contract
 
@@ -45,7 +46,7 @@ def content_hash(document: bytes, schema_files: Mapping[str, bytes]) -> str:
 
 
 def semantic_hash(contract: Contract) -> str:
-    """SHA-256 (hex) of what the contract means: comments, descriptions and names of people are out."""
+    """SHA-256 (hex) of what the contract means, without comments, descriptions and people."""
     digest = hashlib.sha256()
     for part in _MEANINGFUL:
         digest.update(f"{part}={_canonical(getattr(contract, part))};".encode())
@@ -53,7 +54,7 @@ def semantic_hash(contract: Contract) -> str:
 
 
 @lru_cache(maxsize=64)
-def _meaningful_fields(kind: type) -> tuple[tuple[str, object], ...]:
+def _meaningful_fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
     return tuple((f.name, f.default) for f in fields(kind) if f.name not in _SILENT)
 
 
@@ -69,7 +70,7 @@ def _canonical(value: object) -> str:
         pairs = sorted((str(key), _canonical(item)) for key, item in value.items())
         return "{" + ",".join(f"{key!r}:{item}" for key, item in pairs) + "}"
     if is_dataclass(value):
-        kind = type(value)
+        kind: Any = type(value)
         shown = [
             f"{name}={_canonical(found)}"
             for name, default in _meaningful_fields(kind)
@@ -77,4 +78,4 @@ def _canonical(value: object) -> str:
             if (found := getattr(value, name)) != default
         ]
         return f"{kind.__name__}({','.join(shown)})"
-    raise TypeError(f"{type(value).__name__} has no canonical text")  # noqa: TRY003
+    raise TypeError(f"{type(value).__name__} has no canonical text")

@@ -14,6 +14,7 @@ from pathlib import Path
 from dagster_contracts.core.contract import Contract, ContractStatus
 from dagster_contracts.core.reference import ContractRef, Version
 from dagster_contracts.documents.document import ENDINGS, Document, read_document
+from dagster_contracts.documents.fallback_graph import find_cycles
 from dagster_contracts.documents.problem import Findings, Problem, as_error, nearest
 from dagster_contracts.errors import (
     DocumentError,
@@ -39,8 +40,8 @@ def load_contract(
 def read_folder(root: str | Path, *, allowed_env: Collection[str] = ()) -> ContractFolder:
     """Read every contract below ``root``.
 
-    Raises :class:`DocumentError` where the folder is missing or a document has mistakes (the first,
-    and a list of the others), and :class:`VersionConflictError` where two files carry the same
+    Raises :class:`DocumentError` where the folder is missing, a document has mistakes (the first,
+    and a list of the others) or fallbacks go in a circle, and :class:`VersionConflictError` where two files carry the same
     version.
     """
     folder = Path(root)
@@ -59,7 +60,15 @@ def read_folder(root: str | Path, *, allowed_env: Collection[str] = ()) -> Contr
         )
         warnings += findings
     contracts = [document.contract for document in documents if document.contract is not None]
-    return ContractFolder(contracts, root=folder, warnings=tuple(warnings))
+    found = ContractFolder(contracts, root=folder, warnings=tuple(warnings))
+    for contract, level, path in find_cycles(contracts):
+        raise DocumentError(
+            f"the fallbacks go in a circle: {path}",
+            where=level.location or contract.location,
+            why="if all of them are open, none can serve",
+            hint="let one of them fall back on last_valid or on a source outside of the circle",
+        )
+    return found
 
 
 def read_documents(root: Path, *, allowed_env: Collection[str] = ()) -> Iterator[Document]:

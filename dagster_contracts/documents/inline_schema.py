@@ -86,7 +86,7 @@ def read_inline_schema(section: Section, name: str) -> SchemaObject:
         item.finish(synonyms={"from": "'columns'", "references": "'to'"})
     for relationship in references:
         for column in relationship.columns:
-            check_column(section, column, properties, section.place("relationships"))
+            check_column(section, column, properties)
     schema = SchemaObject(
         name=section.text("name") or name,
         properties=properties,
@@ -103,7 +103,11 @@ def read_inline_schema(section: Section, name: str) -> SchemaObject:
         extras=section.mapping("extras"),
     )
     section.finish(
-        synonyms={"columns": "'fields'", "properties": "'fields'", "strict": "'extra_columns: forbid'"}
+        synonyms={
+            "columns": "'fields'",
+            "properties": "'fields'",
+            "strict": "'extra_columns: forbid'",
+        }
     )
     return name_rules(schema, section)
 
@@ -117,7 +121,7 @@ def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tupl
             continue
         columns = [*rule.columns, *([rule.column] if rule.column else [])]
         for column in columns:
-            check_column(item, column, properties, item.place("column"))
+            check_column(item, column, properties)
         physical = {prop.name: prop.column for prop in properties}
         rules.append(
             replace(
@@ -133,7 +137,6 @@ def check_column(
     section: Section,
     column: str,
     properties: tuple[SchemaProperty, ...],
-    where: object = None,
 ) -> None:
     """Note a column that the schema does not have."""
     if not properties:
@@ -157,9 +160,9 @@ def _read_fields(
         named = list(node.entries.items())
     elif isinstance(node, SequenceNode):
         for item in node.items:
-            name = item.entries.get("name") if isinstance(item, MappingNode) else None
-            if isinstance(name, ScalarNode):
-                named.append((name.text, item))
+            written = item.entries.get("name") if isinstance(item, MappingNode) else None
+            if isinstance(written, ScalarNode):
+                named.append((written.text, item))
             else:
                 section.wrong(item, key, "a mapping of names, or a list of mappings with a name")
     else:
@@ -283,6 +286,6 @@ def _with_key(
     for prop in properties:
         if prop.primary_key_position == 0:
             position += 1
-            prop = replace(prop, primary_key_position=position)  # noqa: PLW2901
+            prop = replace(prop, primary_key_position=position)
         numbered.append(prop)
     return tuple(numbered)

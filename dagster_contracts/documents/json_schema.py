@@ -54,9 +54,7 @@ _SILENT = {
 _MAX_NESTING = 30
 
 
-def read_json_schema(
-    content: bytes | str, path: str, name: str, reading: Reading
-) -> SchemaObject:
+def read_json_schema(content: bytes | str, path: str, name: str, reading: Reading) -> SchemaObject:
     """A JSON Schema of an object (or of an array of them: the rows) as a schema object.
 
     What it says and a contract cannot check (``if``, ``allOf`` of conditions, ...) is a warning.
@@ -109,13 +107,11 @@ class _Reader:
                 )
             found: YamlNode | None = self._root
             for part in text.lstrip("#").strip("/").split("/"):
-                part = part.replace("~1", "/").replace("~0", "~")  # noqa: PLW2901
+                part = part.replace("~1", "/").replace("~0", "~")
                 if part:
                     found = found.entries.get(part) if isinstance(found, MappingNode) else None
             if found is None:
-                raise DocumentError(
-                    f"the reference {text!r} leads nowhere", where=target.location
-                )
+                raise DocumentError(f"the reference {text!r} leads nowhere", where=target.location)
             node = found
         return node
 
@@ -130,10 +126,10 @@ class _Reader:
             for name, child in node.entries.items():
                 found.append(self.property(name, child, name in required, depth + 1))
         missing = required - {prop.name for prop in found}
-        for name in sorted(missing):
-            found.append(
-                SchemaProperty(name=name, required=True, location=section.place("required"))
-            )
+        found.extend(
+            SchemaProperty(name=name, required=True, location=section.place("required"))
+            for name in sorted(missing)
+        )
         additional = section.take("additional_properties")
         forbids = isinstance(additional, ScalarNode) and additional.value is False
         return tuple(found), ExtraColumns.FORBID if forbids else ExtraColumns.ALLOW

@@ -23,7 +23,7 @@ _INDENT = re.compile(r"^[ \t]*\t[ \t]*", re.MULTILINE)
 
 
 def parse_json(content: bytes | str, path: str) -> YamlNode:
-    """Read JSON under the limits of the YAML reader; raise :class:`DocumentError` with the place."""
+    """Read JSON under the YAML reader's limits; raise :class:`DocumentError` with the place."""
     text = decode(content, path)
     try:
         value = json.loads(text, object_pairs_hook=_unique)

@@ -14,7 +14,7 @@ from dagster_contracts.errors import SourceLocation
 
 
 class NamedSchemas:
-    """Inline under ``schemas``, other objects of the document, or files; main() is the contract's own."""
+    """Inline under ``schemas``, another object of the document, or a file beside the contract."""
 
     def __init__(
         self, section: Section, files: SchemaFiles, objects: tuple[SchemaObject, ...] = ()

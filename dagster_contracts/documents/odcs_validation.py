@@ -8,7 +8,7 @@ does not break because the standard grew stricter.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -109,12 +109,12 @@ def validate_odcs(root: MappingNode, reading: Reading) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _schema(version: str) -> Mapping[str, Any]:
+def _schema(version: str) -> dict[str, Any]:
     if version == NEWEST:
         source = files("open_data_contract_standard") / "schema.json"
     else:
         source = files("dagster_contracts.documents") / "odcs_schemas" / f"odcs-{version}.json"
-    loaded: Mapping[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
     return loaded
 
 
@@ -126,7 +126,7 @@ def _validator(version: str) -> jsonschema_rs.Draft201909Validator:
 class _Breaches:
     """The errors of one schema on one document: one for each place and key, without echoes."""
 
-    def __init__(self, root: MappingNode, reading: Reading, schema: Mapping[str, Any]) -> None:
+    def __init__(self, root: MappingNode, reading: Reading, schema: dict[str, Any]) -> None:
         self._root = root
         self._reading = reading
         self._schema = schema
@@ -146,7 +146,10 @@ class _Breaches:
                 findings.error(where, "odcs", message, hint)
             else:
                 findings.warning(
-                    where, "odcs-older", f"{message} (legal in {own_version}, not in {NEWEST})", hint
+                    where,
+                    "odcs-older",
+                    f"{message} (legal in {own_version}, not in {NEWEST})",
+                    hint,
                 )
 
     def _note(self, error: Any) -> None:
@@ -175,11 +178,13 @@ class _Breaches:
                 self._add(
                     path,
                     "not",
-                    f"{self._what(path)} may not have 'from': it stands at the property that refers",
+                    f"{self._what(path)} may not have 'from': it is where the relationship stands",
                     "remove 'from', or move the relationship to the schema object",
                 )
             case "pattern":
-                self._add(path, "pattern", f"{_key(path)} has the wrong shape: {describe(node)}", None)
+                self._add(
+                    path, "pattern", f"{_key(path)} has the wrong shape: {describe(node)}", None
+                )
             case name:
                 self._add(path, name, f"{_key(path)}: {error.message[:200]}", None)
 
@@ -209,7 +214,10 @@ class _Breaches:
                 return
         hint = {"apiVersion": "add apiVersion: v3.1.0", "kind": "add kind: DataContract"}.get(key)
         self._add(
-            path, f"required {key}", f"{self._what(path)} needs {key!r}", hint or f"add '{key}: ...'"
+            path,
+            f"required {key}",
+            f"{self._what(path)} needs {key!r}",
+            hint or f"add '{key}: ...'",
         )
 
     def _branches(self, path: Path, node: YamlNode, context: Iterable[Sequence[Any]]) -> None:
@@ -224,7 +232,9 @@ class _Breaches:
         if len(fitting) == 1 and fitting[0]:
             self.note(fitting[0])
         else:
-            self._add(path, "oneOf", f"{_key(path)} has none of the shapes that are allowed here", None)
+            self._add(
+                path, "oneOf", f"{_key(path)} has none of the shapes that are allowed here", None
+            )
 
     def _operators(self, path: Path, node: MappingNode) -> None:
         written = [key for key in node.entries if key in _OPERATORS]
@@ -285,7 +295,12 @@ class _Breaches:
             self._collect_keys(schema.get(key), known, seen)
 
     def _add(
-        self, path: Path, key: str, message: str, hint: str | None, where: SourceLocation | None = None
+        self,
+        path: Path,
+        key: str,
+        message: str,
+        hint: str | None,
+        where: SourceLocation | None = None,
     ) -> None:
         place = where or self._node(path).location
         if not any(known[:2] == (path, key) for known in self.found):

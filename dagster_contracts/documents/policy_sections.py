@@ -1,4 +1,4 @@
-"""The smaller sections that both forms share: metrics, consumers, alerts, monitoring, compatibility."""
+"""The smaller sections of both forms: metrics, consumers, alerts, monitoring, compatibility."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dagster_contracts.errors import DocumentError
 
 
 def read_metrics(section: Section) -> tuple[MetricDeclaration, ...]:
-    """``{name: dimension}`` or ``{name: {dimension, description}}``; conditions may name them after."""
+    """``{name: dimension}`` or ``{name: {dimension, description}}``: what conditions may name."""
     found: list[MetricDeclaration] = []
     for name in list(section.node.entries):
         node = section.node.entries[name]

@@ -98,7 +98,9 @@ def as_error(errors: tuple[Problem, ...]) -> ContractsError:
     return DocumentError(first.message, where=first.location, why=why, hint=first.hint)
 
 
-def did_you_mean(word: str, known: Iterable[str], *, synonyms: Mapping[str, str] | None = None) -> str:
+def did_you_mean(
+    word: str, known: Iterable[str], *, synonyms: Mapping[str, str] | None = None
+) -> str:
     """A hint that names the nearest of ``known``, or all of them where none is near."""
     choices = sorted(known)
     meant = (synonyms or {}).get(word.lower().replace("-", "_"))

@@ -1,4 +1,4 @@
-"""Quality rules, as ODCS writes them; the compact form writes the same keys, in snake case if liked."""
+"""Quality rules as ODCS writes them; the compact form may write the same keys in snake case."""
 
 from __future__ import annotations
 
@@ -277,9 +277,7 @@ def _arguments(
             else:
                 # Null passes every rule but `required`: it needs no place among the valid values.
                 exactly_kept = False
-        for node in source.items("missing_values"):
-            if isinstance(node, ScalarNode):
-                missing.append(node.value)
+        missing += [n.value for n in source.items("missing_values") if isinstance(n, ScalarNode)]
         pattern = source.text("pattern") or pattern
         columns = source.texts("columns") or source.texts("properties") or columns
         quantile = source.number("quantile") or quantile
@@ -324,11 +322,11 @@ def _check(section: Section, rule: QualityRule) -> None:
             "invalidValues has neither validValues nor a pattern: nothing says what is valid",
             "add arguments: {validValues: [...]}",
         )
-    if rule.metric is LibraryMetric.ROW_COUNT and rule.threshold is not None:
-        if rule.threshold.unit is ThresholdUnit.PERCENT:
-            section.findings.warning(
-                section.place("unit"), "wrong-value", "a row count has no percentage"
-            )
+    in_percent = rule.threshold is not None and rule.threshold.unit is ThresholdUnit.PERCENT
+    if rule.metric is LibraryMetric.ROW_COUNT and in_percent:
+        section.findings.warning(
+            section.place("unit"), "wrong-value", "a row count has no percentage"
+        )
 
 
 def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaObject:
@@ -376,4 +374,3 @@ def _named(rule: QualityRule, used: set[str], section: Section | None) -> Qualit
 def check_name(text: str) -> str:
     """``text`` cut down to what a Dagster check may be called."""
     return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:100]
-

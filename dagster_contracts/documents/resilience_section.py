@@ -24,7 +24,9 @@ from dagster_contracts.documents.section import Section
 
 PRIMARY_LEVEL = "primary"
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|.*[/\\]|.*\.(?:parquet|csv|json|ndjson|arrow|feather)$")
+_URI = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]+://|.*[/\\]|.*\.(?:parquet|csv|json|ndjson|arrow|feather)$"
+)
 _BREAKER_SYNONYMS = {
     "open_if": "open_when",
     "open": "open_when",
@@ -88,6 +90,7 @@ def _read_breaker(section: Section) -> CircuitPolicy:
         flapping_openings=section.integer("flapping_openings", minimum=2)
         or default.flapping_openings,
         flapping_window=section.duration("flapping_window") or default.flapping_window,
+        location=section.place("open_when"),
     )
     if policy.min_observations > policy.window:
         section.findings.error(
@@ -189,8 +192,10 @@ def _read_level(section: Section) -> FallbackLevel:
 
 
 def read_source(text: str) -> FallbackSource:
-    """``last_valid``, ``subset``, ``primary``; something with a slash, a scheme or a file's ending
-    is a place; everything else is the name of an asset or a contract.
+    """What the text of a level's ``source`` means.
+
+    ``last_valid``, ``subset`` and ``primary`` are words; something with a slash, a scheme or a
+    file's ending is a place; everything else is the name of an asset or a contract.
     """
     for kind in (SourceKind.LAST_VALID, SourceKind.SUBSET, SourceKind.PRIMARY):
         if text == kind.value:

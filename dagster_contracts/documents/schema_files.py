@@ -96,9 +96,7 @@ class SchemaFiles:
 
     def _hint(self, reference: str, names: list[str]) -> str:
         try:
-            beside = [
-                entry.name for entry in self.folder.iterdir() if entry.name.endswith(ENDINGS)
-            ]
+            beside = [entry.name for entry in self.folder.iterdir() if entry.name.endswith(ENDINGS)]
         except OSError:
             beside = []
         if nearest(reference, beside) or beside:

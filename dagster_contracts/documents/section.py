@@ -1,4 +1,4 @@
-"""A mapping of a document while it is read: typed look-ups that note every mistake with its place."""
+"""A mapping of a document while it is read: typed look-ups that note every mistake."""
 
 from __future__ import annotations
 
@@ -100,11 +100,11 @@ class Reading:
 
 
 class Section:
-    """One mapping. Keys are looked up in snake case, so that ODCS and the compact form share readers.
+    """One mapping; keys are looked up in snake case: ODCS and the compact form share readers.
 
-    ``what`` names the section in messages. Whoever has read all it knows calls :meth:`finish`, which
-    turns the rest into errors, or takes :meth:`rest`. The keys that were asked for are the keys
-    that exist, so that the hints can never differ from what is read.
+    ``what`` names the section in messages. Whoever has read all it knows calls :meth:`finish`,
+    which turns the rest into errors, or takes :meth:`rest`. The keys that were asked for are the
+    keys that exist, so that the hints can never differ from what is read.
     """
 
     __slots__ = ("_asked", "_taken", "_written", "node", "reading", "what")
@@ -199,7 +199,10 @@ class Section:
     def missing(self, key: str, hint: str | None = None) -> None:
         """Note that ``key`` should be there."""
         self.findings.error(
-            self.location, "missing-key", f"{self.what} needs a {key!r}", hint or f"add '{key}: ...'"
+            self.location,
+            "missing-key",
+            f"{self.what} needs a {key!r}",
+            hint or f"add '{key}: ...'",
         )
 
     def flag(self, key: str, *, default: bool = False) -> bool:
@@ -352,9 +355,7 @@ class Section:
     def rest(self) -> dict[str, Json]:
         """What nobody took, as it is written: carried along, and written out again on export."""
         return {
-            key: to_json(node)
-            for key, node in self.node.entries.items()
-            if key not in self._taken
+            key: to_json(node) for key, node in self.node.entries.items() if key not in self._taken
         }
 
     def finish(self, *, synonyms: Mapping[str, str] | None = None) -> None:

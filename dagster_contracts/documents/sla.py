@@ -208,7 +208,9 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
                 driver=item.text("driver"),
                 description=item.text("description"),
                 location=item.location,
-                extras={k: v for k, v in extras.items() if k not in ("id", "driver", "description")},
+                extras={
+                    k: v for k, v in extras.items() if k not in ("id", "driver", "description")
+                },
             )
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Constraints on values, as ODCS's ``logicalTypeOptions`` and the compact form's fields carry them."""
+"""Constraints on values: ODCS's ``logicalTypeOptions``, and the same keys of a compact field."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def read_scalar(
     logical_type: LogicalType | None,
     zone: ZoneInfo | None = None,
 ) -> Scalar | None:
-    """One value in the Python type of ``logical_type``; ``None``, and a finding, where it is none."""
+    """One value in the Python type of ``logical_type``; ``None``, and a finding, if it has none."""
     if not isinstance(node, ScalarNode) or node.value is None:
         section.reading.complain(
             node.location, "wrong-type", f"{key!r} must be a single value, not {describe(node)}"

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -25,6 +25,9 @@ MAX_NODES = 200_000
 MAX_ALIASES = 64
 MAX_KEY_LENGTH = 1024
 MAX_NUMBER_LENGTH = 100
+
+# The stubs of PyYAML give events neither tags nor marks.
+Event: TypeAlias = Any
 
 # The pure Python parser is as strict and much slower; it serves where libyaml was not compiled in.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -114,9 +117,7 @@ class MappingNode(Node):
 YamlNode: TypeAlias = ScalarNode | SequenceNode | MappingNode
 
 
-def parse_yaml(
-    content: bytes | str, path: str, *, allowed_env: Collection[str] = ()
-) -> YamlNode:
+def parse_yaml(content: bytes | str, path: str, *, allowed_env: Collection[str] = ()) -> YamlNode:
     """Read one YAML document; raise :class:`DocumentError` with its place for whatever is wrong.
 
     ``${env:NAME}`` may stand in a scalar only where ``NAME`` is in ``allowed_env``. It is checked
@@ -195,7 +196,7 @@ class _Composer:
     def __init__(self, text: str, path: str, allowed_env: frozenset[str]) -> None:
         self._path = path
         self._allowed_env = allowed_env
-        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_LOADER))
+        self._events: Iterator[Event] = iter(yaml.parse(text, Loader=_LOADER))
         self._has_references = "${env:" in text
         self._nodes = 0
         self._aliases = 0
@@ -222,7 +223,7 @@ class _Composer:
             )
         return node
 
-    def _node(self, event: yaml.Event, depth: int) -> YamlNode:
+    def _node(self, event: Event, depth: int) -> YamlNode:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise self._error(event, f"the file has more than {MAX_NODES:,} values")
@@ -253,7 +254,7 @@ class _Composer:
             self._anchors[event.anchor] = _Anchored(node, self._nodes - before + 1)
         return node
 
-    def _sequence(self, event: yaml.Event, depth: int) -> SequenceNode:
+    def _sequence(self, event: Event, depth: int) -> SequenceNode:
         mark = event.start_mark
         items: list[YamlNode] = []
         for child in self._events:
@@ -262,7 +263,7 @@ class _Composer:
             items.append(self._node(child, depth + 1))
         return SequenceNode(self._path, mark.line + 1, mark.column + 1, items)
 
-    def _mapping(self, event: yaml.Event, depth: int) -> MappingNode:
+    def _mapping(self, event: Event, depth: int) -> MappingNode:
         mark = event.start_mark
         node = MappingNode(self._path, mark.line + 1, mark.column + 1)
         entries, keys = node.entries, node.keys
@@ -280,7 +281,7 @@ class _Composer:
                 raise self._tag_error(child)
             if len(key) > MAX_KEY_LENGTH:
                 raise self._error(child, f"the key is longer than {MAX_KEY_LENGTH:,} characters")
-            at = child.start_mark
+            at: Any = child.start_mark
             if key in entries:
                 first = keys[key][0]
                 raise self._error(
@@ -298,7 +299,7 @@ class _Composer:
             keys[key] = (at.line + 1, at.column + 1)
         return node
 
-    def _alias(self, event: yaml.AliasEvent) -> YamlNode:
+    def _alias(self, event: Event) -> YamlNode:
         if event.anchor in self._open:
             raise self._error(event, f"the alias '*{event.anchor}' contains itself")
         found = self._anchors.get(event.anchor)
@@ -320,16 +321,16 @@ class _Composer:
             )
         return found.node
 
-    def _scalar(self, event: yaml.ScalarEvent) -> ScalarNode:
+    def _scalar(self, event: Event) -> ScalarNode:
         text: str = event.value
-        mark = event.start_mark
+        mark: Any = event.start_mark
         quoted = bool(event.style)
         value = text if quoted else self._plain(text, event)
         if self._has_references and "${env:" in text:
             self._check_environment(text, event)
         return ScalarNode(self._path, mark.line + 1, mark.column + 1, value, text, quoted)
 
-    def _plain(self, text: str, event: yaml.Event) -> None | bool | int | float | str:
+    def _plain(self, text: str, event: Event) -> None | bool | int | float | str:
         if text in _WORDS:
             return _WORDS[text]
         if text[0] not in "+-.0123456789":
@@ -357,7 +358,7 @@ class _Composer:
             )
         return text
 
-    def _check_environment(self, text: str, event: yaml.Event) -> None:
+    def _check_environment(self, text: str, event: Event) -> None:
         for name in _ENVIRONMENT.findall(text):
             if name not in self._allowed_env:
                 raise self._error(
@@ -370,15 +371,15 @@ class _Composer:
                 event, "'${env:' has no closing brace", hint="write it as ${env:NAME}"
             )
 
-    def _tag_error(self, event: yaml.Event) -> DocumentError:
+    def _tag_error(self, event: Event) -> DocumentError:
         return self._error(
             event,
             f"the tag {event.tag!r} is not read: contracts hold plain values",
             hint="remove the tag; quote the value if the '!' is meant",
         )
 
-    def _error(self, event: yaml.Event, what: str, hint: str | None = None) -> DocumentError:
-        mark = event.start_mark
+    def _error(self, event: Event, what: str, hint: str | None = None) -> DocumentError:
+        mark: Any = event.start_mark
         where = SourceLocation(self._path, mark.line + 1, mark.column + 1)
         return DocumentError(what, where=where, hint=hint)
 
@@ -422,7 +423,11 @@ def _mend(problem: str, line: str, before: str) -> str | None:
 def _from_reader_error(error: yaml.YAMLError, text: str, path: str) -> DocumentError:
     # libyaml counts bytes and the Python reader characters; both say which character it was.
     odd = next(
-        (i for i, char in enumerate(text) if not (char.isprintable() or char in "\n\r\t\x85\ufeff")),
+        (
+            i
+            for i, char in enumerate(text)
+            if not (char.isprintable() or char in "\n\r\t\x85\ufeff")
+        ),
         None,
     )
     where = SourceLocation(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +66,9 @@ def test_what_a_reference_matches(reference: str, yes: list[str], no: list[str])
     assert [v for v in no if parsed.matches(v)] == []
 
 
-@pytest.mark.parametrize("text", ["", "@1", "a b", "../x", "orders@", "orders@^x", "o@1 || 2", "a/b"])
+@pytest.mark.parametrize(
+    "text", ["", "@1", "a b", "../x", "orders@", "orders@^x", "o@1 || 2", "a/b"]
+)
 def test_malformed_references_say_how_to_write_one(text: str) -> None:
     with pytest.raises(DocumentError) as caught:
         ContractRef.parse(text)
@@ -90,8 +94,6 @@ def test_a_caret_selects_the_highest_of_its_major(versions: list[str], wanted: s
 @given(st.text(max_size=30))
 def test_parsing_never_raises_anything_else(text: str) -> None:
     for parse in (Version.parse, ContractRef.parse):
-        try:
+        with contextlib.suppress(DocumentError):
             parse(text)
-        except DocumentError:
-            pass
     assert not is_name(text) or "/" not in text

@@ -1,0 +1,392 @@
+"""What loads and is probably not meant: the checks that go beyond validity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dagster_contracts.core.condition import (
+    Comparison,
+    ComparisonOperator,
+    Condition,
+    comparisons_of,
+    format_quantity,
+    metrics_of,
+    render,
+)
+from dagster_contracts.core.contract import (
+    Contract,
+    ContractStatus,
+    LogicalType,
+    SchemaObject,
+    SourceKind,
+)
+from dagster_contracts.documents.document import ENDINGS, read_document
+from dagster_contracts.documents.fallback_graph import find_cycles
+from dagster_contracts.documents.folder import ContractFolder, read_documents
+from dagster_contracts.documents.problem import Findings, Problem, ProblemSeverity, did_you_mean
+from dagster_contracts.documents.satisfiability import Prospect, prospect
+from dagster_contracts.errors import DocumentError, SourceLocation, VersionConflictError
+
+__all__ = ["LintedFile", "Problem", "ProblemSeverity", "lint_contract", "lint_paths"]
+
+_BELOW = {ComparisonOperator.LT, ComparisonOperator.LE}
+_ABOVE = {ComparisonOperator.GT, ComparisonOperator.GE}
+
+
+@dataclass(frozen=True, slots=True)
+class LintedFile:
+    """One file and what was found in it; ``contract`` and ``version`` where it could be read."""
+
+    path: str
+    contract: str | None
+    version: str | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing in it is an error."""
+        return not any(p.severity is ProblemSeverity.ERROR for p in self.problems)
+
+
+def lint_paths(
+    paths: Iterable[str | Path], *, allowed_env: Collection[str] = ()
+) -> tuple[LintedFile, ...]:
+    """Lint files and folders; never raises for what is in them.
+
+    What spans several files (a version that two of them carry, a cycle of fallbacks) is looked for
+    among all of them.
+    """
+    problems: dict[str, list[Problem]] = {}
+    contracts: dict[str, Contract] = {}
+    for path in map(Path, paths):
+        try:
+            documents = (
+                [read_document(path, allowed_env=allowed_env)]
+                if path.is_file() or path.name.endswith(ENDINGS)
+                else list(read_documents(path, allowed_env=allowed_env))
+            )
+        except DocumentError as error:
+            findings = Findings()
+            findings.raised(error, SourceLocation(str(path)), "folder")
+            problems.setdefault(str(path), []).extend(findings)
+            continue
+        for document in documents:
+            found = problems.setdefault(document.path, [])
+            found.extend(document.problems)
+            if document.contract is not None:
+                contracts[document.path] = document.contract
+                found.extend(lint_contract(document.contract))
+    across = Findings()
+    _across_files(list(contracts.values()), across)
+    for problem in across:
+        problems.setdefault(problem.location.path, []).append(problem)
+    return tuple(
+        LintedFile(
+            path,
+            contracts[path].name if path in contracts else None,
+            contracts[path].version if path in contracts else None,
+            tuple(sorted(dict.fromkeys(found), key=lambda problem: problem.location)),
+        )
+        for path, found in problems.items()
+    )
+
+
+def lint_contract(contract: Contract) -> tuple[Problem, ...]:
+    """Everything that is odd about one contract that loads."""
+    findings = Findings()
+    for check in _CHECKS:
+        check(contract, findings)
+    return findings.sorted()
+
+
+def _across_files(contracts: list[Contract], findings: Findings) -> None:
+    by_name: list[Contract] = []
+    for contract in contracts:
+        try:
+            ContractFolder([*by_name, contract])
+        except VersionConflictError as error:
+            findings.raised(error, _place(contract), "version")
+        else:
+            by_name.append(contract)
+    for contract, level, path in find_cycles(by_name):
+        findings.error(
+            level.location or _place(contract),
+            "fallback-cycle",
+            f"the fallbacks go in a circle: {path}",
+            "let one of them fall back on last_valid or on a source outside of the circle",
+        )
+
+
+def _conditions(contract: Contract) -> Iterator[tuple[Condition, SourceLocation, str]]:
+    """Every condition, where it stands, and what it is there for."""
+    place = _place(contract)
+    if contract.resilience is not None:
+        circuit = contract.resilience.circuit
+        at = circuit.location or place
+        yield from ((condition, at, "open_when") for condition in circuit.open_when)
+        yield from ((condition, at, "close_when") for condition in circuit.close_when)
+        for level in contract.resilience.fallbacks:
+            for condition in level.activation_conditions:
+                yield condition, level.location or place, f"the level {level.name!r}"
+    for sla in contract.sla:
+        if sla.condition is not None:
+            yield sla.condition, sla.location or place, f"the service level {sla.property!r}"
+    for action in contract.monitoring.actions:
+        yield action.when, place, f"the action {action.kind.value!r}"
+
+
+def _prospects(contract: Contract, findings: Findings) -> None:
+    for condition, where, whose in _conditions(contract):
+        match prospect(condition):
+            case Prospect.NEVER:
+                findings.warning(
+                    where,
+                    "never-holds",
+                    f"the condition {render(condition)!r} of {whose} can never hold",
+                    "check the number, its unit, and the direction of the comparison",
+                )
+            case Prospect.ALWAYS:
+                findings.warning(
+                    where,
+                    "always-holds",
+                    f"the condition {render(condition)!r} of {whose} always holds",
+                    "check the number, its unit, and the direction of the comparison",
+                )
+            case Prospect.SOMETIMES:
+                pass
+
+
+def _members(contract: Contract, findings: Findings) -> None:
+    """``null_ratio.<column>`` and ``failed_ratio.<rule>`` must name what exists."""
+    columns = {name for o in contract.objects for p in o.properties for name in (p.name, p.column)}
+    rules = {rule.name for o in contract.objects for rule in o.all_quality()}
+    # A schema rule is named column.what: failed_ratio.tailnum.required.
+    for condition, where, whose in _conditions(contract):
+        for metric in sorted(metrics_of(condition)):
+            family, _, member = metric.partition(".")
+            if family == "null_ratio" and columns and member not in columns:
+                kind, known = "column", columns
+            elif family == "failed_ratio" and member not in rules:
+                if member.partition(".")[0] in columns:
+                    continue
+                kind, known = "rule", rules
+            else:
+                continue
+            findings.error(
+                where,
+                f"unknown-{kind}",
+                f"{whose} speaks of {metric!r}, and there is no {kind} {member!r}",
+                did_you_mean(member, known) if known else None,
+            )
+
+
+def _thresholds(contract: Contract, findings: Findings) -> None:
+    """A circuit that opens long after the service level is broken."""
+    if contract.resilience is None:
+        return
+    promised = {
+        sla.condition.metric: sla
+        for sla in contract.sla
+        if isinstance(sla.condition, Comparison) and sla.condition.hold is None
+    }
+    for condition in contract.resilience.circuit.open_when:
+        if not isinstance(condition, Comparison) or condition.metric not in promised:
+            continue
+        sla = promised[condition.metric]
+        kept = sla.condition
+        assert isinstance(kept, Comparison)
+        limit, opens = kept.quantity.value, condition.quantity.value
+        dimension = kept.quantity.dimension
+        looser = (kept.operator in _BELOW and condition.operator in _ABOVE and opens > limit) or (
+            kept.operator in _ABOVE and condition.operator in _BELOW and opens < limit
+        )
+        tighter = (kept.operator in _BELOW and condition.operator in _ABOVE and opens < limit) or (
+            kept.operator in _ABOVE and condition.operator in _BELOW and opens > limit
+        )
+        shown = f"{format_quantity(limit, dimension)} and {format_quantity(opens, dimension)}"
+        if looser:
+            findings.note(
+                sla.location or _place(contract),
+                "looser-than-sla",
+                f"between {shown} the service level {sla.property!r} is broken "
+                "and the circuit stays closed",
+                "fine if consumers should go on with such data; else lower the threshold",
+            )
+        elif tighter:
+            findings.warning(
+                sla.location or _place(contract),
+                "tighter-than-sla",
+                f"the circuit opens while the service level {sla.property!r} is still kept: "
+                f"{render(condition)!r} against {render(kept)!r}",
+                "raise the threshold of open_when, or tighten the service level",
+            )
+
+
+def _sla_columns(contract: Contract, findings: Findings) -> None:
+    objects = {o.name: o for o in contract.objects} | {
+        o.physical_name: o for o in contract.objects if o.physical_name
+    }
+    for sla in contract.sla:
+        if not sla.element:
+            continue
+        where = sla.location or _place(contract)
+        if sla.schema_object is not None and sla.schema_object not in objects:
+            findings.warning(
+                where,
+                "unknown-object",
+                f"the service level {sla.property!r} speaks of {sla.schema_object!r}, "
+                "which is no object of the schema",
+                did_you_mean(sla.schema_object, {o.name for o in contract.objects}),
+            )
+            continue
+        asked = [objects[sla.schema_object]] if sla.schema_object else list(contract.objects)
+        known = {name for o in asked for p in o.properties for name in (p.name, p.column)}
+        if known and sla.element not in known:
+            findings.warning(
+                where,
+                "unknown-column",
+                f"the service level {sla.property!r} speaks of {sla.element!r}, "
+                "and there is no such column",
+                did_you_mean(sla.element, known),
+            )
+
+
+def _keys(contract: Contract, findings: Findings) -> None:
+    for schema_object in contract.objects:
+        for prop in schema_object.properties:
+            if prop.primary_key_position is not None and not prop.required:
+                findings.warning(
+                    prop.location or _place(contract),
+                    "nullable-key",
+                    f"{prop.name!r} is part of the primary key and may be null; "
+                    "a null is never a duplicate",
+                    "add required: true",
+                )
+
+
+def _end(contract: Contract, findings: Findings) -> None:
+    if contract.status is ContractStatus.DEPRECATED and contract.deprecated_until is None:
+        findings.warning(
+            _place(contract),
+            "deprecated-without-end",
+            f"{contract.ref} is deprecated and does not say until when it is kept",
+            "add deprecated_until: 2027-06-30, and successor: <name>@<version>",
+        )
+
+
+def _event_time(contract: Contract, findings: Findings) -> None:
+    main = contract.objects[0]
+    if contract.event_time is not None:
+        if main.properties and main.property_named(contract.event_time) is None:
+            findings.error(
+                _place(contract),
+                "unknown-column",
+                f"the event time {contract.event_time!r} is no column of {main.name!r}",
+                did_you_mean(contract.event_time, {p.name for p in main.properties}),
+            )
+        return
+    stamps = [p.name for p in main.properties if p.logical_type is LogicalType.TIMESTAMP]
+    for condition, where, whose in _conditions(contract):
+        needs = metrics_of(condition) & {"data_freshness", "data_latency"}
+        if not needs:
+            continue
+        metric = sorted(needs)[0]
+        if len(stamps) > 1:
+            message = (
+                f"{whose} needs an event time, and the schema has several timestamps: "
+                + ", ".join(stamps)
+            )
+            hint = "say which one: event_time: " + stamps[0]
+        elif metric == "data_latency":
+            message = f"{whose} needs an event time, and the schema has no timestamp"
+            hint = "add a timestamp to the schema, or name one as event_time"
+        else:
+            message = (
+                f"{whose} is measured from the last materialization, "
+                "because the schema has no timestamp"
+            )
+            hint = "fine if that is meant; else add a timestamp, or use materialization_age"
+        findings.warning(where, "event-time", message, hint)
+        return
+
+
+def _consumers(contract: Contract, findings: Findings) -> None:
+    main = contract.objects[0]
+    known = _column_names(main)
+    for consumer in contract.consumers:
+        unknown = [c for c in consumer.columns if known and c not in known]
+        for column in unknown:
+            findings.error(
+                _place(contract),
+                "unknown-column",
+                f"the consumer {consumer.name!r} reads {column!r}, which the contract has not",
+                did_you_mean(column, known),
+            )
+        for level in contract.resilience.fallbacks if contract.resilience else ():
+            schema = contract.schemas.get(level.schema) if level.schema else None
+            if schema is None or level.source.kind is SourceKind.LAST_VALID:
+                continue
+            missing = [c for c in consumer.columns if c in known and c not in _column_names(schema)]
+            if missing:
+                findings.warning(
+                    level.location or _place(contract),
+                    "fallback-too-small",
+                    f"the level {level.name!r} cannot serve {consumer.name!r}: "
+                    f"its schema {level.schema!r} has no {', '.join(map(repr, missing))}",
+                    "add the columns to that schema, or let the consumer do without them",
+                )
+
+
+def _column_names(schema: SchemaObject) -> set[str]:
+    return {name for prop in schema.properties for name in (prop.name, prop.column)}
+
+
+def _subsets(contract: Contract, findings: Findings) -> None:
+    """A subset must be a part of the primary."""
+    known = _column_names(contract.objects[0])
+    for level in contract.resilience.fallbacks if contract.resilience else ():
+        schema = contract.schemas.get(level.schema) if level.schema else None
+        if schema is None or level.source.kind is not SourceKind.SUBSET or not known:
+            continue
+        for prop in schema.properties:
+            if prop.column not in known:
+                findings.error(
+                    prop.location or level.location or _place(contract),
+                    "unknown-column",
+                    f"the subset {level.schema!r} wants {prop.column!r}, which the primary has not",
+                    did_you_mean(prop.column, known),
+                )
+
+
+def _place(contract: Contract) -> SourceLocation:
+    return contract.location or SourceLocation(contract.ref)
+
+
+def _comparisons(contract: Contract, findings: Findings) -> None:
+    """Equality of measured numbers hardly ever holds."""
+    for condition, where, whose in _conditions(contract):
+        for comparison in comparisons_of(condition):
+            exact = comparison.operator in (ComparisonOperator.EQ, ComparisonOperator.NE)
+            if exact and comparison.quantity.value and comparison.metric.startswith("data_"):
+                findings.note(
+                    where,
+                    "exact-time",
+                    f"{whose} compares {comparison.metric} for equality, to the microsecond",
+                    "write < or >",
+                )
+
+
+_CHECKS: tuple[Callable[[Contract, Findings], None], ...] = (
+    _prospects,
+    _members,
+    _thresholds,
+    _sla_columns,
+    _keys,
+    _end,
+    _event_time,
+    _consumers,
+    _subsets,
+    _comparisons,
+)
