@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dagster_contracts.engine.sources import kind_of, open_scan
+from dagster_contracts.engine.structure import type_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,24 +17,112 @@ def frame_kind(data: object) -> str | None:
 
     ``None`` where it is no table.
     """
-    raise NotImplementedError
+    return kind_of(data)
 
 
 def frame_columns(data: object) -> list[tuple[str, str]]:
-    """Names of the columns and their types in words, in order; TypeError where it is no table."""
-    raise NotImplementedError
+    """Names of the columns and their types in words, in order; TypeError where it is no table.
+
+    No value is read but where a pandas column of objects must be looked at to know its type.
+    """
+    if kind_of(data) is None:
+        raise TypeError(f"no table but {type(data).__name__}")
+    scan = open_scan(data, columns=_undecided(data))
+    return [
+        (name, scan.strange.get(name) or ("Null" if name in scan.untyped else type_text(dtype)))
+        for name, dtype in scan.schema.items()
+    ]
 
 
-def select_columns(data: object, columns: Sequence[str]) -> object:
-    """The same kind of data with these columns alone, in this order; KeyError names a missing one."""
-    raise NotImplementedError
+def _undecided(data: Any) -> list[str]:
+    if kind_of(data) != "pandas":
+        return []
+    return [str(name) for name, dtype in data.dtypes.items() if str(dtype) == "object"]
 
 
-def to_arrow(data: object) -> pa.Table:
-    """All rows as an Arrow table; the pandas index is left out."""
-    raise NotImplementedError
+def select_columns(data: Any, columns: Sequence[str]) -> Any:
+    """The same kind of data with these columns alone, in this order; KeyError names a missing one.
+
+    A path becomes a lazy Polars frame; a pandas frame keeps its index.
+    """
+    known = {name for name, _ in frame_columns(data)}
+    for name in columns:
+        if name not in known:
+            raise KeyError(name)
+    wanted = list(columns)
+    match kind_of(data):
+        case "polars" | "polars_lazy" | "pyarrow" | "pyarrow_batch" | "narwhals" | "ibis":
+            return data.select(wanted)
+        case "pandas":
+            names = [str(name) for name in data.columns]
+            return data.iloc[:, [names.index(name) for name in wanted]]
+        case "pyarrow_reader":
+            return data.read_all().select(wanted)
+        case "pyarrow_dataset":
+            return data.scanner(columns=wanted).to_table()
+        case "duckdb":
+            return data.project(", ".join(_quoted(name) for name in wanted))
+        case "pyspark":
+            return data.select(*[f"`{name.replace('`', '``')}`" for name in wanted])
+        case _:
+            return open_scan(data).frame.select(*wanted).to_native()
 
 
-def convert_table(table: pa.Table, to: type | str) -> object:
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def to_arrow(data: Any) -> pa.Table:
+    """All rows as an Arrow table; the pandas index is left out. TypeError where it is no table."""
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    match kind_of(data):
+        case None:
+            raise TypeError(f"no table but {type(data).__name__}")
+        case "pyarrow":
+            return data
+        case "pandas":
+            return pa.Table.from_pandas(data, preserve_index=False)
+        case "polars":
+            return data.to_arrow()
+        case "polars_lazy":
+            return data.collect(engine="streaming").to_arrow()
+        case "pyarrow_batch":
+            return pa.Table.from_batches([data])
+        case "pyarrow_reader":
+            return data.read_all()
+        case "pyarrow_dataset":
+            return data.to_table()
+        case _:
+            scan = open_scan(data)
+            return scan.frame.collect("pyarrow").to_native().select(list(scan.schema))
+
+
+def convert_table(table: pa.Table, to: type | str) -> Any:
     """``table`` as ``pandas``, ``polars``, ``polars_lazy`` or ``pyarrow`` (a name or the type)."""
-    raise NotImplementedError
+    kind = to if isinstance(to, str) else _kind_of_type(to)
+    match kind:
+        case "pyarrow":
+            return table
+        case "pandas":
+            return table.to_pandas()
+        case "polars" | "polars_lazy":
+            import polars as pl  # late: importing the package must stay cheap
+
+            frame = pl.DataFrame(table)
+            return frame.lazy() if kind == "polars_lazy" else frame
+        case _:
+            raise TypeError(
+                f"a table cannot become {to!r}; known: pandas, polars, polars_lazy, pyarrow"
+            )
+
+
+def _kind_of_type(wanted: type) -> str | None:
+    root = wanted.__module__.split(".")[0]
+    names = {
+        ("pandas", "DataFrame"): "pandas",
+        ("polars", "DataFrame"): "polars",
+        ("polars", "LazyFrame"): "polars_lazy",
+        ("pyarrow", "Table"): "pyarrow",
+    }
+    return names.get((root, wanted.__name__))

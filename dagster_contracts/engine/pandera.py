@@ -1,12 +1,175 @@
-"""A contract's schema as a pandera schema."""
+"""A contract's schema as a pandera schema, for a team's own tests and types."""
 
 from __future__ import annotations
 
-from dagster_contracts.core.contract import Contract, SchemaObject
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import narwhals as nw
+
+from dagster_contracts.core.checks import plan_checks
+from dagster_contracts.core.contract import Contract, ExtraColumns, LogicalType, SchemaObject
+from dagster_contracts.core.pattern import Dialect, UnportablePattern, translate
+from dagster_contracts.core.rules import (
+    All,
+    Bound,
+    BoundOperator,
+    Enumerated,
+    Format,
+    Length,
+    MultipleOf,
+    Pattern,
+    Presence,
+    Required,
+    RuleTest,
+    TypeMatch,
+    Unique,
+)
+from dagster_contracts.core.text_format import TEXT_FORMATS
+from dagster_contracts.engine.structure import is_of_type
 
 
 def to_pandera(
     contract: Contract, schema_object: SchemaObject | None = None, *, backend: str = "pandas"
-) -> object:
-    """A pandera ``DataFrameSchema`` (``backend``: ``pandas`` or ``polars``) with the schema's rules."""
-    raise NotImplementedError
+) -> Any:
+    """A pandera ``DataFrameSchema`` with the rules of the schema.
+
+    ``backend`` is ``pandas`` or ``polars``. Types are tested as the contract means them (any
+    integer is an ``integer``), so no column has a dtype of its own. What pandera has no word for
+    (references, nested fields, patterns outside the portable subset) is left out, and listed in
+    the schema's ``metadata`` under ``left_out``.
+    """
+    if backend == "pandas":
+        import pandera.pandas as api  # late: only for those who ask
+    elif backend == "polars":
+        import pandera.polars as api  # type: ignore[no-redef]
+    else:
+        raise ValueError(f"backend must be pandas or polars, not {backend!r}")
+    plan = plan_checks(contract, schema_object)
+    target = plan.schema_object
+    made = _Checks(api.Check, backend)
+    checks: dict[str, list[Any]] = {prop.column: [] for prop in target.properties}
+    required: set[str] = set()
+    whole: list[Any] = []
+    left_out: list[str] = []
+    for rule in plan.check("schema").rules:
+        if isinstance(rule.test, Unique):
+            whole.append(made.unique(rule.name, rule.test.columns))
+            continue
+        if rule.column is None or getattr(rule.test, "path", (rule.column,)) != (rule.column,):
+            left_out.append(rule.name)
+            continue
+        if isinstance(rule.test, Required):
+            required.add(rule.column)
+            continue
+        try:
+            checks[rule.column] += made.of(rule.name, rule.test)
+        except (UnportablePattern, LookupError):
+            left_out.append(rule.name)
+    left_out += [rule.name for check in plan.checks[1:] for rule in check.rules]
+    return api.DataFrameSchema(
+        {
+            name: api.Column(nullable=name not in required, checks=found)
+            for name, found in checks.items()
+        },
+        checks=whole,
+        strict=target.extra_columns is ExtraColumns.FORBID,
+        ordered=target.ordered,
+        name=target.name,
+        title=contract.ref,
+        description=target.description or contract.description,
+        metadata={"contract": contract.ref, "left_out": left_out},
+    )
+
+
+class _Checks:
+    """Rule tests as pandera checks of one backend."""
+
+    def __init__(self, check: Any, backend: str) -> None:
+        self.check = check
+        self.backend = backend
+        self.dialect = Dialect.PYTHON if backend == "pandas" else Dialect.RUST
+
+    def of(self, name: str, test: RuleTest) -> Iterator[Any]:
+        """The checks of one test; LookupError where pandera has none."""
+        match test:
+            case TypeMatch(_, logical_type):
+                yield self.own(name, self._type_test(logical_type))
+            case Enumerated(_, values):
+                yield self.check.isin(list(values), name=name)
+            case Bound(_, operator, limit):
+                yield self._bound(operator)(limit, name=name)
+            case Length(_, minimum, maximum, False):
+                yield self.check.str_length(minimum, maximum, name=name)
+            case Pattern(_, pattern):
+                yield self.check.str_contains(translate(pattern, self.dialect), name=name)
+            case Format(_, form):
+                pattern = translate(TEXT_FORMATS[form], self.dialect)
+                yield self.check.str_contains(pattern, name=name)
+            case MultipleOf(_, divisor):
+                yield self.own(name, self._multiple_test(float(divisor)))
+            case All(parts):
+                for part in parts:
+                    yield from self.of(name, part)
+            case _:
+                if not isinstance(test, Presence):
+                    raise LookupError(name)
+
+    def own(self, name: str, test: Callable[..., Any]) -> Any:
+        """A check of our own."""
+        return self.check(test, name=name, error=name)
+
+    def _bound(self, operator: BoundOperator) -> Any:
+        return {
+            BoundOperator.AT_LEAST: self.check.ge,
+            BoundOperator.MORE_THAN: self.check.gt,
+            BoundOperator.AT_MOST: self.check.le,
+            BoundOperator.LESS_THAN: self.check.lt,
+        }[operator]
+
+    def _type_test(self, logical_type: LogicalType) -> Callable[..., Any]:
+        if self.backend == "polars":
+
+            def of_type(data: Any) -> bool:
+                schema = nw.from_native(data.lazyframe).collect_schema()
+                return is_of_type(schema[data.key], logical_type)
+
+            return of_type
+
+        def of_pandas_type(series: Any) -> bool:
+            found = nw.from_native(series, series_only=True)
+            whole = found.dtype.is_float() and logical_type is LogicalType.INTEGER
+            if whole:
+                # pandas keeps integers with gaps as floats.
+                present = series.dropna()
+                return bool((present == present.round()).all())
+            empty = bool(series.isna().all())
+            return empty or is_of_type(found.dtype, logical_type)
+
+        return of_pandas_type
+
+    def _multiple_test(self, divisor: float) -> Callable[..., Any]:
+        def rest(values: Any) -> Any:
+            quotient = values / divisor
+            return (quotient - quotient.round(0)).abs() <= 1e-9
+
+        if self.backend == "polars":
+            import polars as pl  # late: only for those who ask
+
+            return lambda data: data.lazyframe.select(rest(pl.col(data.key)))
+        return rest
+
+    def unique(self, name: str, columns: tuple[str, ...]) -> Any:
+        """No two rows share the key; nulls are no duplicates, the first row is none either."""
+        names = list(columns)
+        if self.backend == "polars":
+            import polars as pl  # late: only for those who ask
+
+            key = pl.struct(names)
+            absent = pl.any_horizontal([pl.col(column).is_null() for column in names])
+            return self.own(
+                name, lambda data: data.lazyframe.select(key.is_first_distinct() | absent)
+            )
+        return self.own(
+            name, lambda frame: ~frame.duplicated(names) | frame[names].isna().any(axis=1)
+        )

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
 
+from dagster_contracts.core.checks import CheckPlan, PlannedRule, plan_checks
+from dagster_contracts.core.condition import Observation, Truth, evaluate, metrics_of, render
 from dagster_contracts.core.contract import Contract, SchemaObject
-from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.core.outcome import (
+    CheckOutcome,
+    ContractReport,
+    OutcomeKind,
+    OutcomeStatus,
+)
+from dagster_contracts.core.rules import (
+    Custom,
+    Exists,
+    RowExpression,
+    ServiceLevel,
+    SqlQuery,
+    Unmeasurable,
+    columns_of,
+)
+from dagster_contracts.engine.compiler import Columns, expression_columns
+from dagster_contracts.engine.custom import measure_custom
+from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.measurement import Measurement, measure
+from dagster_contracts.engine.metrics import (
+    Circumstances,
+    Metrics,
+    event_time_column,
+    measured_metrics,
+    newest_event,
+)
+from dagster_contracts.engine.reference import measure_reference
+from dagster_contracts.engine.samples import SampleSource, hidden_columns
+from dagster_contracts.engine.scan import Scan, UnreadableDataError
+from dagster_contracts.engine.sources import kind_of, open_scan
+from dagster_contracts.engine.sql import measure_sql
+from dagster_contracts.engine.structure import inspect_structure
+from dagster_contracts.engine.verdict import judge, service_outcome
 
 
 def validate(
@@ -26,5 +64,278 @@ def validate(
     custom: Mapping[str, Callable[..., object]] | None = None,
     allow_sql: bool = False,
 ) -> ContractReport:
-    """Measure every rule of ``contract`` on ``data``; never raises for what the data holds."""
-    raise NotImplementedError
+    """Measure every rule of ``contract`` on ``data``; never raises for what the data holds.
+
+    Parameters
+    ----------
+    data:
+        A polars, pandas, Arrow, DuckDB, Ibis or Spark table, or a Parquet, CSV or JSON lines path.
+        What is no table fails the rules of the schema, with the reason.
+    schema_object:
+        The part of the contract that governs the data; its first where none is given.
+    now, evaluation_id:
+        The time of the evaluation and its unique key; the clock's and a new UUID by default.
+    arrived_at, last_materialized_at:
+        For ``data_latency`` and for the freshness of data without an event time.
+    history:
+        Earlier values of metrics, oldest first; ``row_count`` gives ``row_count_change``.
+    references:
+        Data of other objects by name, for relationships.
+    samples:
+        How many rows each failed rule shows at most.
+    custom:
+        Functions that custom rules may name without their module.
+    allow_sql:
+        Whether SQL that the contract brings may run.
+    """
+    plan = plan_checks(contract, schema_object)
+    request = _Request(
+        plan=plan,
+        contract=contract,
+        circumstances=Circumstances(
+            now=now or datetime.now(UTC),
+            arrived_at=arrived_at,
+            last_materialized_at=last_materialized_at,
+            history=history or {},
+        ),
+        references=references or {},
+        samples=samples,
+        custom=custom or {},
+        allow_sql=allow_sql,
+    )
+    try:
+        answer = request.answer(data)
+    except UnreadableDataError as error:
+        answer = request.refuse(str(error))
+    return ContractReport(
+        contract=contract.name,
+        version=contract.version,
+        schema_object=plan.schema_object.name,
+        evaluation_id=evaluation_id or uuid.uuid4().hex,
+        evaluated_at=request.circumstances.now,
+        rows=answer.rows,
+        outcomes=answer.outcomes,
+        asset=asset,
+        partition=partition,
+        event_time=answer.event_time,
+        metrics=answer.metrics.values,
+        unknown_because=answer.metrics.reasons,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    rows: int | None
+    outcomes: tuple[CheckOutcome, ...]
+    metrics: Metrics
+    event_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """One call of :func:`validate`."""
+
+    plan: CheckPlan
+    contract: Contract
+    circumstances: Circumstances
+    references: Mapping[str, object]
+    samples: int
+    custom: Mapping[str, Callable[..., object]]
+    allow_sql: bool
+    names: Mapping[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        properties = self.plan.schema_object.properties
+        object.__setattr__(self, "names", {p.name: p.column for p in properties})
+
+    def answer(self, data: Any) -> _Answer:
+        """Measure; raises :class:`UnreadableDataError` where there is nothing to measure."""
+        if kind_of(data) == "pyarrow_reader":
+            # A reader can be read once, and custom rules want the data as well.
+            data = data.read_all()
+        rules, target = self.plan.rules, self.plan.schema_object
+        event_column = event_time_column(self.contract, target)
+        declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
+        scan = open_scan(data, self._used_columns(event_column), declared)
+        structure = inspect_structure(rules, scan)
+        columns = Columns(
+            schema={k: v for k, v in scan.schema.items() if k not in scan.strange},
+            dialect=scan.backend.dialect,
+            problems=structure.problems,
+            untyped=scan.untyped,
+            names=self.names,
+        )
+        readable = columns.schema
+        measurement = measure(
+            rules,
+            scan,
+            columns,
+            counted=[p.column for p in target.properties if p.column in readable],
+            event_time=event_column if _has_instants(event_column, readable) else None,
+        )
+        if measurement.unreadable is not None or measurement.rows is None:
+            raise UnreadableDataError(measurement.unreadable or "the rows cannot be counted")
+        source = SampleSource(
+            scan=scan,
+            key=tuple(name for name in target.primary_key if name in readable),
+            hidden=hidden_columns(target),
+            names=self.names,
+        )
+        findings = {**measurement.findings}
+        for name, finding in structure.findings.items():
+            # A type that is tested value by value has been measured with the rows.
+            if finding.broken is not None or name not in findings:
+                findings[name] = finding
+        for rule in rules:
+            if rule.name not in findings:
+                findings[rule.name] = self._measure_elsewhere(
+                    rule, data, source, columns, measurement.rows
+                )
+        findings = _complete(rules, findings, measurement.rows)
+        return self._judged(scan, measurement, findings, source, event_column)
+
+    def _used_columns(self, event_column: str | None) -> set[str]:
+        target = self.plan.schema_object
+        used = {prop.column for prop in target.properties}
+        for rule in self.plan.rules:
+            used.update(columns_of(rule.test))
+            texts = [rule.filter] if rule.filter else []
+            if isinstance(rule.test, RowExpression):
+                texts.append(rule.test.text)
+            for text in texts:
+                used.update(expression_columns(text, self.names))
+        if event_column is not None:
+            used.add(event_column)
+        return used
+
+    def _measure_elsewhere(
+        self, rule: PlannedRule, data: Any, source: SampleSource, columns: Columns, rows: int
+    ) -> Finding:
+        """Measure a rule that the scan's own queries do not answer."""
+        match rule.test:
+            case Exists() as test:
+                return measure_reference(
+                    rule, test, source, columns, self.references, rows, self.samples
+                )
+            case Custom() as test:
+                return measure_custom(test, data, rows, self.custom, source, self.samples)
+            case SqlQuery() as test:
+                name = self.plan.schema_object.name
+                return measure_sql(rule, test, data, name, allowed=self.allow_sql)
+            case Unmeasurable(reason):
+                return Finding(unmeasured=reason)
+            case ServiceLevel():
+                return Finding()
+            case _:
+                return Finding(unmeasured="nothing here measures this rule")
+
+    def _judged(
+        self,
+        scan: Scan,
+        measurement: Measurement,
+        findings: Mapping[str, Finding],
+        source: SampleSource,
+        event_column: str | None,
+    ) -> _Answer:
+        rules, target = self.plan.rules, self.plan.schema_object
+        judged = {
+            rule.name: judge(rule, findings[rule.name])
+            for rule in rules
+            if not isinstance(rule.test, ServiceLevel)
+        }
+        bad = (OutcomeStatus.FAILED, OutcomeStatus.WARNED)
+        wanting = [
+            rule
+            for rule in rules
+            if rule.name in judged
+            and judged[rule.name].status in bad
+            and not judged[rule.name].samples
+            and (findings[rule.name].broken is None or rule.column in scan.schema)
+        ]
+        for name, rows in source.sample(measurement, wanting, self.samples).items():
+            judged[name] = replace(judged[name], samples=rows)
+        event_time = None
+        if event_column is not None:
+            event_time = newest_event(measurement.newest, target, event_column)
+        metrics = measured_metrics(
+            self.plan,
+            measurement,
+            findings,
+            list(judged.values()),
+            event_time,
+            event_column is not None,
+            self.circumstances,
+        )
+        return _Answer(measurement.rows, self._with_levels(judged, metrics), metrics, event_time)
+
+    def _with_levels(
+        self, judged: Mapping[str, CheckOutcome], metrics: Metrics
+    ) -> tuple[CheckOutcome, ...]:
+        return tuple(
+            self._service_level(rule, rule.test, metrics)
+            if isinstance(rule.test, ServiceLevel)
+            else judged[rule.name]
+            for rule in self.plan.rules
+        )
+
+    def _service_level(
+        self, rule: PlannedRule, test: ServiceLevel, metrics: Metrics
+    ) -> CheckOutcome:
+        condition = test.sla.condition
+        if condition is None:
+            reason = test.sla.not_evaluated or "the service level has no condition"
+            return judge(rule, Finding(unmeasured=reason))
+        decision = evaluate(
+            condition, [Observation(at=self.circumstances.now, metrics=metrics.values)]
+        )
+        named = sorted(metrics_of(condition))
+        reason = decision.explanation
+        match decision.truth:
+            case Truth.TRUE:
+                status = OutcomeStatus.PASSED
+            case Truth.FALSE:
+                status = OutcomeStatus.FAILED
+            case Truth.UNKNOWN:
+                status = OutcomeStatus.NOT_EVALUATED
+                known = [f"{n}: {metrics.reasons[n]}" for n in named if n in metrics.reasons]
+                reason = "; ".join(known) or reason
+        value: Fraction | None = metrics.values.get(named[0]) if len(named) == 1 else None
+        return service_outcome(rule, status, render(condition), reason, value)
+
+    def refuse(self, reason: str) -> _Answer:
+        """The answer where there is no table: the schema fails, nothing else can be said."""
+        metrics = Metrics()
+        metrics.know("schema_validation_errors", 1)
+        for name in ("row_count", "quality_errors", "completeness", "duplicates"):
+            metrics.miss(name, reason)
+        for name in ("row_count_change", "data_freshness", "data_latency"):
+            metrics.miss(name, reason)
+        outcomes = [
+            CheckOutcome(
+                check="schema",
+                rule="schema",
+                kind=OutcomeKind.SCHEMA,
+                status=OutcomeStatus.FAILED,
+                description="The asset's data is a table that can be read.",
+                reason=reason,
+            )
+        ]
+        outcomes += [judge(rule, Finding(unmeasured=reason)) for rule in self.plan.rules]
+        return _Answer(None, tuple(outcomes), metrics)
+
+
+def _has_instants(column: str | None, schema: Mapping[str, Any]) -> bool:
+    dtype = schema.get(column) if column is not None else None
+    return dtype is not None and type(dtype).__name__ in ("Datetime", "Date")
+
+
+def _complete(
+    rules: Sequence[PlannedRule], findings: Mapping[str, Finding], rows: int
+) -> dict[str, Finding]:
+    """Findings in which a broken column counts: every row of it breaks the rule."""
+    complete = dict(findings)
+    for rule in rules:
+        finding = complete[rule.name]
+        if finding.broken is not None and rule.column is not None and finding.failed is None:
+            complete[rule.name] = replace(finding, tested=rows, failed=rows)
+    return complete

@@ -1,0 +1,279 @@
+"""Row tests as Narwhals expressions: true where a row breaks the rule.
+
+Null passes every test but those for missing values, so a flag is false or null for it. NaN is
+missing too, and comparisons with it are guarded on float columns only, where it can occur.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import reduce
+from operator import and_, or_
+from typing import Any, assert_never
+
+import narwhals as nw
+
+from dagster_contracts.core.expression import ExpressionSyntaxError, columns_in, parse_expression
+from dagster_contracts.core.pattern import Dialect, UnportablePattern, translate
+from dagster_contracts.core.rules import (
+    All,
+    Bound,
+    BoundOperator,
+    Enumerated,
+    Format,
+    Length,
+    MultipleOf,
+    NotMissing,
+    Path,
+    Pattern,
+    Required,
+    RowExpression,
+    RowTest,
+    UniqueItems,
+)
+from dagster_contracts.core.text_format import TEXT_FORMATS
+from dagster_contracts.engine.literal import (
+    IncomparableError,
+    fit_bound,
+    fit_values,
+    instant_literal,
+    integer_range,
+    is_text,
+)
+from dagster_contracts.engine.row_expression import InexpressibleError, compile_expression
+
+
+class UncompilableError(Exception):
+    """The rule cannot be measured here; the text is the reason of ``not_evaluated``."""
+
+
+class BrokenColumnError(Exception):
+    """The rule's column is missing or has the wrong type: every row breaks the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the compiler knows of the data.
+
+    ``problems`` says of declared columns (or nested paths) what is wrong with them: missing, or of
+    another type. ``names`` maps the contract's property names to column names.
+    """
+
+    schema: Mapping[str, nw.dtypes.DType]
+    dialect: Dialect
+    problems: Mapping[Path, str] = field(default_factory=dict)
+    untyped: frozenset[str] = frozenset()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def type_of(self, path: Path) -> nw.dtypes.DType | None:
+        """The type at a path, or ``None`` where it leads nowhere."""
+        dtype = self.schema.get(path[0])
+        for name in path[1:]:
+            if not isinstance(dtype, nw.Struct):
+                return None
+            dtype = next((_made(f.dtype) for f in dtype.fields if f.name == name), None)
+        return dtype
+
+    def require(self, path: Path) -> nw.dtypes.DType:
+        """The type at a path; raises where the column cannot be measured."""
+        for length in range(1, len(path) + 1):
+            problem = self.problems.get(path[:length])
+            if problem is not None:
+                raise BrokenColumnError(problem)
+        dtype = self.type_of(path)
+        if dtype is None:
+            raise UncompilableError(f"there is no column {'.'.join(path)}")
+        return dtype
+
+
+def _made(dtype: Any) -> nw.dtypes.DType:
+    """Narwhals gives the types of fields as instances or as classes."""
+    made: nw.dtypes.DType = dtype() if isinstance(dtype, type) else dtype
+    return made
+
+
+def value_at(path: Path) -> nw.Expr:
+    """The value at a path."""
+    return reduce(lambda value, name: value.struct.field(name), path[1:], nw.col(path[0]))
+
+
+def missing(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    """Null or NaN."""
+    return value.is_null() | value.is_nan() if dtype.is_float() else value.is_null()
+
+
+def compile_test(test: RowTest, columns: Columns) -> nw.Expr:
+    """The flag of a row test.
+
+    Raises :class:`BrokenColumnError` or :class:`UncompilableError`.
+    """
+    try:
+        return _compile(test, columns)
+    except (IncomparableError, InexpressibleError) as error:
+        raise UncompilableError(str(error)) from error
+    except UnportablePattern as error:
+        raise UncompilableError(f"the pattern is not portable: {error}") from error
+
+
+def _compile(test: RowTest, columns: Columns) -> nw.Expr:
+    match test:
+        case All(parts):
+            return reduce(or_, [_compile(part, columns) for part in parts])
+        case RowExpression(text):
+            return compile_row_expression(text, columns)
+    dtype = columns.require(test.path)
+    value = value_at(test.path)
+    if test.path[0] in columns.untyped and not isinstance(test, Required | NotMissing):
+        return nw.lit(False)
+    match test:
+        case Required(path):
+            return _required(path, value, dtype)
+        case NotMissing(path, values):
+            flag = _required(path, value, dtype)
+            if path[0] in columns.untyped:
+                return flag
+            found = _member(value, dtype, fit_values(values, dtype))
+            return flag if found is None else flag | found
+        case Enumerated(_, values):
+            found = _member(value, dtype, fit_values(values, dtype))
+            return present(value, dtype) if found is None else guarded(~found, value, dtype)
+        case Bound():
+            return _bound(test, value, dtype)
+        case Length():
+            return _length(test, value, dtype)
+        case UniqueItems():
+            if not isinstance(dtype, nw.List):
+                raise UncompilableError(f"a column of type {dtype} has no items")
+            return value.list.unique().list.len() != value.list.len()
+        case Pattern(_, pattern):
+            return ~_text(value, dtype).str.contains(translate(pattern, columns.dialect))
+        case Format(_, name):
+            form = TEXT_FORMATS.get(name)
+            if form is None:
+                known = ", ".join(TEXT_FORMATS)
+                raise UncompilableError(f"the format {name!r} is not known here (known: {known})")
+            return ~_text(value, dtype).str.contains(translate(form, columns.dialect))
+        case MultipleOf(_, divisor):
+            return _multiple(value, dtype, divisor)
+        case _:
+            assert_never(test)
+
+
+def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    flag = missing(value, dtype)
+    if len(path) > 1:
+        # What is not there as a whole has no fields that could be missing.
+        parents = [~value_at(path[:length]).is_null() for length in range(1, len(path))]
+        flag = flag & reduce(and_, parents)
+    return flag
+
+
+def present(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    """Neither null nor NaN."""
+    return ~missing(value, dtype)
+
+
+def guarded(flag: nw.Expr, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    """The flag, but false for NaN."""
+    return flag & ~value.is_nan() if dtype.is_float() else flag
+
+
+def _member(value: nw.Expr, dtype: nw.dtypes.DType, values: list[Any]) -> nw.Expr | None:
+    """True where the value is one of these; ``None`` where the type can hold none of them."""
+    if not values:
+        return None
+    if is_text(dtype):
+        return _text(value, dtype).is_in(values)
+    if dtype == nw.Float32:
+        return value.cast(nw.Float64).is_in(values)
+    if dtype == nw.Datetime:
+        return reduce(or_, [value == instant_literal(moment, dtype) for moment in values])
+    if isinstance(dtype, nw.Decimal) or dtype == nw.Time or dtype == nw.Date:
+        # Lists of these do not take the column's own unit or scale on every engine.
+        return reduce(or_, [value == nw.lit(item, dtype=dtype) for item in values])
+    if dtype.is_integer() and len(values) <= 4:
+        return reduce(or_, [value == nw.lit(item, dtype=dtype) for item in values])
+    return value.is_in(values)
+
+
+def _bound(test: Bound, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    fitted = fit_bound(test.operator, test.limit, dtype, test.timezone)
+    if fitted.literal is None:
+        return nw.lit(False) if fitted.always else present(value, dtype)
+    match fitted.operator:
+        case BoundOperator.AT_LEAST:
+            flag = value < fitted.literal
+        case BoundOperator.MORE_THAN:
+            flag = value <= fitted.literal
+        case BoundOperator.AT_MOST:
+            flag = value > fitted.literal
+        case BoundOperator.LESS_THAN:
+            flag = value >= fitted.literal
+    return guarded(flag, value, dtype)
+
+
+def _length(test: Length, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    if test.items:
+        if not isinstance(dtype, nw.List | nw.Array):
+            raise UncompilableError(f"a column of type {dtype} has no items")
+        length = value.cast(nw.List(_made(dtype.inner))).list.len()
+    else:
+        length = _text(value, dtype).str.len_chars()
+    flags = []
+    if test.minimum is not None:
+        flags.append(length < test.minimum)
+    if test.maximum is not None:
+        flags.append(length > test.maximum)
+    return reduce(or_, flags) if flags else nw.lit(False)
+
+
+def _text(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+    if dtype == nw.String:
+        return value
+    if is_text(dtype):
+        return value.cast(nw.String)
+    raise UncompilableError(f"a column of type {dtype} holds no text")
+
+
+def _multiple(value: nw.Expr, dtype: nw.dtypes.DType, divisor: Decimal) -> nw.Expr:
+    if divisor <= 0:
+        raise UncompilableError(f"nothing is a multiple of {divisor}")
+    if dtype.is_integer() and divisor == divisor.to_integral_value():
+        low, high = integer_range(dtype)
+        if divisor > max(high, -low):
+            return value != 0
+        wide = nw.Int128() if dtype in (nw.UInt64, nw.UInt128, nw.Int128) else nw.Int64()
+        return value.cast(wide) % nw.lit(int(divisor), dtype=wide) != 0
+    if not dtype.is_numeric():
+        raise UncompilableError(f"a column of type {dtype} has no multiples")
+    quotient = value.cast(nw.Float64) / float(divisor)
+    # Binary floats hold 0.07 only nearly: as far off as a division can be, no further.
+    tolerance = quotient.abs() * 4.5e-16 + 1e-9
+    return guarded((quotient - quotient.round(0)).abs() > tolerance, value, dtype)
+
+
+def compile_row_expression(text: str, columns: Columns) -> nw.Expr:
+    """True where the expression is false; null where it is unknown."""
+    return ~holds(text, columns)
+
+
+def holds(text: str, columns: Columns) -> nw.Expr:
+    """The expression itself: true, false or null."""
+    try:
+        tree = parse_expression(text)
+    except ExpressionSyntaxError as error:
+        raise UncompilableError(f"the expression cannot be read: {error}") from error
+    for name in columns_in(tree):
+        columns.require((columns.names.get(name, name),))
+    return compile_expression(tree, columns.schema, columns.names, columns.dialect)
+
+
+def expression_columns(text: str, names: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns that an expression reads; none where it cannot be read."""
+    try:
+        tree = parse_expression(text)
+    except ExpressionSyntaxError:
+        return ()
+    return tuple(names.get(name, name) for name in columns_in(tree))

@@ -1,0 +1,111 @@
+"""Rules that are the team's own code: a Python function, a pandera schema or check.
+
+A Python function gets the data as the asset returned it, and ``column=`` where the rule has a
+column. It returns ``True`` or ``False``, or the number of rows that break the rule, or a mapping
+with ``failed_rows`` and, if it likes, ``rows_tested``, ``reason`` and ``samples``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dagster_contracts.core.contract import Json
+from dagster_contracts.core.rules import Custom
+from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.pandera_rule import run_pandera
+from dagster_contracts.engine.samples import SampleSource
+from dagster_contracts.engine.scan import first_line
+
+_PYTHON_ENGINES = frozenset({"python", "function", "dagster_contracts"})
+
+
+class UnusableRuleError(Exception):
+    """The implementation names nothing that can be run; the text says why."""
+
+
+def measure_custom(
+    test: Custom,
+    data: object,
+    rows: int,
+    custom: Mapping[str, Callable[..., object]],
+    source: SampleSource,
+    samples: int,
+) -> Finding:
+    """Run the rule; whatever it raises becomes the reason why it was not evaluated."""
+    try:
+        target = _resolve(test.implementation, custom)
+        if test.engine.lower() == "pandera":
+            return run_pandera(target, data, test.column, rows, source, samples)
+        if test.engine.lower() not in _PYTHON_ENGINES:
+            return Finding(unmeasured=f"the engine {test.engine!r} is not known here")
+        if not callable(target):
+            return Finding(unmeasured=f"{test.implementation!r} is no function")
+        return _finding(_call(target, data, test.column), rows, source, samples)
+    except UnusableRuleError as error:
+        return Finding(unmeasured=str(error))
+    except Exception as error:  # the team's code may raise anything
+        reason = f"the rule raised {type(error).__name__}: {first_line(error)}"
+        return Finding(unmeasured=reason)
+
+
+def _resolve(implementation: Json, custom: Mapping[str, Callable[..., object]]) -> Any:
+    """The object that an implementation names: a given one, or ``module:name``."""
+    named = implementation
+    if isinstance(named, dict):
+        named = next((named[k] for k in ("function", "schema", "check") if k in named), None)
+    if not isinstance(named, str) or not named.strip():
+        raise UnusableRuleError("the implementation must name a function as module:function")
+    named = named.strip()
+    if named in custom:
+        return custom[named]
+    module, colon, path = named.partition(":")
+    if not colon:
+        known = f" (given: {', '.join(sorted(custom))})" if custom else ""
+        raise UnusableRuleError(f"{named!r} is not written as module:function{known}")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnusableRuleError(f"{named!r} cannot be imported: {first_line(error)}") from error
+    return found
+
+
+def _call(function: Callable[..., Any], data: object, column: str | None) -> Any:
+    parameters = inspect.signature(function).parameters.values()
+    takes_column = any(
+        p.name == "column" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
+    )
+    return function(data, column=column) if takes_column else function(data)
+
+
+def _finding(returned: Any, rows: int, source: SampleSource, samples: int) -> Finding:
+    if isinstance(returned, Mapping):
+        failed: Any = returned.get("failed_rows")
+        tested: Any = returned.get("rows_tested", rows)
+        if not _is_count(failed) or not _is_count(tested):
+            raise UnusableRuleError("the function's mapping has no whole number failed_rows")
+        reason = returned.get("reason")
+        shown = [dict(row) for row in list(returned.get("samples") or ())[:samples]]
+        return Finding(
+            tested=int(tested),
+            failed=int(failed),
+            note=str(reason) if reason is not None else None,
+            samples=source.clean(shown),
+        )
+    if type(returned).__name__ in ("bool", "bool_"):
+        return Finding(broken=None if returned else "the function returned False")
+    if _is_count(returned):
+        return Finding(tested=rows, failed=int(returned))
+    raise UnusableRuleError(
+        f"the function returned {type(returned).__name__}, "
+        "not a bool, a number of rows or a mapping"
+    )
+
+
+def _is_count(value: Any) -> bool:
+    whole = type(value).__name__.rstrip("0123456789") in ("int", "uint") and value >= 0
+    return bool(whole)

@@ -1,0 +1,92 @@
+"""pandas frames: the columns that are asked for become Polars columns; the index is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+
+from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.engine.scan import Scan, polars_scan, refuse_duplicates, rows_only
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+
+
+def scan_pandas(
+    data: Any, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+) -> Scan:
+    """A scan of a pandas frame."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    names = [str(name) for name in data.columns]
+    refuse_duplicates(names)
+    frame: pd.DataFrame = data.set_axis(names, axis="columns", copy=False) if names else data
+    wanted = [name for name in names if columns is None or name in columns]
+    converted, strange = _from_pandas(frame, wanted)
+    untyped = frozenset(
+        name for name in converted if frame[name].dtype == object and frame[name].isna().all()
+    )
+    polars_frame = pl.DataFrame(
+        {
+            name: column.cast(pl.Null) if name in untyped else column
+            for name, column in converted.items()
+        }
+    )
+    scan = polars_scan("pandas", (polars_frame if converted else rows_only(len(frame))).lazy())
+    schema: dict[str, nw.dtypes.DType] = dict.fromkeys(names, nw.Unknown())
+    for name in names:
+        if name in scan.schema:
+            schema[name] = scan.schema[name]
+        elif name not in strange:
+            schema[name] = nw.from_native(frame[[name]], eager_only=True).schema[name]
+    return replace(
+        scan,
+        schema=schema,
+        strange={**strange, **scan.strange},
+        untyped=untyped,
+        type_flags=_pandas_flags(frame, scan.schema, declared),
+    )
+
+
+def _from_pandas(
+    frame: pd.DataFrame, wanted: Sequence[str]
+) -> tuple[dict[str, pl.Series], dict[str, str]]:
+    """The wanted columns as Polars series, and the types of those that it cannot hold."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    try:
+        whole = pl.from_pandas(frame[list(wanted)]) if wanted else pl.DataFrame()
+        return {name: whole[name] for name in wanted}, {}
+    except Exception:  # some column holds what Polars cannot: find out which
+        converted, strange = {}, {}
+        for name in wanted:
+            try:
+                converted[name] = pl.from_pandas(frame[[name]])[name]
+            except Exception:  # a column of mixed objects fails in many ways
+                dtype = str(frame[name].dtype)
+                strange[name] = "mixed objects" if dtype == "object" else dtype
+        return converted, strange
+
+
+def _pandas_flags(
+    frame: pd.DataFrame,
+    schema: Mapping[str, nw.dtypes.DType],
+    declared: Mapping[str, LogicalType],
+) -> dict[str, nw.Expr]:
+    flags: dict[str, nw.Expr] = {}
+    for name, logical_type in declared.items():
+        if name not in schema or name not in frame:
+            continue
+        dtype, column = schema[name], nw.col(name)
+        numpy_held = type(frame[name].dtype).__module__.startswith("numpy")
+        if logical_type is LogicalType.INTEGER and dtype.is_float() and numpy_held:
+            # numpy integers have no null, so pandas turns them into floats.
+            flags[name] = (column != column.round(0)) & ~column.is_nan()
+        elif logical_type is LogicalType.DATE and dtype == nw.Datetime:
+            # pandas has no dates of its own but timestamps at midnight.
+            flags[name] = column.dt.date().cast(dtype) != column
+    return flags

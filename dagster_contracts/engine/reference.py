@@ -1,0 +1,118 @@
+"""References to another table: keys that do not occur there, found by an anti join of the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import narwhals as nw
+
+from dagster_contracts.core.checks import PlannedRule
+from dagster_contracts.core.rules import Exists
+from dagster_contracts.engine.compiler import BrokenColumnError, Columns, missing
+from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.literal import is_text
+from dagster_contracts.engine.measurement import COUNT
+from dagster_contracts.engine.samples import SampleSource
+from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
+from dagster_contracts.engine.sources import open_scan
+
+
+def find_target(target: str, references: Mapping[str, object]) -> object | None:
+    """The data of a reference: under its whole path, its object's or its contract's name."""
+    for name in (target, target.rpartition(".")[2], target.partition(".")[0]):
+        if name in references:
+            return references[name]
+    return None
+
+
+def measure_reference(
+    rule: PlannedRule,
+    test: Exists,
+    source: SampleSource,
+    columns: Columns,
+    references: Mapping[str, object],
+    rows: int,
+    samples: int,
+) -> Finding:
+    """Count the rows whose key, if it has one, is not in the other table."""
+    data = find_target(test.target, references)
+    if data is None:
+        return Finding(unmeasured=f"the data of {test.target} was not given")
+    try:
+        types = [columns.require((name,)) for name in test.columns]
+    except BrokenColumnError as error:
+        return Finding(broken=str(error))
+    try:
+        other = open_scan(data, test.to)
+    except UnreadableDataError as error:
+        return Finding(unmeasured=f"{test.target}: {error}")
+    for name in test.to:
+        if name not in other.schema or name in other.strange:
+            return Finding(unmeasured=f"{test.target} has no column {name} that can be compared")
+    common = [
+        _common_type(near, other.schema[far]) for near, far in zip(types, test.to, strict=True)
+    ]
+    for near, far, shared in zip(test.columns, test.to, common, strict=True):
+        if shared is None:
+            pair = f"{near} ({columns.schema[near]}) and {far} ({other.schema[far]})"
+            return Finding(unmeasured=f"{pair} cannot be compared")
+    try:
+        absent = _absent_keys(test, source.scan, other, [t for t in common if t is not None])
+    except Exception as error:  # engines raise what they like
+        reason = f"the rule failed to run: {type(error).__name__}: {first_line(error)}"
+        return Finding(unmeasured=reason)
+    failed = sum(row[COUNT] for row in absent)
+    shown = absent[:samples]
+    cleaned = source.clean([{k: v for k, v in row.items() if k != COUNT} for row in shown])
+    return Finding(
+        tested=rows,
+        failed=failed,
+        samples=tuple(
+            {**sample, "rows": row[COUNT]} for sample, row in zip(cleaned, shown, strict=True)
+        ),
+        note=f"{len(absent):,} keys of {rule.column or 'the data'} are not in {test.target}"
+        if absent
+        else None,
+    )
+
+
+def _common_type(near: nw.dtypes.DType, far: nw.dtypes.DType) -> nw.dtypes.DType | None:
+    """A type that holds the keys of both sides exactly."""
+    if is_text(near) and is_text(far):
+        return nw.String()
+    if near.is_integer() and far.is_integer():
+        return nw.Int128() if nw.UInt64 in (near, far) else nw.Int64()
+    if near == nw.Datetime and far == nw.Datetime:
+        zones = {getattr(t, "time_zone", None) is None for t in (near, far)}
+        return near if len(zones) == 1 else None
+    return near if near == far else None
+
+
+def _absent_keys(
+    test: Exists, scan: Scan, other: Scan, common: list[nw.dtypes.DType]
+) -> list[dict[str, Any]]:
+    """The keys that the other table lacks, with their number of rows, the most frequent first."""
+    near = [nw.col(n).cast(t).alias(n) for n, t in zip(test.columns, common, strict=True)]
+    there = [~missing(nw.col(name), scan.schema[name]) for name in test.columns]
+    keys = scan.frame.filter(reduce(and_, there)).select(*near).group_by(*test.columns)
+    counted = keys.agg(nw.len().alias(COUNT))
+    far = [nw.col(n).cast(t).alias(n) for n, t in zip(test.to, common, strict=True)]
+    targets = other.frame.select(*far).unique()
+    engine = scan
+    if other.backend is not scan.backend or scan.backend is not Backend.POLARS:
+        # Two engines, or two connections: the distinct keys, which are few, meet in Polars.
+        counted, targets = _in_polars(scan, counted), _in_polars(other, targets)
+        engine = Scan(kind="polars", backend=Backend.POLARS, frame=counted, schema={})
+    absent = counted.join(targets, left_on=list(test.columns), right_on=list(test.to), how="anti")
+    return engine.collect(
+        [absent.sort(COUNT, *test.columns, descending=[True, *[False] * len(test.columns)])]
+    )[0]
+
+
+def _in_polars(scan: Scan, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    if scan.backend is Backend.POLARS:
+        return frame
+    return frame.collect("polars").lazy()

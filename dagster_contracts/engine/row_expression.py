@@ -1,0 +1,339 @@
+"""Trees of row-level expressions as Narwhals expressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import reduce
+from operator import or_
+from typing import Any, assert_never
+
+import narwhals as nw
+
+from dagster_contracts.core.expression import (
+    Arithmetic,
+    Call,
+    Column,
+    Comparator,
+    Comparison,
+    Conjunction,
+    Disjunction,
+    IsNull,
+    Literal,
+    Matches,
+    Negated,
+    Node,
+    OneOf,
+)
+from dagster_contracts.core.pattern import Dialect, translate
+from dagster_contracts.core.rules import BoundOperator
+from dagster_contracts.engine.literal import fit_bound, fit_values, instant_literal, is_text
+
+
+class InexpressibleError(Exception):
+    """The expression mixes types that have nothing to do with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A compiled part: its expression and type; ``literal`` where it was written as a value."""
+
+    expr: nw.Expr
+    dtype: nw.dtypes.DType
+    literal: Literal | None = None
+
+
+def compile_expression(
+    tree: Node,
+    schema: Mapping[str, nw.dtypes.DType],
+    names: Mapping[str, str],
+    dialect: Dialect,
+) -> nw.Expr:
+    """A logical expression over columns: true, false, or null where it is unknown."""
+    return _Compilation(schema, names, dialect).truth(tree)
+
+
+_MIRRORED = {
+    Comparator.LT: Comparator.GT,
+    Comparator.LE: Comparator.GE,
+    Comparator.GT: Comparator.LT,
+    Comparator.GE: Comparator.LE,
+    Comparator.EQ: Comparator.EQ,
+    Comparator.NE: Comparator.NE,
+}
+_BOUNDS = {
+    Comparator.LT: BoundOperator.LESS_THAN,
+    Comparator.LE: BoundOperator.AT_MOST,
+    Comparator.GT: BoundOperator.MORE_THAN,
+    Comparator.GE: BoundOperator.AT_LEAST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Compilation:
+    schema: Mapping[str, nw.dtypes.DType]
+    names: Mapping[str, str]
+    dialect: Dialect
+
+    def truth(self, node: Node) -> nw.Expr:
+        """A node that must be logical."""
+        match node:
+            case Conjunction(left, right):
+                return self.truth(left) & self.truth(right)
+            case Disjunction(left, right):
+                return self.truth(left) | self.truth(right)
+            case Negated(operand):
+                return ~self.truth(operand)
+            case IsNull(operand):
+                return self.value(operand).expr.is_null()
+            case Comparison(comparator, left, right):
+                return self.compare(comparator, left, right)
+            case OneOf(operand, values):
+                return self.one_of(self.value(operand), values)
+            case Matches(operand, pattern):
+                text = self.text(operand)
+                return text.str.contains(translate(pattern, self.dialect))
+            case Literal(bool() as truth):
+                return nw.lit(truth)
+            case Literal() | Column() | Arithmetic() | Call():
+                found = self.value(node)
+                if found.dtype != nw.Boolean:
+                    raise InexpressibleError(f"a value of type {found.dtype} is no condition")
+                return found.expr
+            case _:
+                assert_never(node)
+
+    def value(self, node: Node) -> _Value:
+        match node:
+            case Literal(value):
+                return self.literal(node, value)
+            case Column(name):
+                column = self.names.get(name, name)
+                dtype = self.schema[column]
+                expr = nw.col(column)
+                if dtype.is_float():
+                    # NaN is missing: unknown in comparisons, as null is.
+                    expr = nw.when(~expr.is_nan()).then(expr)
+                elif is_text(dtype) and dtype != nw.String:
+                    expr, dtype = expr.cast(nw.String), nw.String()
+                return _Value(expr, dtype)
+            case Arithmetic(operator, left, right):
+                return self.arithmetic(operator, self.value(left), self.value(right))
+            case Call(function, arguments):
+                return self.call(function, arguments)
+            case _:
+                return _Value(self.truth(node), nw.Boolean())
+
+    def literal(self, node: Literal, value: Any) -> _Value:
+        match value:
+            case None:
+                raise InexpressibleError("write 'is null' to ask for null")
+            case bool():
+                return _Value(nw.lit(value), nw.Boolean(), node)
+            case int():
+                wide = -(2**63) <= value < 2**63
+                dtype: nw.dtypes.DType = nw.Int64() if wide else nw.Int128()
+                return _Value(nw.lit(value, dtype=dtype), dtype, node)
+            case Decimal():
+                return _Value(nw.lit(float(value), dtype=nw.Float64()), nw.Float64(), node)
+            case timedelta():
+                return _Value(nw.lit(value), nw.Duration(), node)
+            case _:
+                return _Value(nw.lit(value), nw.String(), node)
+
+    def text(self, node: Node) -> nw.Expr:
+        found = self.value(node)
+        if found.dtype != nw.String:
+            raise InexpressibleError(f"a value of type {found.dtype} is no text")
+        return found.expr
+
+    def compare(self, comparator: Comparator, left_node: Node, right_node: Node) -> nw.Expr:
+        left, right = self.value(left_node), self.value(right_node)
+        if left.literal is not None and right.literal is None:
+            left, right, comparator = right, left, _MIRRORED[comparator]
+        if right.literal is not None and left.literal is None:
+            return self.compare_literal(comparator, left, right)
+        self.check_comparable(left.dtype, right.dtype)
+        first, second = left.expr, right.expr
+        if left.dtype.is_integer() and right.dtype.is_integer() and left.dtype != right.dtype:
+            first, second = first.cast(nw.Int128), second.cast(nw.Int128)
+        elif left.dtype.is_numeric() and left.dtype != right.dtype:
+            first, second = first.cast(nw.Float64), second.cast(nw.Float64)
+        return _compared(comparator, first, second)
+
+    def compare_literal(self, comparator: Comparator, left: _Value, right: _Value) -> nw.Expr:
+        assert right.literal is not None
+        written = right.literal.value
+        if isinstance(written, timedelta) or left.dtype == nw.Duration:
+            self.check_comparable(left.dtype, right.dtype)
+            return _compared(comparator, left.expr, right.expr)
+        assert written is not None
+        if left.dtype == nw.String or left.dtype == nw.Boolean:
+            self.check_comparable(left.dtype, right.dtype)
+            return _compared(comparator, left.expr, right.expr)
+        if comparator in (Comparator.EQ, Comparator.NE):
+            same = self.one_of(left, (right.literal,))
+            return same if comparator is Comparator.EQ else ~same
+        fitted = fit_bound(_BOUNDS[comparator], written, left.dtype)
+        if fitted.literal is not None:
+            return _compared(comparator, left.expr, fitted.literal)
+        return nw.when(~left.expr.is_null()).then(nw.lit(bool(fitted.always)))
+
+    def check_comparable(self, left: nw.dtypes.DType, right: nw.dtypes.DType) -> None:
+        if left.is_numeric() and right.is_numeric():
+            return
+        if left == nw.Datetime and right == nw.Datetime:
+            if (getattr(left, "time_zone", None) is None) != (
+                getattr(right, "time_zone", None) is None
+            ):
+                raise InexpressibleError(
+                    "a timestamp with a time zone cannot be compared with one without"
+                )
+            return
+        if type(left) is not type(right):
+            raise InexpressibleError(f"{left} and {right} cannot be compared")
+
+    def one_of(self, operand: _Value, values: tuple[Literal, ...]) -> nw.Expr:
+        written = [item.value for item in values]
+        if any(isinstance(value, timedelta) or value is None for value in written):
+            raise InexpressibleError("durations and null cannot be listed")
+        scalars = tuple(v for v in written if v is not None and not isinstance(v, timedelta))
+        fitted = fit_values(scalars, operand.dtype)
+        if not fitted:
+            return nw.when(~operand.expr.is_null()).then(nw.lit(False))
+        if operand.dtype == nw.Datetime:
+            tests = [operand.expr == instant_literal(item, operand.dtype) for item in fitted]
+        elif is_text(operand.dtype) or operand.dtype == nw.Boolean:
+            return operand.expr.is_in(fitted)
+        elif operand.dtype == nw.Float32:
+            return operand.expr.cast(nw.Float64).is_in(fitted)
+        else:
+            tests = [operand.expr == nw.lit(item, dtype=operand.dtype) for item in fitted]
+        return reduce(or_, tests)
+
+    def arithmetic(self, operator: str, left: _Value, right: _Value) -> _Value:
+        if left.dtype.is_numeric() and right.dtype.is_numeric():
+            return self.numbers(operator, left, right)
+        temporal = (nw.Datetime, nw.Date)
+        if operator == "-" and left.dtype in temporal and right.dtype in temporal:
+            self.check_comparable(left.dtype, right.dtype)
+            return _Value(left.expr - right.expr, nw.Duration())
+        if operator in "+-" and left.dtype in (nw.Datetime, nw.Duration):
+            if right.dtype == nw.Duration:
+                moved = left.expr + right.expr if operator == "+" else left.expr - right.expr
+                return _Value(moved, left.dtype)
+            if operator == "+" and right.dtype == nw.Datetime and left.dtype == nw.Duration:
+                return _Value(left.expr + right.expr, right.dtype)
+        raise InexpressibleError(f"{left.dtype} {operator} {right.dtype} has no meaning")
+
+    def numbers(self, operator: str, left: _Value, right: _Value) -> _Value:
+        whole = left.dtype.is_integer() and right.dtype.is_integer()
+        if operator == "/" or not whole:
+            wide: nw.dtypes.DType = nw.Float64()
+        else:
+            # Narrow integers wrap in silence on some engines; nothing here overflows 128 bits.
+            wide = nw.Int128()
+        first, second = left.expr.cast(wide), right.expr.cast(wide)
+        match operator:
+            case "+":
+                return _Value(first + second, wide)
+            case "-":
+                return _Value(first - second, wide)
+            case "*":
+                return _Value(first * second, wide)
+            case "/":
+                # Division by zero is unknown on every engine.
+                return _Value(nw.when(second != 0).then(first / second), wide)
+            case _:
+                # The sign of the divisor, on every engine.
+                rest = nw.when(second != 0).then(first % second)
+                return _Value((rest + second) % nw.when(second != 0).then(second), wide)
+
+    def call(self, function: str, arguments: tuple[Node, ...]) -> _Value:
+        first = self.value(arguments[0])
+        match function:
+            case "abs" | "round":
+                return self.rounded(function, first, arguments)
+            case "length":
+                return _Value(self.text(arguments[0]).str.len_chars().cast(nw.Int64), nw.Int64())
+            case "lower":
+                return _Value(self.text(arguments[0]).str.to_lowercase(), nw.String())
+            case "upper":
+                return _Value(self.text(arguments[0]).str.to_uppercase(), nw.String())
+            case "trim":
+                return _Value(self.text(arguments[0]).str.strip_chars(), nw.String())
+            case "starts_with" | "ends_with":
+                affix = arguments[1]
+                if not isinstance(affix, Literal) or not isinstance(affix.value, str):
+                    raise InexpressibleError(f"{function} asks for a text in quotes")
+                text = self.text(arguments[0]).str
+                start = function == "starts_with"
+                found = text.starts_with(affix.value) if start else text.ends_with(affix.value)
+                return _Value(found, nw.Boolean())
+            case "coalesce":
+                return self.coalesced([self.value(argument) for argument in arguments])
+            case _:
+                return self.part_of_time(function, first)
+
+    def rounded(self, function: str, first: _Value, arguments: tuple[Node, ...]) -> _Value:
+        if not first.dtype.is_numeric():
+            raise InexpressibleError(f"{function} asks for a number, not {first.dtype}")
+        wide: nw.dtypes.DType = nw.Int128() if first.dtype.is_integer() else nw.Float64()
+        if function == "abs":
+            return _Value(first.expr.cast(wide).abs(), wide)
+        digits = arguments[1] if len(arguments) > 1 else Literal(0)
+        if not isinstance(digits, Literal) or not isinstance(digits.value, int):
+            raise InexpressibleError("round asks for a whole number of digits")
+        return _Value(first.expr.cast(nw.Float64).round(digits.value), nw.Float64())
+
+    def coalesced(self, values: list[_Value]) -> _Value:
+        dtype = next(v.dtype for v in values)
+        if all(v.dtype.is_numeric() for v in values):
+            whole = all(v.dtype.is_integer() for v in values)
+            wide: nw.dtypes.DType = nw.Int128() if whole else nw.Float64()
+            return _Value(nw.coalesce(*[v.expr.cast(wide) for v in values]), wide)
+        for value in values:
+            self.check_comparable(dtype, value.dtype)
+        return _Value(nw.coalesce(*[value.expr for value in values]), dtype)
+
+    def part_of_time(self, function: str, first: _Value) -> _Value:
+        if first.literal is not None and first.dtype == nw.String:
+            return self.written_day(function, str(first.literal.value))
+        if first.dtype not in (nw.Datetime, nw.Date):
+            raise InexpressibleError(f"{function} asks for a date or timestamp, not {first.dtype}")
+        if function == "date":
+            if first.dtype == nw.Date:
+                return first
+            return _Value(first.expr.dt.date(), nw.Date())
+        if first.dtype == nw.Date and function in ("hour", "minute"):
+            raise InexpressibleError(f"a date has no {function}")
+        part = getattr(first.expr.dt, function)()
+        return _Value(part.cast(nw.Int64), nw.Int64())
+
+    def written_day(self, function: str, text: str) -> _Value:
+        if function != "date":
+            raise InexpressibleError(f"{function} asks for a column")
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            raise InexpressibleError(f"{text!r} is no date in ISO 8601") from None
+        assert not isinstance(day, datetime)
+        return _Value(nw.lit(day, dtype=nw.Date()), nw.Date())
+
+
+def _compared(comparator: Comparator, left: nw.Expr, right: nw.Expr) -> nw.Expr:
+    match comparator:
+        case Comparator.EQ:
+            return left == right
+        case Comparator.NE:
+            return left != right
+        case Comparator.LT:
+            return left < right
+        case Comparator.LE:
+            return left <= right
+        case Comparator.GT:
+            return left > right
+        case Comparator.GE:
+            return left >= right

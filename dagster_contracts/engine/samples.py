@@ -1,0 +1,171 @@
+"""Rows that break a rule, as people may see them: few, key first, JSON values, secrets hidden."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import reduce
+from operator import and_, or_
+from typing import Any
+
+import narwhals as nw
+
+from dagster_contracts.core.checks import PlannedRule
+from dagster_contracts.core.contract import Json, SchemaObject, SchemaProperty
+from dagster_contracts.core.rules import RowExpression, TypeMatch, columns_of
+from dagster_contracts.engine.compiler import expression_columns
+from dagster_contracts.engine.csv_source import RAW_PREFIX
+from dagster_contracts.engine.literal import instant_literal
+from dagster_contracts.engine.measurement import COUNT, KeyRule, Measurement
+from dagster_contracts.engine.scan import Backend, Row, Scan
+
+REDACTED = "[redacted]"
+ROW_NUMBER = "row"
+"""Shown where there is no key: the 0-based number of the row."""
+
+# Any other classification is hidden: a word that we do not know is no permission to show.
+_OPEN_CLASSIFICATIONS = frozenset({"", "public", "open", "internal", "none", "unclassified"})
+_LONGEST_TEXT = 200
+_MOST_ITEMS = 20
+
+Sample = Mapping[str, Json]
+
+
+def hidden_columns(target: SchemaObject) -> frozenset[str]:
+    """The columns whose values no sample shows, for their own or a nested classification."""
+    return frozenset(prop.column for prop in target.properties if _is_hidden(prop))
+
+
+def _is_hidden(prop: SchemaProperty) -> bool:
+    if (prop.classification or "").strip().lower() not in _OPEN_CLASSIFICATIONS:
+        return True
+    nested = [*prop.properties, *([prop.items] if prop.items is not None else [])]
+    return any(_is_hidden(inner) for inner in nested)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSource:
+    """Where samples come from and what may be shown: ``key`` columns first, ``hidden`` never."""
+
+    scan: Scan
+    key: tuple[str, ...]
+    hidden: frozenset[str]
+    names: Mapping[str, str]
+
+    def sample(
+        self, measurement: Measurement, rules: Collection[PlannedRule], limit: int
+    ) -> dict[str, tuple[Sample, ...]]:
+        """Up to ``limit`` rows for each of the failed rules, in one collection of queries."""
+        queries: dict[str, nw.LazyFrame[Any]] = {}
+        for rule in rules:
+            shown = self._shown(rule)
+            if rule.name in measurement.row_rules:
+                flag = measurement.row_rules[rule.name].flag
+                queries[rule.name] = self._rows(flag, shown, limit)
+            elif rule.name in measurement.key_rules:
+                groups = measurement.duplicates.get(rule.name, ())
+                if groups:
+                    flag = self._in_groups(measurement.key_rules[rule.name], groups)
+                    queries[rule.name] = self._rows(flag, shown, limit)
+            elif isinstance(rule.test, TypeMatch) and shown:
+                queries[rule.name] = self._rows(None, shown, limit)
+        if not queries or limit <= 0:
+            return {}
+        try:
+            answers = self.scan.collect(list(queries.values()))
+        except Exception:  # a sample that cannot be shown must not cost the others
+            return {name: self._alone(query) for name, query in queries.items()}
+        return {name: self.clean(rows) for name, rows in zip(queries, answers, strict=True)}
+
+    def _alone(self, query: nw.LazyFrame[Any]) -> tuple[Sample, ...]:
+        try:
+            return self.clean(self.scan.collect([query])[0])
+        except Exception:  # the counts stand without it
+            return ()
+
+    def _shown(self, rule: PlannedRule) -> list[str]:
+        named = list(columns_of(rule.test))
+        if isinstance(rule.test, RowExpression):
+            named += expression_columns(rule.test.text, self.names)
+        found = [name for name in dict.fromkeys((*self.key, *named)) if name in self._known]
+        if isinstance(rule.test, TypeMatch) and self.scan.kind == "csv":
+            # The text that could not be read, not the null that it became.
+            raw = self.scan.type_flags
+            return [RAW_PREFIX + name if name in raw else name for name in found]
+        return found
+
+    @property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.scan.schema) - frozenset(self.scan.strange)
+
+    def _rows(self, flag: nw.Expr | None, columns: Sequence[str], limit: int) -> nw.LazyFrame[Any]:
+        frame = self.scan.frame
+        numbered = self.scan.backend is Backend.POLARS and not set(self.key) & set(columns)
+        if numbered and ROW_NUMBER not in self.scan.schema:
+            frame = nw.from_native(frame.to_native().with_row_index(ROW_NUMBER))
+            columns = [ROW_NUMBER, *columns]
+        if flag is not None:
+            frame = frame.filter(flag)
+        return frame.select(*columns).head(limit)
+
+    def _in_groups(self, rule: KeyRule, groups: Sequence[Row]) -> nw.Expr:
+        """True for the rows of these groups; whole groups, the first row included."""
+        schema = self.scan.schema
+        same = [
+            reduce(and_, [_equals(name, group[name], schema[name]) for name in rule.columns])
+            for group in groups
+        ]
+        found: nw.Expr = reduce(or_, same)
+        return found if rule.within is None else found & rule.within
+
+    def clean(self, rows: Sequence[Row]) -> tuple[Sample, ...]:
+        """Rows as JSON values, without what must stay hidden."""
+        cleaned: list[Sample] = []
+        for row in rows:
+            shown: dict[str, Json] = {}
+            for name, value in row.items():
+                plain = name.removeprefix(RAW_PREFIX)
+                if plain == COUNT:
+                    continue
+                hide = plain in self.hidden and value is not None
+                shown[plain] = REDACTED if hide else json_value(value)
+            cleaned.append(shown)
+        return tuple(cleaned)
+
+
+def _equals(name: str, value: Any, dtype: nw.dtypes.DType) -> nw.Expr:
+    column = nw.col(name)
+    if dtype == nw.Datetime and isinstance(value, datetime):
+        return column == instant_literal(value, dtype)
+    if dtype == nw.Categorical or dtype == nw.Enum:
+        return column.cast(nw.String) == value
+    if dtype.is_numeric() or dtype == nw.Date or dtype == nw.Time:
+        return column == nw.lit(value, dtype=dtype)
+    return column == nw.lit(value)
+
+
+def json_value(value: Any, depth: int = 0) -> Json:
+    """Any value of a cell as JSON; long ones are cut, and what JSON has no word for is text."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case str():
+            return value if len(value) <= _LONGEST_TEXT else value[: _LONGEST_TEXT - 1] + "…"
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta() | Decimal():
+            return str(value)
+        case bytes():
+            return json_value("0x" + value[:_LONGEST_TEXT].hex())
+        case dict() if depth < 4:
+            items = list(value.items())[:_MOST_ITEMS]
+            return {str(key): json_value(item, depth + 1) for key, item in items}
+        case list() | tuple() if depth < 4:
+            return [json_value(item, depth + 1) for item in value[:_MOST_ITEMS]]
+        case _:
+            return json_value(str(value))

@@ -1,0 +1,130 @@
+"""Something to query: a lazy Narwhals frame, its schema, and a way to collect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+
+from dagster_contracts.core.pattern import Dialect
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class UnreadableDataError(Exception):
+    """What was given is no table, or cannot be read as one; the text says why."""
+
+
+class Backend(StrEnum):
+    """Where the queries run."""
+
+    POLARS = "polars"
+    DUCKDB = "duckdb"
+    IBIS = "ibis"
+    PYSPARK = "pyspark"
+
+    @property
+    def dialect(self) -> Dialect:
+        """Whose regular expressions it speaks; Ibis is asked for its own by the caller."""
+        match self:
+            case Backend.POLARS:
+                return Dialect.RUST
+            case Backend.DUCKDB:
+                return Dialect.RE2
+            case Backend.IBIS:
+                return Dialect.POSTGRESQL
+            case Backend.PYSPARK:
+                return Dialect.JAVA
+
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A table to be measured.
+
+    ``schema`` has every column of the data, in order; ``frame`` may have only those that were asked
+    for. ``strange`` names the type of columns that no engine can hold (mixed Python objects,
+    periods), ``untyped`` the columns that hold nothing and so have no type.
+
+    ``type_flags``: columns of a container that has no type of its own for what the contract
+    declares, tested value by value: an expression, true where the value is not of the declared
+    type. pandas keeps integers with gaps as floats and dates as timestamps, CSV keeps all as text.
+    """
+
+    kind: str
+    backend: Backend
+    frame: nw.LazyFrame[Any]
+    schema: Mapping[str, nw.dtypes.DType]
+    strange: Mapping[str, str] = field(default_factory=dict)
+    untyped: frozenset[str] = frozenset()
+    type_flags: Mapping[str, nw.Expr] = field(default_factory=dict)
+    has_row_numbers: bool = False
+
+    def collect(self, frames: Sequence[nw.LazyFrame[Any]]) -> list[list[Row]]:
+        """Run queries over this scan, together where the engine can; rows as dictionaries."""
+        if self.backend is Backend.POLARS:
+            import polars as pl  # late: importing the package must stay cheap
+
+            lazy = [frame.to_native() for frame in frames]
+            return [found.to_dicts() for found in pl.collect_all(lazy, engine="streaming")]
+        return [frame.collect("pyarrow").to_native().to_pylist() for frame in frames]
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of an error's text, cut to ``limit`` characters."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0] if lines else type(error).__name__
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def polars_scan(kind: str, lazy: pl.LazyFrame) -> Scan:
+    """A scan that Polars runs."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    native = lazy.collect_schema()
+    strange = {
+        name: str(dtype).lower()
+        for name, dtype in native.items()
+        if dtype == pl.Object or isinstance(dtype, pl.Unknown | pl.BaseExtension)
+    }
+    return Scan(
+        kind=kind,
+        backend=Backend.POLARS,
+        frame=nw.from_native(lazy),
+        schema={name: _narwhals_type(dtype) for name, dtype in native.items()},
+        strange=strange,
+        untyped=frozenset(name for name, dtype in native.items() if dtype == pl.Null),
+        has_row_numbers=True,
+    )
+
+
+def _narwhals_type(dtype: Any) -> nw.dtypes.DType:
+    import polars as pl  # late: importing the package must stay cheap
+
+    if dtype == pl.Object or dtype == pl.Null:
+        return nw.Unknown()
+    empty = pl.DataFrame(schema={"x": dtype})
+    found: nw.dtypes.DType = nw.from_native(empty, eager_only=True).schema["x"]
+    return found
+
+
+def refuse_duplicates(names: Sequence[str]) -> None:
+    """Raise :class:`UnreadableDataError` where two columns share a name."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UnreadableDataError(f"the column {name!r} occurs more than once")
+        seen.add(name)
+
+
+def rows_only(rows: int) -> pl.DataFrame:
+    """A frame that has nothing but its number of rows."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    return pl.DataFrame({"": pl.repeat(True, rows, eager=True)})

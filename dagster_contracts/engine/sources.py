@@ -1,0 +1,189 @@
+"""Open data of any kind as a scan.
+
+Local data (polars, pandas, Arrow, Parquet, CSV, JSON lines) is queried by Polars; a DuckDB
+relation, an Ibis table and a Spark frame are queried where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+
+from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.engine.csv_source import scan_csv
+from dagster_contracts.engine.pandas_source import scan_pandas
+from dagster_contracts.engine.scan import (
+    Backend,
+    Scan,
+    UnreadableDataError,
+    first_line,
+    polars_scan,
+    refuse_duplicates,
+    rows_only,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def open_scan(
+    data: Any,
+    columns: Collection[str] | None = None,
+    declared: Mapping[str, LogicalType] | None = None,
+) -> Scan:
+    """A scan of ``data``.
+
+    ``columns`` are those that will be queried (all where ``None``): others are not converted.
+    ``declared`` are the contract's types, which tell how the text of a CSV file is to be read.
+    Raises :class:`UnreadableDataError`.
+    """
+    kind = kind_of(data)
+    if kind is None:
+        raise UnreadableDataError(f"the asset returned no table but {type(data).__name__}")
+    try:
+        return _open(kind, data, columns, declared or {})
+    except UnreadableDataError:
+        raise
+    except Exception as error:
+        raise UnreadableDataError(
+            f"the data cannot be read: {type(error).__name__}: {first_line(error)}"
+        ) from error
+
+
+def _open(
+    kind: str, data: Any, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+) -> Scan:
+    import polars as pl  # late: importing the package must stay cheap
+
+    match kind:
+        case "polars":
+            return polars_scan(kind, data.lazy())
+        case "polars_lazy":
+            return polars_scan(kind, data)
+        case "pandas":
+            return scan_pandas(data, columns, declared)
+        case "pyarrow" | "pyarrow_batch" | "pyarrow_reader":
+            return _scan_arrow(data, columns)
+        case "pyarrow_dataset":
+            return polars_scan(kind, pl.scan_pyarrow_dataset(data))
+        case "parquet":
+            return polars_scan(kind, pl.scan_parquet(_local_or_remote(data)))
+        case "json_lines":
+            return polars_scan(kind, pl.scan_ndjson(_local_or_remote(data)))
+        case "csv":
+            separator = "\t" if str(data).lower().endswith(".tsv") else ","
+            lazy = pl.scan_csv(_local_or_remote(data), infer_schema=False, separator=separator)
+            return scan_csv(lazy, columns, declared)
+        case "narwhals":
+            return open_scan(data.to_native(), columns, declared)
+        case _:
+            return _scan_in_place(kind, data, columns)
+
+
+def kind_of(data: object) -> str | None:
+    """Name the kind of data, or ``None`` where it is no table. Imports nothing heavy."""
+    if isinstance(data, Path):
+        return _path_kind(str(data))
+    if isinstance(data, str):
+        return _path_kind(data)
+    for cls in type(data).__mro__:
+        found = _KINDS.get((cls.__module__.split(".")[0], cls.__name__))
+        if found is not None:
+            return found
+    return None
+
+
+_KINDS = {
+    ("polars", "DataFrame"): "polars",
+    ("polars", "LazyFrame"): "polars_lazy",
+    ("pandas", "DataFrame"): "pandas",
+    ("pyarrow", "Table"): "pyarrow",
+    ("pyarrow", "RecordBatch"): "pyarrow_batch",
+    ("pyarrow", "RecordBatchReader"): "pyarrow_reader",
+    ("pyarrow", "Dataset"): "pyarrow_dataset",
+    ("duckdb", "DuckDBPyRelation"): "duckdb",
+    ("_duckdb", "DuckDBPyRelation"): "duckdb",
+    ("ibis", "Table"): "ibis",
+    ("pyspark", "DataFrame"): "pyspark",
+    ("narwhals", "DataFrame"): "narwhals",
+    ("narwhals", "LazyFrame"): "narwhals",
+}
+_SUFFIXES = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "csv",
+    ".jsonl": "json_lines",
+    ".ndjson": "json_lines",
+}
+
+
+def _path_kind(path: str) -> str | None:
+    lowered = path.lower().rstrip("/")
+    for suffix, kind in _SUFFIXES.items():
+        if lowered.endswith(suffix):
+            return kind
+    # A folder of Parquet files, partitioned or not.
+    if Path(path).is_dir() and next(Path(path).rglob("*.parquet"), None) is not None:
+        return "parquet"
+    return None
+
+
+def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
+    import polars as pl  # late: importing the package must stay cheap
+    import pyarrow as pa
+
+    if isinstance(data, pa.RecordBatchReader):
+        data = data.read_all()
+    elif isinstance(data, pa.RecordBatch):
+        data = pa.Table.from_batches([data])
+    refuse_duplicates(data.column_names)
+    wanted = [name for name in data.column_names if columns is None or name in columns]
+    frame = pl.DataFrame(data.select(wanted)) if wanted else rows_only(data.num_rows)
+    scan = polars_scan("pyarrow", frame.lazy())
+    return _with_whole_schema(scan, wanted, data.schema)
+
+
+def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
+    """The scan of some columns, knowing the types of all."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    if len(wanted) == len(schema.names):
+        return scan
+    whole = polars_scan(scan.kind, pl.DataFrame(schema.empty_table()).lazy())
+    return replace(
+        scan,
+        schema={name: scan.schema.get(name, dtype) for name, dtype in whole.schema.items()},
+        strange={**whole.strange, **scan.strange},
+        untyped=whole.untyped | scan.untyped,
+    )
+
+
+def _local_or_remote(data: object) -> Any:
+    """A path that Polars reads itself, or the bytes of a file that only fsspec reaches."""
+    path = str(data)
+    scheme = path.partition("://")[0] if "://" in path else ""
+    if not scheme or scheme in ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"):
+        if not scheme and not any(c in path for c in "*?[") and not Path(path).exists():
+            raise UnreadableDataError(f"there is no file {path}")
+        return path
+    import fsspec  # type: ignore[import-untyped]  # late: only for what Polars does not know
+
+    with fsspec.open(path, "rb") as opened:
+        return opened.read()
+
+
+def _scan_in_place(kind: str, data: Any, columns: Collection[str] | None) -> Scan:
+    """A scan that the data's own engine runs."""
+    refuse_duplicates(list(data.columns))
+    frame = nw.from_native(data).lazy()
+    schema = dict(frame.collect_schema())
+    wanted = [name for name in schema if columns is None or name in columns]
+    if wanted and len(wanted) < len(schema):
+        frame = frame.select(wanted)
+    return Scan(kind=kind, backend=Backend(kind), frame=frame, schema=schema)

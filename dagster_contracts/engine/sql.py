@@ -1,0 +1,70 @@
+"""SQL rules: a query that returns one number, run over the batch by DuckDB.
+
+``${table}``, ``{table}`` and ``{object}`` in the query stand for the batch, ``${column}``,
+``{column}`` and ``{property}`` for the rule's column, both quoted. The database sees the batch and
+nothing else: files, network and settings are shut.
+"""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+from dagster_contracts.core.checks import PlannedRule
+from dagster_contracts.core.rules import SqlQuery
+from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.frames import frame_kind, to_arrow
+from dagster_contracts.engine.scan import first_line
+
+TABLE = "batch"
+_PLACEHOLDER = re.compile(r"\$?\{\s*(table|object|schema|model|column|property|field)\s*\}")
+_OF_TABLE = ("table", "object", "schema", "model")
+
+
+def measure_sql(
+    rule: PlannedRule, test: SqlQuery, data: Any, object_name: str, *, allowed: bool
+) -> Finding:
+    """The number that the query returns; off unless the deployment allows SQL in contracts."""
+    if not allowed:
+        return Finding(unmeasured="SQL rules are off; this deployment has not allowed them")
+    if rule.threshold is None and rule.warn is None:
+        return Finding(unmeasured="the query needs an operator such as mustBe")
+    try:
+        import duckdb  # late: only contracts with SQL rules need it
+    except ImportError:
+        return Finding(unmeasured="SQL rules need the package duckdb")
+    if frame_kind(data) in ("ibis", "pyspark"):
+        return Finding(unmeasured="SQL rules do not run on this kind of data")
+    try:
+        table = to_arrow(data)
+        connection = duckdb.connect(":memory:")
+        try:
+            connection.register(TABLE, table)
+            if re.fullmatch(r"\w+", object_name) and object_name.lower() != TABLE:
+                connection.register(object_name, table)
+            for setting in ("enable_external_access = false", "lock_configuration = true"):
+                connection.execute(f"SET {setting}")
+            found = connection.execute(_filled(test)).fetchmany(2)
+        finally:
+            connection.close()
+    except Exception as error:  # the query is the contract's, its errors are many
+        reason = f"the query failed: {type(error).__name__}: {first_line(error)}"
+        return Finding(unmeasured=reason)
+    if len(found) != 1 or len(found[0]) != 1:
+        return Finding(unmeasured="the query must return one row with one number")
+    value = found[0][0]
+    if isinstance(value, bool):
+        value = int(value)
+    try:
+        return Finding(value=Fraction(value))
+    except (TypeError, ValueError, OverflowError):
+        return Finding(unmeasured=f"the query returned {type(value).__name__}, not a number")
+
+
+def _filled(test: SqlQuery) -> str:
+    def name_of(match: re.Match[str]) -> str:
+        wanted = TABLE if match[1] in _OF_TABLE else (test.column or match[0])
+        return '"' + wanted.replace('"', '""') + '"'
+
+    return _PLACEHOLDER.sub(name_of, test.query)
