@@ -349,12 +349,12 @@ class CircuitBreaker:
             now = self._now(conn)
             stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
             known = set(stored.circuit.upstream)
-            opened = [UpstreamOpened(upstream=name) for name in sorted(wanted - known)]
-            closed = [UpstreamClosed(upstream=name) for name in sorted(known - wanted)]
-            if not opened and not closed:
+            events: list[tuple[str, CircuitEvent]] = [
+                *(("upstream", UpstreamOpened(upstream=n)) for n in sorted(wanted - known)),
+                *(("upstream", UpstreamClosed(upstream=n)) for n in sorted(known - wanted)),
+            ]
+            if not events:
                 return BreakerVerdict(circuit=stored.circuit)
-            events: list[tuple[str, CircuitEvent]]
-            events = [("upstream", event) for event in (*opened, *closed)]
             verdict = self._apply(conn, stored, contract, events, now=now)
             self._checkpoint("breaker.commit")
         return verdict

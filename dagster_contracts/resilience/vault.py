@@ -124,7 +124,7 @@ class ParquetVault:
         return self.path(sha256).is_file()
 
     def orphans(self, named: Collection[str], *, older_than: float) -> list[Path]:
-        """Files that no row names, and temporary ones left over, last changed before a POSIX time."""
+        """Files that no row names, or left over by a write; last changed before a POSIX time."""
         found = []
         for path in [*self._root.glob("*/*.parquet"), *self._root.glob("*.tmp")]:
             try:

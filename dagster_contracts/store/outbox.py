@@ -76,7 +76,7 @@ class Outbox:
         dedupe_key: str,
         now: datetime | None = None,
     ) -> bool:
-        """Add a message in the caller's transaction; False where ``dedupe_key`` was there before."""
+        """Add a message in the caller's transaction; False where ``dedupe_key`` is known."""
         moment = now or self._store.now(conn)
         return insert_once(
             conn,

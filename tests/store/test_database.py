@@ -16,13 +16,13 @@ from dagster_contracts.store.schema import SCHEMA_REVISION
 from dagster_contracts.store.tables import VERSION_TABLE, metadata, sensor_state
 
 
-def test_opening_creates_the_schema_and_opening_again_keeps_it(store_url):
-    first = open_store(store_url)
+def test_opening_creates_the_schema_and_opening_again_keeps_it(empty_url):
+    first = open_store(empty_url)
     with first.begin() as conn:
         row = {"name": "s", "value": {"cursor": 7}, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
         conn.execute(sa.insert(sensor_state).values(**row))
     first.close()
-    second = open_store(store_url)
+    second = open_store(empty_url)
     with second.read() as conn:
         assert conn.execute(sa.select(sensor_state)).one()._mapping == row
     second.close()
@@ -159,11 +159,11 @@ def _open_and_leave(url: str, barrier: object) -> None:
     store.close()
 
 
-def test_processes_that_meet_at_an_empty_database_migrate_it_once(store_url):
+def test_processes_that_meet_at_an_empty_database_migrate_it_once(empty_url):
     context = multiprocessing.get_context("fork")
     barrier = context.Barrier(6)
     processes = [
-        context.Process(target=_open_and_leave, args=(store_url, barrier)) for _ in range(6)
+        context.Process(target=_open_and_leave, args=(empty_url, barrier)) for _ in range(6)
     ]
     for process in processes:
         process.start()
