@@ -490,7 +490,7 @@ class ContractRegistry:
             "owner": contract.owner,
             "until": _iso(contract.deprecated_until),
             "successor": contract.successor,
-            "concerns": sorted({consumer.name for consumer in consumers}),
+            "concerns": [*sorted({consumer.name for consumer in consumers})],
             "notify": _notify(consumers, kind, {}),
         }
 

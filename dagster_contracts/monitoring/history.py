@@ -1,0 +1,134 @@
+"""The history of metrics: what every evaluation measured, as series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from fractions import Fraction
+
+import sqlalchemy as sa
+
+from dagster_contracts.core.anomaly import SeriesPoint
+from dagster_contracts.store.database import Store
+from dagster_contracts.store.tables import metric_points, observations
+
+
+class MetricHistory:
+    """Read-only: the breaker writes an evaluation's metrics together with its verdict."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def series(
+        self,
+        contract: str,
+        asset: str,
+        metric: str,
+        *,
+        partition: str | None = None,
+        limit: int = 200,
+        before: datetime | None = None,
+        backfills: bool = False,
+    ) -> tuple[SeriesPoint, ...]:
+        """The newest ``limit`` values, oldest first; of all partitions where none is named.
+
+        Backfills say nothing about today and are left out unless they are asked for.
+        """
+        points = metric_points.c
+        query = (
+            sa.select(points.at, points.value)
+            .where(points.contract == contract, points.asset == asset, points.metric == metric)
+            .order_by(points.at.desc(), points.evaluation_id.desc())
+            .limit(limit)
+        )
+        if partition is not None:
+            query = query.where(points.partition == partition)
+        if before is not None:
+            query = query.where(points.at < before)
+        if not backfills:
+            query = query.where(points.backfill.is_(False))
+        with self._store.read() as conn:
+            rows = conn.execute(query).all()
+        return tuple(SeriesPoint(row.at, row.value) for row in reversed(rows))
+
+    def values(self, contract: str, asset: str, metric: str, *, limit: int = 200) -> list[float]:
+        """The values of :meth:`series` alone."""
+        return [point.value for point in self.series(contract, asset, metric, limit=limit)]
+
+    def metrics(self, contract: str, asset: str) -> tuple[str, ...]:
+        """Every metric that was ever measured there, by name."""
+        points = metric_points.c
+        with self._store.read() as conn:
+            names = conn.scalars(
+                sa.select(points.metric)
+                .where(points.contract == contract, points.asset == asset)
+                .distinct()
+                .order_by(points.metric)
+            )
+            return tuple(names)
+
+    def for_validation(
+        self, contract: str, asset: str, metrics: Iterable[str] = ("row_count",), *, limit: int = 60
+    ) -> dict[str, list[float]]:
+        """The histories that an evaluation compares with, by metric."""
+        return {name: self.values(contract, asset, name, limit=limit) for name in metrics}
+
+    def latest(self, contract: str, asset: str) -> Evaluation | None:
+        """The newest evaluation that was no backfill; ``None`` before the first."""
+        seen = observations.c
+        with self._store.read() as conn:
+            row = conn.execute(
+                sa.select(observations)
+                .where(seen.contract == contract, seen.asset == asset, seen.backfill.is_(False))
+                .order_by(seen.observed_at.desc(), seen.evaluation_id.desc())
+                .limit(1)
+            ).one_or_none()
+        return None if row is None else Evaluation(row)
+
+    def assets(self, contract: str) -> tuple[str, ...]:
+        """The assets on which a contract was ever evaluated."""
+        with self._store.read() as conn:
+            names = conn.scalars(
+                sa.select(observations.c.asset)
+                .where(observations.c.contract == contract)
+                .distinct()
+                .order_by(observations.c.asset)
+            )
+            return tuple(names)
+
+    def arrivals(self, contract: str, asset: str, *, limit: int = 400) -> tuple[datetime, ...]:
+        """When new data was seen, oldest first: evaluations of real batches, no backfills."""
+        seen = observations.c
+        with self._store.read() as conn:
+            moments = conn.scalars(
+                sa.select(seen.observed_at)
+                .where(
+                    seen.contract == contract,
+                    seen.asset == asset,
+                    seen.backfill.is_(False),
+                    seen.rows.is_not(None),
+                )
+                .order_by(seen.observed_at.desc())
+                .limit(limit)
+            ).all()
+        return tuple(reversed(moments))
+
+
+class Evaluation:
+    """One evaluation as it was recorded."""
+
+    def __init__(self, row: sa.Row[tuple[object, ...]]) -> None:
+        columns = row._mapping
+        self.evaluation_id: str = columns["evaluation_id"]
+        self.version: str = columns["contract_version"]
+        self.asset: str = columns["asset"]
+        self.partition: str | None = columns["partition"] or None
+        self.observed_at: datetime = columns["observed_at"]
+        self.event_time: datetime | None = columns["event_time"]
+        self.status: str = columns["status"]
+        self.rows: int | None = columns["rows"]
+        self.metrics: Mapping[str, Fraction | None] = {
+            name: None if value is None else Fraction(value)
+            for name, value in columns["metrics"].items()
+        }
+        self.unknown_because: Mapping[str, str] = columns["unknown_because"]

@@ -1,0 +1,109 @@
+"""One look at every contract: what is about to break, and what looks unlike itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from dagster_contracts.core.contract import Contract, Severity
+from dagster_contracts.monitoring.alerts import AlertKind, AlertLabels
+from dagster_contracts.monitoring.freshness import forecast_freshness
+from dagster_contracts.monitoring.history import Evaluation, MetricHistory
+from dagster_contracts.monitoring.news import News, where
+from dagster_contracts.store.database import Store
+
+_FAMILY = "anomaly_score."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a look found: something that fires, or, with ``over``, that is well again."""
+
+    labels: AlertLabels
+    summary: str
+    over: bool = False
+
+
+def watch(
+    store: Store,
+    contracts: Iterable[Contract],
+    take: Callable[[sa.Connection, News], None],
+    *,
+    now: datetime | None = None,
+) -> tuple[Finding, ...]:
+    """Forecast freshness and read the newest anomaly scores; fire and resolve alerts by them.
+
+    ``take`` is :meth:`AlertDispatcher.take`. Firing again what fires already changes nothing but
+    its text, so that any number of processes may watch.
+    """
+    history = MetricHistory(store)
+    findings: list[Finding] = []
+    for contract in contracts:
+        for asset in history.assets(contract.name):
+            with store.read() as conn:
+                moment = now or store.now(conn)
+            news = [
+                *_freshness(history, contract, asset, moment),
+                *_anomalies(history.latest(contract.name, asset), contract, asset),
+            ]
+            if not news:
+                continue
+            with store.begin() as conn:
+                for each in news:
+                    take(conn, each)
+                    findings.append(
+                        Finding(labels=each.labels, summary=each.summary, over=each.resolves)
+                    )
+    return tuple(findings)
+
+
+def _freshness(
+    history: MetricHistory, contract: Contract, asset: str, now: datetime
+) -> Iterable[News]:
+    forecast = forecast_freshness(history, contract, asset, now=now)
+    if forecast is None:
+        return
+    labels = AlertLabels(kind=AlertKind.BREACH_PREDICTED, contract=contract.name, asset=asset)
+    place = where(contract.name, contract.version, asset, "")
+    if forecast.predicted:
+        yield News(
+            labels=labels,
+            severity=Severity.WARNING,
+            summary=f"{place} {forecast.explanation}",
+            detail=f"Its promise ends at {forecast.breach_at:%Y-%m-%d %H:%M} UTC.",
+            version=contract.version,
+        )
+    elif not forecast.breached:
+        # A promise that is broken by now stays told until new data has come.
+        yield News(labels=labels, resolves=True, detail=forecast.explanation)
+
+
+def _anomalies(latest: Evaluation | None, contract: Contract, asset: str) -> Iterable[News]:
+    if latest is None:
+        return
+    threshold = contract.monitoring.anomaly_threshold
+    for name, value in sorted(latest.metrics.items()):
+        if not name.startswith(_FAMILY) or value is None:
+            continue
+        metric = name.removeprefix(_FAMILY)
+        labels = AlertLabels(
+            kind=AlertKind.ANOMALY, contract=contract.name, asset=asset, subject=metric
+        )
+        if value < threshold:
+            yield News(labels=labels, resolves=True, detail=f"{metric} is as usual again.")
+            continue
+        place = where(contract.name, contract.version, asset, latest.partition or "")
+        measured = latest.metrics.get(metric)
+        shown = f" was {float(measured):,.6g} and" if measured is not None else ""
+        yield News(
+            labels=labels,
+            severity=Severity.WARNING,
+            summary=f"Unusual: {place}. {metric}{shown} is {float(value):.1f} robust standard "
+            "deviations from its history",
+            detail="It warns and refuses nothing, unless the contract opens its circuit by it.",
+            version=contract.version,
+            for_consumers=False,
+        )
