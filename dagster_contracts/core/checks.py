@@ -66,7 +66,7 @@ class PlannedRule:
     """One rule, measured on its own and shown within its check.
 
     ``name`` is unique in the plan (``tailnum.required``). ``threshold`` is ``None`` where a single
-    failing row fails the rule. ``filter`` is a row-level expression that picks the rows it is about.
+    failing row fails the rule. ``filter`` is a row-level expression: the rows the rule is about.
     """
 
     check: str
@@ -94,7 +94,7 @@ class PlannedCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckPlan:
-    """All checks of one schema object: ``schema``, one per quality rule, one per service level."""
+    """All checks of one schema object: the schema, the quality rules, the service levels."""
 
     contract: str
     version: str

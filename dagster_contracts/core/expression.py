@@ -388,10 +388,10 @@ class _Parser:
         if minus % 2 == 0:
             return node
         match node:
-            case Literal(bool() | None | str()):
-                raise self.wrong("only numbers and durations have a sign")
-            case Literal(value):
+            case Literal(int() | Decimal() | timedelta() as value) if not isinstance(value, bool):
                 return Literal(-value)
+            case Literal():
+                raise self.wrong("only numbers and durations have a sign")
             case _:
                 return Arithmetic("-", Literal(0), node)
 

@@ -1,15 +1,15 @@
-"""The patterns that mean the same on every engine, and how they are written for each.
+r"""The patterns that mean the same on every engine, and how they are written for each.
 
-Regular expressions are the silent trap of rules that run in several engines: ``\\d`` is Unicode in
+Regular expressions are the silent trap of rules that run in several engines: ``\d`` is Unicode in
 one and ASCII in the next, ``$`` forgives a last line break here and not there. So the contract
 language is a subset with one meaning, and each dialect gets a spelling that has it:
 
-* literals, escaped punctuation, ``\\t \\n \\r \\f \\v``, ``\\xHH``, ``\\uHHHH``
+* literals, escaped punctuation, ``\t \n \r \f \v``, ``\xHH``, ``\uHHHH``
 * ``.`` is any character but a line feed; ``^`` and ``$`` are the very start and end of the text
-* classes ``[a-z_]`` and ``[^...]``; ``\\d \\w \\s`` and their negations are ASCII
+* classes ``[a-z_]`` and ``[^...]``; ``\d \w \s`` and their negations are ASCII
 * groups ``(...)`` and ``(?:...)``, alternation, and the quantifiers ``* + ? {n} {n,} {n,m}``
 
-What else there is (lookaround, back references, ``\\b``, flags, possessive quantifiers) has no
+What else there is (lookaround, back references, ``\b``, flags, possessive quantifiers) has no
 common meaning and is refused with its position.
 """
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
-from operator import and_, or_
 from typing import Any, assert_never
 
 import narwhals as nw
@@ -36,6 +35,8 @@ from dagster_contracts.core.rules import (
 from dagster_contracts.core.text_format import TEXT_FORMATS
 from dagster_contracts.engine.literal import (
     IncomparableError,
+    all_of,
+    any_of,
     fit_bound,
     fit_values,
     instant_literal,
@@ -120,7 +121,7 @@ def compile_test(test: RowTest, columns: Columns) -> nw.Expr:
 def _compile(test: RowTest, columns: Columns) -> nw.Expr:
     match test:
         case All(parts):
-            return reduce(or_, [_compile(part, columns) for part in parts])
+            return any_of([_compile(part, columns) for part in parts])
         case RowExpression(text):
             return compile_row_expression(text, columns)
     dtype = columns.require(test.path)
@@ -166,7 +167,7 @@ def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     if len(path) > 1:
         # What is not there as a whole has no fields that could be missing.
         parents = [~value_at(path[:length]).is_null() for length in range(1, len(path))]
-        flag = flag & reduce(and_, parents)
+        flag = flag & all_of(parents)
     return flag
 
 
@@ -189,12 +190,12 @@ def _member(value: nw.Expr, dtype: nw.dtypes.DType, values: list[Any]) -> nw.Exp
     if dtype == nw.Float32:
         return value.cast(nw.Float64).is_in(values)
     if dtype == nw.Datetime:
-        return reduce(or_, [value == instant_literal(moment, dtype) for moment in values])
+        return any_of([value == instant_literal(moment, dtype) for moment in values])
     if isinstance(dtype, nw.Decimal) or dtype == nw.Time or dtype == nw.Date:
         # Lists of these do not take the column's own unit or scale on every engine.
-        return reduce(or_, [value == nw.lit(item, dtype=dtype) for item in values])
+        return any_of([value == nw.lit(item, dtype=dtype) for item in values])
     if dtype.is_integer() and len(values) <= 4:
-        return reduce(or_, [value == nw.lit(item, dtype=dtype) for item in values])
+        return any_of([value == nw.lit(item, dtype=dtype) for item in values])
     return value.is_in(values)
 
 
@@ -226,7 +227,7 @@ def _length(test: Length, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
         flags.append(length < test.minimum)
     if test.maximum is not None:
         flags.append(length > test.maximum)
-    return reduce(or_, flags) if flags else nw.lit(False)
+    return any_of(flags) if flags else nw.lit(False)
 
 
 def _text(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:

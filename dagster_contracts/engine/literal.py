@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,6 +25,22 @@ from dagster_contracts.core.rules import BoundOperator
 _LOWER = (BoundOperator.AT_LEAST, BoundOperator.MORE_THAN)
 _NANOSECONDS_FROM = datetime(1677, 9, 22, tzinfo=UTC)
 _NANOSECONDS_TO = datetime(2262, 4, 11, tzinfo=UTC)
+
+
+def any_of(flags: Sequence[nw.Expr]) -> nw.Expr:
+    """Any of at least one flag."""
+    found = flags[0]
+    for flag in flags[1:]:
+        found = found | flag
+    return found
+
+
+def all_of(flags: Sequence[nw.Expr]) -> nw.Expr:
+    """All of at least one flag."""
+    found = flags[0]
+    for flag in flags[1:]:
+        found = found & flag
+    return found
 
 
 class IncomparableError(Exception):

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import narwhals as nw
@@ -44,6 +42,7 @@ from dagster_contracts.engine.compiler import (
     present,
 )
 from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.literal import all_of
 from dagster_contracts.engine.scan import Backend, Row, Scan, first_line
 
 COUNT = "__contracts_n"
@@ -211,7 +210,7 @@ class _Plan:
         if within is not None:
             self.select(f"t_{rule.name}", self.count(within))
             filters.append(within)
-        frame = self.scan.frame.filter(reduce(and_, filters)).select(*key)
+        frame = self.scan.frame.filter(all_of(filters)).select(*key)
         groups = frame.group_by(*key).agg(nw.len().alias(COUNT))
         self.key_rules[rule.name] = KeyRule(rule, key, groups, within)
 

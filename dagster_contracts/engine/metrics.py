@@ -14,8 +14,11 @@ from dagster_contracts.core.checks import CheckPlan
 from dagster_contracts.core.contract import Contract, LogicalType, SchemaObject
 from dagster_contracts.core.outcome import CheckOutcome, OutcomeKind
 from dagster_contracts.core.rules import (
+    Aggregate,
+    Custom,
     Exists,
     NoExtraColumns,
+    SqlQuery,
     Unique,
 )
 from dagster_contracts.engine.finding import Finding
@@ -135,7 +138,8 @@ def _broken_ratio(
         if rule.kind is not kind:
             continue
         finding = findings[rule.name]
-        if finding.broken is not None:
+        about_rows = not isinstance(rule.test, Aggregate | SqlQuery | Custom)
+        if finding.broken is not None and about_rows:
             return Fraction(1)
         match rule.test:
             case NoExtraColumns() if finding.value and rule.threshold is not None:

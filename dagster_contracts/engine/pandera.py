@@ -111,9 +111,10 @@ class _Checks:
             case All(parts):
                 for part in parts:
                     yield from self.of(name, part)
+            case Presence():
+                return
             case _:
-                if not isinstance(test, Presence):
-                    raise LookupError(name)
+                raise LookupError(name)
 
     def own(self, name: str, test: Callable[..., Any]) -> Any:
         """A check of our own."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import narwhals as nw
@@ -13,7 +11,7 @@ from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import Exists
 from dagster_contracts.engine.compiler import BrokenColumnError, Columns, missing
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.literal import is_text
+from dagster_contracts.engine.literal import all_of, is_text
 from dagster_contracts.engine.measurement import COUNT
 from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
@@ -97,7 +95,7 @@ def _absent_keys(
     """The keys that the other table lacks, with their number of rows, the most frequent first."""
     near = [nw.col(n).cast(t).alias(n) for n, t in zip(test.columns, common, strict=True)]
     there = [~missing(nw.col(name), scan.schema[name]) for name in test.columns]
-    keys = scan.frame.filter(reduce(and_, there)).select(*near).group_by(*test.columns)
+    keys = scan.frame.filter(all_of(there)).select(*near).group_by(*test.columns)
     counted = keys.agg(nw.len().alias(COUNT))
     far = [nw.col(n).cast(t).alias(n) for n, t in zip(test.to, common, strict=True)]
     targets = other.frame.select(*far).unique()

@@ -26,9 +26,9 @@ def headline(report: ContractReport, check: str | None = None) -> str:
     if check is not None and len(outcomes) == 1:
         return _single(outcomes[0], report)
     if failed:
-        return _broken(report, failed, "break", check)
+        return _broken(report, failed, "break")
     if warned:
-        return _broken(report, warned, "strain", check)
+        return _broken(report, warned, "strain")
     if len(silent) == len(outcomes):
         return f"{report.ref} was not evaluated: {silent[0].reason}"
     rows = f"{report.rows:,} rows" if report.rows is not None else "The data"
@@ -42,9 +42,7 @@ def headline(report: ContractReport, check: str | None = None) -> str:
     return text
 
 
-def _broken(
-    report: ContractReport, outcomes: Sequence[CheckOutcome], verb: str, check: str | None
-) -> str:
+def _broken(report: ContractReport, outcomes: Sequence[CheckOutcome], verb: str) -> str:
     """How many rows, then what they break, what is broken as such first."""
     structural = [o for o in outcomes if _is_structural(o)]
     # A missing column fails all its rules; its absence is said once.

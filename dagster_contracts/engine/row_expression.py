@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import reduce
-from operator import or_
 from typing import Any, assert_never
 
 import narwhals as nw
@@ -29,7 +27,7 @@ from dagster_contracts.core.expression import (
 )
 from dagster_contracts.core.pattern import Dialect, translate
 from dagster_contracts.core.rules import BoundOperator
-from dagster_contracts.engine.literal import fit_bound, fit_values, instant_literal, is_text
+from dagster_contracts.engine.literal import any_of, fit_bound, fit_values, instant_literal, is_text
 
 
 class InexpressibleError(Exception):
@@ -211,7 +209,7 @@ class _Compilation:
             return operand.expr.cast(nw.Float64).is_in(fitted)
         else:
             tests = [operand.expr == nw.lit(item, dtype=operand.dtype) for item in fitted]
-        return reduce(or_, tests)
+        return any_of(tests)
 
     def arithmetic(self, operator: str, left: _Value, right: _Value) -> _Value:
         if left.dtype.is_numeric() and right.dtype.is_numeric():

@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from functools import reduce
-from operator import and_, or_
 from typing import Any
 
 import narwhals as nw
@@ -18,13 +16,13 @@ from dagster_contracts.core.contract import Json, SchemaObject, SchemaProperty
 from dagster_contracts.core.rules import RowExpression, TypeMatch, columns_of
 from dagster_contracts.engine.compiler import expression_columns
 from dagster_contracts.engine.csv_source import RAW_PREFIX
-from dagster_contracts.engine.literal import instant_literal
+from dagster_contracts.engine.literal import all_of, any_of, instant_literal
 from dagster_contracts.engine.measurement import COUNT, KeyRule, Measurement
 from dagster_contracts.engine.scan import Backend, Row, Scan
 
 REDACTED = "[redacted]"
 ROW_NUMBER = "row"
-"""Shown where there is no key: the 0-based number of the row."""
+"""Shown where no key tells rows apart: the 0-based number of the row."""
 
 # Any other classification is hidden: a word that we do not know is no permission to show.
 _OPEN_CLASSIFICATIONS = frozenset({"", "public", "open", "internal", "none", "unclassified"})
@@ -64,14 +62,14 @@ class SampleSource:
             shown = self._shown(rule)
             if rule.name in measurement.row_rules:
                 flag = measurement.row_rules[rule.name].flag
-                queries[rule.name] = self._rows(flag, shown, limit)
+                queries[rule.name] = self._rows(flag, shown, limit, numbered=not self.key)
             elif rule.name in measurement.key_rules:
                 groups = measurement.duplicates.get(rule.name, ())
                 if groups:
                     flag = self._in_groups(measurement.key_rules[rule.name], groups)
-                    queries[rule.name] = self._rows(flag, shown, limit)
+                    queries[rule.name] = self._rows(flag, shown, limit, numbered=True)
             elif isinstance(rule.test, TypeMatch) and shown:
-                queries[rule.name] = self._rows(None, shown, limit)
+                queries[rule.name] = self._rows(None, shown, limit, numbered=False)
         if not queries or limit <= 0:
             return {}
         try:
@@ -101,10 +99,12 @@ class SampleSource:
     def _known(self) -> frozenset[str]:
         return frozenset(self.scan.schema) - frozenset(self.scan.strange)
 
-    def _rows(self, flag: nw.Expr | None, columns: Sequence[str], limit: int) -> nw.LazyFrame[Any]:
+    def _rows(
+        self, flag: nw.Expr | None, columns: Sequence[str], limit: int, *, numbered: bool
+    ) -> nw.LazyFrame[Any]:
         frame = self.scan.frame
-        numbered = self.scan.backend is Backend.POLARS and not set(self.key) & set(columns)
-        if numbered and ROW_NUMBER not in self.scan.schema:
+        able = self.scan.backend is Backend.POLARS and ROW_NUMBER not in self.scan.schema
+        if numbered and able:
             frame = nw.from_native(frame.to_native().with_row_index(ROW_NUMBER))
             columns = [ROW_NUMBER, *columns]
         if flag is not None:
@@ -114,11 +114,11 @@ class SampleSource:
     def _in_groups(self, rule: KeyRule, groups: Sequence[Row]) -> nw.Expr:
         """True for the rows of these groups; whole groups, the first row included."""
         schema = self.scan.schema
-        same = [
-            reduce(and_, [_equals(name, group[name], schema[name]) for name in rule.columns])
+        same: list[nw.Expr] = [
+            all_of([_equals(name, group[name], schema[name]) for name in rule.columns])
             for group in groups
         ]
-        found: nw.Expr = reduce(or_, same)
+        found = any_of(same)
         return found if rule.within is None else found & rule.within
 
     def clean(self, rows: Sequence[Row]) -> tuple[Sample, ...]:
