@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -90,6 +92,34 @@ def test_every_entry_point_can_be_loaded() -> None:
     }
     for entry in ours:
         entry.load()
+
+
+def distribution_of(requirement: str) -> str:
+    """The name of the distribution that a requirement asks for, in the spelling of the index."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0].replace("_", "-").lower()
+
+
+@needs_source
+def test_every_import_is_a_declared_dependency() -> None:
+    extras = PROJECT["optional-dependencies"].values()
+    declared = {distribution_of(r) for group in (PROJECT["dependencies"], *extras) for r in group}
+    homes = metadata.packages_distributions()
+
+    undeclared = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for module in {name.partition(".")[0] for name in names}:
+                if module in sys.stdlib_module_names or module == "dagster_contracts":
+                    continue
+                if not declared & {distribution_of(home) for home in homes.get(module, [module])}:
+                    undeclared.add(f"{module} in {path.relative_to(ROOT)}")
+
+    assert undeclared == set()
 
 
 @needs_source
