@@ -53,10 +53,14 @@ class ParquetVault:
             self._root.mkdir(parents=True, exist_ok=True)
             temporary = self._root / f"{uuid.uuid4().hex}.tmp"
             try:
-                pq.write_table(table, temporary, compression="zstd")
+                # The names that Arrow gives to list items, rather than Parquet's own "element".
+                pq.write_table(
+                    table, temporary, compression="zstd", use_compliant_nested_type=False
+                )
                 self._checkpoint("vault.written")
                 with pa.memory_map(str(temporary)) as source:
                     digest = _sha256(source.read_buffer())
+                schema = _schema_sha256(pq.read_schema(temporary))
                 _flush(temporary)
                 size = temporary.stat().st_size
                 target = self.path(digest)
@@ -78,7 +82,7 @@ class ParquetVault:
             ) from error
         return StoredFile(
             sha256=digest,
-            schema_sha256=_schema_sha256(table.schema),
+            schema_sha256=schema,
             rows=table.num_rows,
             bytes=size,
         )
@@ -105,7 +109,8 @@ class ParquetVault:
                     why=f"its SHA-256 is {found}, expected {sha256}",
                     hint=hint,
                 )
-            table = pq.read_table(pa.BufferReader(content))
+            # Not read_table: it refuses two columns of one name.
+            table = pq.ParquetFile(pa.BufferReader(content)).read()
         except (OSError, pa.ArrowException) as error:
             raise FallbackError(
                 "a kept batch cannot be read", where=str(path), why=str(error), hint=hint

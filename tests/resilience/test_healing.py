@@ -1,0 +1,254 @@
+"""Healing: exactly what was degraded, in the order of the graph, once, and to an end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.resilience.healing import Healing, plan_healing
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+ORDERS, WEATHER = CircuitKey("orders", "orders"), CircuitKey("weather", "weather")
+
+
+def read(consumer, partition=None, *, circuit=ORDERS, via=None, run_id="r1", generation=1, **more):
+    fields = {
+        "circuit": circuit,
+        "consumer": consumer,
+        "consumer_partition": partition,
+        "upstream": via or circuit.asset,
+        "upstream_partition": partition,
+        "level": "last_valid",
+        "source": "last_valid",
+        "reason": "open",
+        "run_id": run_id,
+        "generation": generation,
+        "via": via,
+        "since": NOW,
+    }
+    return DegradedRead(**{**fields, **more})
+
+
+def everything(key):
+    return True
+
+
+def targets(requests):
+    return [(request.consumer, request.partition) for request in requests]
+
+
+def test_exactly_the_degraded_partitions_are_planned():
+    reads = [read("sales", "d1"), read("sales", "d3"), read("sales", "d1", circuit=WEATHER)]
+    plan = plan_healing(reads, closed=everything)
+    assert targets(plan) == [("sales", "d1"), ("sales", "d3")]
+    assert [len(request.reads) for request in plan] == [2, 1]
+
+
+def test_a_consumer_waits_until_every_circuit_it_suffers_from_is_closed():
+    reads = [read("sales"), read("sales", circuit=WEATHER), read("board", circuit=WEATHER)]
+    assert targets(plan_healing(reads, closed=lambda key: key == WEATHER)) == [("board", None)]
+
+
+def test_the_order_of_the_graph_comes_about_wave_by_wave():
+    reads = [read("mail", via="board"), read("board", via="sales"), read("sales")]
+    for expected in ("sales", "board", "mail"):
+        assert targets(plan_healing(reads, closed=everything)) == [(expected, None)]
+        reads = [r for r in reads if r.consumer != expected]
+
+
+def test_a_given_order_decides_among_those_that_are_ready():
+    reads = [read("a"), read("b"), read("c")]
+    plan = plan_healing(reads, closed=everything, order=["c", "a"], limit=2)
+    assert targets(plan) == [("c", None), ("a", None)]
+
+
+def test_the_limit_counts_what_is_in_flight():
+    reads = [read(name) for name in "abcd"]
+    plan = plan_healing(reads, closed=everything, in_flight={("a", None), ("x", "1")}, limit=3)
+    assert targets(plan) == [("b", None)]
+
+
+def test_a_cause_that_was_tried_often_enough_is_left_to_a_person():
+    (request,) = plan_healing([read("a")], closed=everything)
+    attempts = {request.cause: 2}
+    (last,) = plan_healing([read("a")], closed=everything, attempts=attempts)
+    assert (last.attempt, last.cause) == (3, request.cause)
+    assert last.run_key != request.run_key
+    assert plan_healing([read("a")], closed=everything, attempts={request.cause: 3}) == ()
+
+
+names = st.sampled_from("abcde")
+partitions = st.sampled_from([None, "1", "2"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.builds(read, names, partitions, circuit=st.sampled_from([ORDERS, WEATHER]))),
+    st.sets(st.tuples(names, partitions)),
+    st.integers(0, 5),
+    st.sets(st.sampled_from([ORDERS, WEATHER])),
+)
+def test_a_plan_is_a_bounded_subset_of_what_suffers_and_may_be_healed(
+    reads, in_flight, limit, closed
+):
+    plan = plan_healing(reads, closed=closed.__contains__, in_flight=in_flight, limit=limit)
+    planned = targets(plan)
+    may = {
+        (r.consumer, r.consumer_partition)
+        for r in reads
+        if all(
+            o.circuit in closed
+            for o in reads
+            if (o.consumer, o.consumer_partition) == (r.consumer, r.consumer_partition)
+        )
+    } - in_flight
+    assert len(set(planned)) == len(planned) <= max(0, limit - len(in_flight))
+    assert set(planned) <= may
+    assert len(planned) == min(len(may), max(0, limit - len(in_flight)))
+    again = plan_healing(
+        reversed(reads), closed=closed.__contains__, in_flight=in_flight, limit=limit
+    )
+    assert [r.run_key for r in again] == [r.run_key for r in plan]
+
+
+@pytest.fixture
+def ledger(store):
+    return DegradedReads(store)
+
+
+@pytest.fixture
+def healing(store, ledger):
+    return Healing(store, ledger, limit=2, max_attempts=3)
+
+
+def heal(ledger, healing, request, *, good):
+    healing.started(request.run_key, f"run of {request.run_key}")
+    if good:
+        ledger.settle(
+            consumer=request.consumer,
+            consumer_partition=request.partition,
+            upstream="orders",
+            run_id="healing",
+        )
+    healing.finished(request.run_key, succeeded=good)
+
+
+def test_what_is_in_flight_is_not_requested_twice(ledger, healing):
+    for partition in ("d1", "d2", "d3"):
+        ledger.record(read("sales", partition))
+    first = healing.due(everything)
+    assert targets(first) == [("sales", "d1"), ("sales", "d2")]
+    assert healing.due(everything) == ()
+    heal(ledger, healing, first[0], good=True)
+    assert targets(healing.due(everything)) == [("sales", "d3")]
+    assert {r.partition for r in healing.in_flight()} == {"d2", "d3"}
+
+
+def test_a_request_that_nobody_confirmed_is_repeated_under_its_key(ledger, healing, clock):
+    ledger.record(read("sales"))
+    (first,) = healing.due(everything)
+    clock.advance(minutes=2)
+    (again,) = healing.due(everything)
+    assert again.run_key == first.run_key
+    assert again.reads == first.reads
+    healing.started(first.run_key, "run")
+    clock.advance(days=1)
+    assert healing.due(everything) == ()
+    assert [r.run_id for r in healing.in_flight()] == ["run"]
+
+
+def test_a_failed_run_is_asked_for_again_until_the_cap(ledger, healing, clock):
+    ledger.record(read("sales"))
+    keys = []
+    for attempt in (1, 2, 3):
+        (request,) = healing.due(everything)
+        assert request.attempt == attempt
+        keys.append(request.run_key)
+        heal(ledger, healing, request, good=False)
+    assert healing.due(everything) == ()
+    assert len(set(keys)) == 3
+    (given_up,) = healing.given_up()
+    assert (given_up.consumer, given_up.attempt) == ("sales", 3)
+
+
+def test_a_healing_run_that_read_the_fallback_again_spends_an_attempt(ledger, healing, clock):
+    ledger.record(read("sales"))
+    for number in (1, 2, 3):
+        (request,) = healing.due(everything)
+        clock.advance(minutes=1)
+        ledger.record(read("sales", run_id=f"healing {number}"))
+        healing.finished(request.run_key, succeeded=True)
+    assert healing.due(everything) == ()
+    clock.advance(minutes=1)
+    ledger.record(read("sales", run_id="later", generation=4))
+    (fresh,) = healing.due(everything)
+    assert fresh.attempt == 1
+
+
+def test_a_second_outage_has_attempts_of_its_own(ledger, healing, clock):
+    for _ in range(5):
+        ledger.record(read("sales"))
+        (request,) = healing.due(everything)
+        assert request.attempt == 1
+        heal(ledger, healing, request, good=True)
+        clock.advance(hours=1)
+
+
+def test_a_request_is_dropped_when_another_run_healed_the_consumer(ledger, healing, clock):
+    ledger.record(read("sales"))
+    (request,) = healing.due(everything)
+    ledger.settle(consumer="sales", consumer_partition=None, upstream="orders", run_id="manual")
+    clock.advance(minutes=5)
+    assert healing.due(everything) == ()
+    assert healing.in_flight() == ()
+    assert request.run_key
+
+
+def test_consumers_of_another_code_location_are_left_to_it(ledger, healing):
+    ledger.record(read("mine"))
+    ledger.record(read("theirs"))
+    assert targets(healing.due(everything, only=lambda name: name == "mine")) == [("mine", None)]
+    assert targets(healing.due(everything, only=lambda name: name == "theirs")) == [
+        ("theirs", None)
+    ]
+
+
+def test_a_whole_cascade_heals_in_order_and_ends_empty(ledger, healing, clock):
+    ledger.record(read("sales", "d1"))
+    ledger.inherit(
+        consumer="board",
+        consumer_partition="d1",
+        upstream="sales",
+        upstream_partition="d1",
+        run_id="r",
+    )
+    built = []
+    for _ in range(10):
+        for request in healing.due(everything, order=["sales", "board"]):
+            built.append(request.consumer)
+            upstream = {"sales": "orders", "board": "sales"}[request.consumer]
+            ledger.settle(
+                consumer=request.consumer,
+                consumer_partition=request.partition,
+                upstream=upstream,
+                run_id="h",
+            )
+            healing.finished(request.run_key, succeeded=True)
+        clock.advance(minutes=1)
+    assert built == ["sales", "board"]
+    assert ledger.open_reads() == ()
+
+
+def test_confirmation_is_waited_for_as_long_as_configured(store, ledger, clock):
+    healing = Healing(store, ledger, confirm_within=timedelta(minutes=30))
+    ledger.record(read("sales"))
+    healing.due(everything)
+    clock.advance(minutes=29)
+    assert healing.due(everything) == ()
+    clock.advance(minutes=1)
+    assert targets(healing.due(everything)) == [("sales", None)]
