@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dagster_contracts.core.contract import Severity
-from dagster_contracts.monitoring.alerts import Alert, AlertState
+from dagster_contracts.monitoring.alert import Alert, AlertState
 
 #: Severities, the least first.
 SEVERITY_ORDER = (Severity.INFO, Severity.WARNING, Severity.ERROR)

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override, circuit_from_json
 from dagster_contracts.core.contract import Contract, Json
-from dagster_contracts.monitoring.alert_book import AlertBook
-from dagster_contracts.monitoring.alerts import AlertState
+from dagster_contracts.monitoring.alert import AlertState
+from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.freshness import freshness, freshness_limit
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
@@ -27,8 +27,8 @@ class HealthRow:
     """One contract on one asset (or partition).
 
     ``state`` is what consumers see; ``since`` and ``why`` tell of it. ``freshness`` is the age of
-    the newest data. ``anomaly`` is the worst score of the last evaluation and its metric. A contract
-    that was never evaluated has a row too, so that nobody takes silence for health.
+    the newest data. ``anomaly`` is the worst score of the last evaluation and its metric. A
+    contract that was never evaluated has a row too, so that nobody takes silence for health.
     """
 
     contract: str

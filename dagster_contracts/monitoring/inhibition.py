@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
-from dagster_contracts.monitoring.alerts import Alert, AlertKind
+from dagster_contracts.monitoring.alert import Alert, AlertKind
 from dagster_contracts.store.tables import consumers
 
 #: Kinds that the open circuit of an upstream asset explains.

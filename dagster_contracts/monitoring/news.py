@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dagster_contracts.core.contract import Json, Severity
-from dagster_contracts.monitoring.alerts import AlertKind, AlertLabels
+from dagster_contracts.monitoring.alert import AlertKind, AlertLabels
 from dagster_contracts.store.outbox import OutboxMessage
 
 #: Every kind of message that becomes an alert; others are somebody else's.

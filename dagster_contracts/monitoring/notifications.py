@@ -10,7 +10,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from dagster_contracts.core.contract import Json, Severity
-from dagster_contracts.monitoring.alerts import Alert, AlertState
+from dagster_contracts.monitoring.alert import Alert, AlertState
 from dagster_contracts.monitoring.channels import Channel, DeliveryError, Notification
 from dagster_contracts.monitoring.grouping import SEVERITY_ORDER
 from dagster_contracts.store.database import Store

@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dagster_contracts.core.contract import Contract, Severity
-from dagster_contracts.monitoring.alerts import AlertKind, AlertLabels
+from dagster_contracts.monitoring.alert import AlertKind, AlertLabels
 from dagster_contracts.monitoring.freshness import forecast_freshness
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.news import News, where

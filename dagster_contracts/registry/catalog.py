@@ -1,4 +1,4 @@
-"""The contracts that are there now: the folder's documents with the registry's decisions applied."""
+"""The contracts that are there now: the documents, with the registry's decisions applied."""
 
 from __future__ import annotations
 

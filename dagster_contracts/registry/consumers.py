@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dagster_contracts.core.changes import Changes, Verdict
-from dagster_contracts.core.contract import Json
+from dagster_contracts.core.contract import Contract, Json
 
 
 class ConsumerOrigin(StrEnum):
@@ -49,6 +49,22 @@ class Consumer:
     def wants(self, kind: str) -> bool:
         """Whether it asked to be told of events of this kind; of all where it named none."""
         return not self.kinds or kind in self.kinds
+
+
+def declared_consumers(contract: Contract) -> tuple[Consumer, ...]:
+    """The consumers that a contract itself names."""
+    return tuple(
+        Consumer(
+            contract=contract.name,
+            name=each.name,
+            origin=ConsumerOrigin.DECLARED,
+            asset=each.asset,
+            owners=(each.contact,) if each.contact else (),
+            columns=each.columns,
+            channels=each.channels,
+        )
+        for each in contract.consumers
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractEvent:
-    """One line in the history of a contract. ``id`` ascends; ``actor`` and ``reason`` say who, why."""
+    """One line in the history of a contract; ``id`` ascends, ``actor`` and ``reason`` say why."""
 
     id: int
     kind: EventKind

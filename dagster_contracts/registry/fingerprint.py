@@ -19,7 +19,7 @@ _LIFECYCLE = frozenset({"status", "deprecated_until", "successor", "content_hash
 
 
 def body_hash(contract: Contract) -> str:
-    """SHA-256 (hex) of the contract without its lifecycle, its hashes and the places it came from."""
+    """SHA-256 (hex) of the contract without its lifecycle, its hashes and its locations."""
     body = {name: value for name, value in _fields(contract).items() if name not in _LIFECYCLE}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -226,9 +226,9 @@ class ContractRegistry:
         one event.
         """
         _need(actor, reason, "publish a contract")
-        contract = source if isinstance(source, Contract) else load_contract(Path(source))
         self._changed()
         folder = self._catalog().folder
+        contract = source if isinstance(source, Contract) else _at_path(folder, Path(source))
         known = folder.versions(contract.name) if contract.name in folder.names() else ()
         siblings = [folder.get(contract.name, version) for version in known]
         if contract.version not in known:
@@ -493,6 +493,15 @@ class ContractRegistry:
             "concerns": [*sorted({consumer.name for consumer in consumers})],
             "notify": _notify(consumers, kind, {}),
         }
+
+
+def _at_path(folder: ContractFolder, path: Path) -> Contract:
+    """The folder's contract from that file; else the file by itself, with its own errors."""
+    wanted = path.resolve()
+    for contract in folder:
+        if contract.location is not None and Path(contract.location.path).resolve() == wanted:
+            return contract
+    return load_contract(path)
 
 
 def _notify(

@@ -7,7 +7,12 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from dagster_contracts.core.contract import Contract
-from dagster_contracts.registry.consumers import Consumer, ConsumerEdge, ConsumerOrigin
+from dagster_contracts.registry.consumers import (
+    Consumer,
+    ConsumerEdge,
+    ConsumerOrigin,
+    declared_consumers,
+)
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import consumers, subscriptions
 
@@ -105,16 +110,8 @@ class SubscriptionBook:
                     columns=tuple(row.columns),
                 ),
             )
-        for each in declared.consumers if declared is not None else ():
-            found[ConsumerOrigin.DECLARED, each.name, ""] = Consumer(
-                contract=contract,
-                name=each.name,
-                origin=ConsumerOrigin.DECLARED,
-                asset=each.asset,
-                owners=(each.contact,) if each.contact else (),
-                columns=each.columns,
-                channels=each.channels,
-            )
+        for each in declared_consumers(declared) if declared is not None else ():
+            found[ConsumerOrigin.DECLARED, each.name, ""] = each
         for row in conn.execute(
             sa.select(subscriptions)
             .where(subscriptions.c.contract == contract)

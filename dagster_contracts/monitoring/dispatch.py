@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.contract import AlertPolicy, Contract, Json
 from dagster_contracts.core.reference import Version
-from dagster_contracts.monitoring.alert_book import AlertBook
-from dagster_contracts.monitoring.alerts import Alert, AlertState
+from dagster_contracts.monitoring.alert import Alert, AlertState
+from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.channels import Channel, open_channels
 from dagster_contracts.monitoring.grouping import GroupMemory, GroupTiming, group_key, plan_group
 from dagster_contracts.monitoring.inhibition import inhibited
