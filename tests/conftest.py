@@ -1,4 +1,4 @@
-"""Databases for the tests: SQLite in a file, and a real PostgreSQL for the session."""
+"""How thoroughly properties are tried, and databases: SQLite in a file, and a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from dagster_contracts.store.database import Store, open_store
+
+# A test that names no number of examples follows HYPOTHESIS_PROFILE; `make soak` sets it.
+settings.register_profile("quick", max_examples=20, deadline=None)
+settings.register_profile("default", max_examples=100, deadline=None)
+settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 class FakeClock:
