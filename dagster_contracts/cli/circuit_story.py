@@ -1,0 +1,215 @@
+"""A circuit as a story: since when, why, what was tried, what comes next, whom it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from dagster_contracts.cli.words import count, distance, duration, moment
+from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.contract import Json
+from dagster_contracts.core.metrics import DEFAULT
+from dagster_contracts.core.quantity import Dimension, format_quantity
+from dagster_contracts.monitoring.history import Evaluation
+from dagster_contracts.resilience.ledger import DegradedRead
+
+_HEADLINE_METRICS = (
+    "schema_validation_errors",
+    "quality_errors",
+    "completeness",
+    "duplicates",
+    "data_latency",
+)
+_MOST_READS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A circuit, the newest evaluation of its asset, and what was built on its fallbacks."""
+
+    circuit: Circuit
+    evaluation: Evaluation | None
+    reads: tuple[DegradedRead, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """The standing as JSON values; times are ISO 8601 in UTC."""
+        circuit = self.circuit
+        overridden = circuit.override is not Override.NONE
+        return {
+            "contract": circuit.key.contract,
+            "asset": circuit.key.asset,
+            "partition": circuit.key.partition,
+            "state": circuit.state.value,
+            "effective_state": circuit.effective_state.value,
+            "generation": circuit.generation,
+            "since": _iso(circuit.opened_at),
+            "reason": circuit.reason if circuit.state is not CircuitState.CLOSED else None,
+            "evaluation_id": circuit.evaluation_id,
+            "failed_probes": failed_probes(circuit),
+            "next_probe_at": _iso(circuit.next_probe_at),
+            "probed_by": circuit.lease.holder if circuit.lease else None,
+            "metrics_only": circuit.metrics_only,
+            "would_open": circuit.would_open,
+            "override": {
+                "kind": circuit.override.value,
+                "actor": circuit.override_actor,
+                "reason": circuit.override_reason,
+                "until": _iso(circuit.override_until),
+            }
+            if overridden
+            else None,
+            "last_good_at": _iso(circuit.last_good_at),
+            "last_evaluation": _evaluation_json(self.evaluation),
+            "degraded_reads": [_read_json(read) for read in self.reads],
+        }
+
+
+def headline(standing: Standing, now: datetime) -> str:
+    """``orders/orders: open for 28min``: what consumers of the asset meet at this moment."""
+    circuit = standing.circuit
+    state = circuit.effective_state
+    words = state.value.replace("_", "-")
+    match circuit.override:
+        case Override.NONE:
+            pass
+        case Override.FORCED_OPEN | Override.FORCED_CLOSED | Override.METRICS_ONLY:
+            words = f"{circuit.override.value.replace('_', ' ')} ({words} for consumers)"
+    if circuit.override is Override.NONE and state is not CircuitState.CLOSED and circuit.opened_at:
+        words += f" for {duration(now - circuit.opened_at)}"
+    return f"{circuit.key}: {words}"
+
+
+def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
+    """The story, as pairs of a word and a sentence, in the order in which a person asks."""
+    circuit = standing.circuit
+    if circuit.override is not Override.NONE:
+        until = (
+            f"until {moment(circuit.override_until, now)} ({distance(circuit.override_until, now)})"
+            if circuit.override_until
+            else "until somebody lifts it"
+        )
+        yield "override", f"by {circuit.override_actor} {until}: {circuit.override_reason}"
+    if circuit.metrics_only:
+        would = f"would be open: {circuit.would_open}" if circuit.would_open else "would be closed"
+        yield "metrics only", f"the contract's mode; enforced it {would}"
+    if circuit.state is not CircuitState.CLOSED:
+        yield from _trouble(circuit, now)
+    if circuit.upstream:
+        yield "upstream", f"open as well: {', '.join(circuit.upstream)}"
+    yield "evaluated", _evaluated(standing.evaluation, now)
+    if circuit.state is not CircuitState.CLOSED and circuit.last_good_at:
+        yield (
+            "last good",
+            f"{moment(circuit.last_good_at, now)}, {distance(circuit.last_good_at, now)}",
+        )
+    for position, read in enumerate(standing.reads):
+        if position == _MOST_READS:
+            yield "", f"and {count(len(standing.reads) - position, 'more read', 'more reads')}"
+            return
+        yield "degraded" if position == 0 else "", _degraded(read, now)
+
+
+def failed_probes(circuit: Circuit) -> int:
+    """How many probes failed since the circuit opened; ``attempts`` counts the coming one too."""
+    if circuit.state is CircuitState.EXHAUSTED:
+        return circuit.attempts
+    return max(circuit.attempts - 1, 0)
+
+
+def metric_text(name: str, value: Fraction) -> str:
+    """``schema_validation_errors 7.0%``."""
+    metric = DEFAULT.find(name)
+    dimension = metric.dimension if metric is not None else Dimension.NUMBER
+    return f"{name} {format_quantity(value, dimension)}"
+
+
+def _trouble(circuit: Circuit, now: datetime) -> Iterator[tuple[str, str]]:
+    by = f" by evaluation {circuit.evaluation_id}" if circuit.evaluation_id else ""
+    when = f"{moment(circuit.opened_at, now)}" if circuit.opened_at else "at an unknown time"
+    yield "opened", f"{when}{by}: {circuit.reason or 'no reason was recorded'}"
+    failed = failed_probes(circuit)
+    said = [f"{count(failed, 'probe')} failed"] if failed else []
+    match circuit.state:
+        case CircuitState.EXHAUSTED:
+            said.append("no more probes by itself; `reset` closes it, a good evaluation probes it")
+        case CircuitState.HALF_OPEN if circuit.lease is not None:
+            said.append(
+                f"being probed by {circuit.lease.holder} "
+                f"until {moment(circuit.lease.expires_at, now)} at the latest"
+            )
+        case CircuitState.HALF_OPEN:
+            said.append("the next evaluation is the probe")
+        case CircuitState.OPEN if circuit.next_probe_at is not None:
+            due = circuit.next_probe_at
+            said.append(
+                f"next probe {moment(due, now)} ({distance(due, now)})"
+                if due > now
+                else f"the next probe is due since {moment(due, now)}"
+            )
+        case _:
+            pass
+    if said:
+        yield "probes", "; ".join(said)
+
+
+def _evaluated(evaluation: Evaluation | None, now: datetime) -> str:
+    if evaluation is None:
+        return "never"
+    at = evaluation.observed_at
+    said = [f"{moment(at, now)}, {distance(at, now)}: {evaluation.status.replace('_', ' ')}"]
+    if evaluation.partition:
+        said.append(f"partition {evaluation.partition}")
+    if evaluation.rows is not None:
+        said.append(count(evaluation.rows, "row"))
+    for name in _HEADLINE_METRICS:
+        value = evaluation.metrics.get(name)
+        if value:
+            said.append(metric_text(name, value))
+    return ", ".join(said)
+
+
+def _degraded(read: DegradedRead, now: datetime) -> str:
+    partition = f"[{read.consumer_partition}]" if read.consumer_partition else ""
+    since = read.since or read.read_at
+    when = f" since {moment(since, now)}" if since else ""
+    through = f" through {read.via}" if read.via else ""
+    return f"{read.consumer}{partition} was built on {read.level} ({read.source}){through}{when}"
+
+
+def _evaluation_json(evaluation: Evaluation | None) -> Json:
+    if evaluation is None:
+        return None
+    return {
+        "evaluation_id": evaluation.evaluation_id,
+        "version": evaluation.version,
+        "partition": evaluation.partition,
+        "at": _iso(evaluation.observed_at),
+        "status": evaluation.status,
+        "rows": evaluation.rows,
+        "metrics": {
+            name: None if value is None else float(value)
+            for name, value in evaluation.metrics.items()
+        },
+        "unknown_because": dict(evaluation.unknown_because),
+    }
+
+
+def _read_json(read: DegradedRead) -> dict[str, Json]:
+    return {
+        "consumer": read.consumer,
+        "consumer_partition": read.consumer_partition,
+        "upstream": read.upstream,
+        "upstream_partition": read.upstream_partition,
+        "level": read.level,
+        "source": read.source,
+        "via": read.via,
+        "reason": read.reason,
+        "run_id": read.run_id,
+        "since": _iso(read.since or read.read_at),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()

@@ -1,0 +1,47 @@
+"""What the documents of the deployment say: which contracts exist, and whom they name."""
+
+from __future__ import annotations
+
+from dagster_contracts.cli.places import Places
+from dagster_contracts.cli.sources import read_contracts
+from dagster_contracts.core.contract import Contract
+from dagster_contracts.errors import WiringError
+from dagster_contracts.registry.consumers import Consumer, ConsumerOrigin
+
+
+def declared_contracts(places: Places) -> tuple[Contract, ...]:
+    """The contracts of the folder, one version each; none where only a store was named."""
+    try:
+        folder = read_contracts(places)
+    except WiringError:
+        return ()
+    return tuple(folder.resolve(name) for name in folder.names())
+
+
+def check_known(places: Places, name: str) -> Contract | None:
+    """The contract of that name.
+
+    ``UnknownContractError`` with the nearest name where the folder has none; ``None`` where there
+    is no folder to ask.
+    """
+    try:
+        folder = read_contracts(places)
+    except WiringError:
+        return None
+    return folder.resolve(name)
+
+
+def declared_consumers(contract: Contract) -> tuple[Consumer, ...]:
+    """The consumers that a contract itself names."""
+    return tuple(
+        Consumer(
+            contract=contract.name,
+            name=each.name,
+            origin=ConsumerOrigin.DECLARED,
+            asset=each.asset,
+            owners=(each.contact,) if each.contact else (),
+            columns=each.columns,
+            channels=each.channels,
+        )
+        for each in contract.consumers
+    )

@@ -1,0 +1,125 @@
+"""``dagster-contracts diff``: whom a change breaks, and which version it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from dagster_contracts.cli.comparison import (
+    Comparison,
+    compare,
+    compare_folders,
+    predecessor,
+    with_impacts,
+)
+from dagster_contracts.cli.diff_formats import (
+    annotations,
+    comparisons_json,
+    markdown,
+    text_lines,
+)
+from dagster_contracts.cli.ignore_file import read_ignores
+from dagster_contracts.cli.lazy_group import FINDINGS
+from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.places import Places, pass_places
+from dagster_contracts.cli.sources import Source, read_source
+from dagster_contracts.core.contract import Protects
+from dagster_contracts.errors import WiringError
+from dagster_contracts.registry.consumers import Consumer
+
+
+@click.command(
+    epilog="""\
+OLD and NEW are files, folders, references (orders@1.2.0) or git revisions
+(git:REVISION:PATH). Exits with 1 when somebody breaks, or when the version bump is too small.
+
+\b
+Examples:
+  dagster-contracts diff orders@1.0.0 orders@1.1.0
+  dagster-contracts diff git:main:contracts contracts
+  dagster-contracts diff git:origin/main:contracts contracts --format github --protects consumer
+"""
+)
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--protects",
+    type=click.Choice([each.value for each in Protects]),
+    help="Whose breaking is a finding. Default: anybody's.",
+)
+@click.option(
+    "--ignore",
+    "ignore_files",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Changes that people agreed to: YAML entries of path, kind, reason and until.",
+)
+@format_option("github", "markdown")
+@pass_places
+def diff(
+    places: Places,
+    old: str,
+    new: str,
+    protects: str | None,
+    ignore_files: tuple[Path, ...],
+    output: str,
+) -> None:
+    """Say whom a change of contracts breaks, and which version bump it needs."""
+    chosen = Protects(protects) if protects else None
+    pairs = _comparisons(read_source(old, places), read_source(new, places), chosen)
+    ignores = [entry for path in ignore_files for entry in read_ignores(path)]
+    today = datetime.now(UTC).date()
+    pairs = [pair.ignoring(ignores, today) for pair in pairs]
+    found = [with_impacts(pair, known) for pair, known in _consumers(pairs, places)]
+    match output:
+        case "json":
+            print_json(comparisons_json(found))
+        case "github":
+            for line in annotations(found):
+                click.echo(line)
+        case "markdown":
+            click.echo(markdown(found))
+        case _:
+            for text, style in text_lines(found):
+                print_line(text, **style)
+    if not all(comparison.good for comparison in found):
+        raise click.exceptions.Exit(FINDINGS)
+
+
+def _comparisons(old: Source, new: Source, protects: Protects | None) -> list[Comparison]:
+    """The pairs that two sources make: each of them is one contract or a folder."""
+    if old.folder is not None and new.folder is not None:
+        return list(compare_folders(old.folder, new.folder, protects=protects))
+    before, after = old.contract, new.contract
+    if old.folder is not None and after is not None:
+        before = predecessor(after, old.folder)
+    if new.folder is not None and before is not None:
+        after = new.folder.resolve(before.name)
+    if before is None or after is None:
+        raise AssertionError("a source is a contract or a folder")
+    return [compare(before, after, protects=protects)]
+
+
+def _consumers(
+    pairs: Iterable[Comparison], places: Places
+) -> Iterator[tuple[Comparison, tuple[Consumer, ...]]]:
+    """Each pair with the consumers that the deployment's state knows, where there is one."""
+    # SQLAlchemy is only imported here: it costs more than the whole comparison of two files.
+    from dagster_contracts.cli.state import open_existing
+    from dagster_contracts.registry.subscriptions import SubscriptionBook
+
+    with ExitStack() as closing:
+        try:
+            store = open_existing(places)
+        except WiringError:
+            store = None  # two files are compared outside of any deployment
+        if store is not None:
+            closing.callback(store.close)
+        book = SubscriptionBook(store) if store is not None else None
+        for pair in pairs:
+            yield pair, book.consumers(pair.name) if book is not None else ()

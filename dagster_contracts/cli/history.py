@@ -1,0 +1,121 @@
+"""``dagster-contracts history``: what happened to a contract's circuits, with the explanations."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+from dagster_contracts.cli.declared import check_known
+from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.places import Places, pass_places
+from dagster_contracts.cli.state import open_existing, shown_url
+from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.core.contract import Json
+from dagster_contracts.core.reference import ContractRef
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.store.database import Store
+
+_COLOURS = {
+    CircuitState.CLOSED: "green",
+    CircuitState.OPEN: "red",
+    CircuitState.HALF_OPEN: "yellow",
+    CircuitState.EXHAUSTED: "red",
+}
+
+
+@click.command(
+    epilog="""\
+\b
+Examples:
+  dagster-contracts history orders
+  dagster-contracts history orders --limit 5 --all
+"""
+)
+@click.argument("contract")
+@click.option("--asset", help="Only the circuit on this asset.")
+@click.option("--partition", help="Only the circuit of this partition.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Newest N.")
+@click.option("--all", "everything", is_flag=True, help="Also what changed no state.")
+@format_option()
+@pass_places
+def history(
+    places: Places,
+    contract: str,
+    asset: str | None,
+    partition: str | None,
+    limit: int,
+    everything: bool,
+    output: str,
+) -> None:
+    """Tell what happened to a contract's circuits, oldest first.
+
+    Transitions and what people decided; with --all every evaluation and tick that was recorded.
+    """
+    name = ContractRef.parse(contract).name
+    store = open_existing(places)
+    entries: list[HistoryEntry] = []
+    if store is not None:
+        with closing(store):
+            entries = _entries(store, name, asset, partition, limit, everything)
+    if not entries:
+        check_known(places, name)
+    if output == "json":
+        print_json({"contract": name, "events": [_entry_json(entry) for entry in entries]})
+        return
+    if not entries:
+        print_line(f"nothing happened to {name} yet")
+        print_line(f"  looked for it at {shown_url(places)}")
+    several = len({entry.key for entry in entries}) > 1
+    for entry in entries:
+        circuit = f"{entry.key} " if several else ""
+        colour = _COLOURS[entry.after] if entry.is_transition else None
+        print_line(f"{circuit}{entry.sentence()}", fg=colour)
+
+
+def _entries(
+    store: Store,
+    name: str,
+    asset: str | None,
+    partition: str | None,
+    limit: int,
+    everything: bool,
+) -> list[HistoryEntry]:
+    breaker = CircuitBreaker(store)
+    found: list[HistoryEntry] = []
+    for circuit in breaker.circuits():
+        key = circuit.key
+        if key.contract != name or asset not in (None, key.asset):
+            continue
+        if partition not in (None, key.partition):
+            continue
+        # What was only recorded is many times more than what is told of.
+        asked = limit if everything else max(limit * 20, 1000)
+        told = [e for e in breaker.history(key, asked) if everything or _worth_telling(e)]
+        found.extend(told[:limit])
+    return sorted(found, key=lambda entry: (entry.at, entry.key, entry.version))[-limit:]
+
+
+def _worth_telling(entry: HistoryEntry) -> bool:
+    return (
+        entry.is_transition or entry.actor is not None or entry.kind not in ("recorded", "ticked")
+    )
+
+
+def _entry_json(entry: HistoryEntry) -> dict[str, Json]:
+    return {
+        "contract": entry.key.contract,
+        "asset": entry.key.asset,
+        "partition": entry.key.partition,
+        "at": entry.at.isoformat(),
+        "kind": entry.kind,
+        "before": entry.before.value,
+        "after": entry.after.value,
+        "generation": entry.generation,
+        "cause": entry.cause,
+        "explanation": entry.explanation,
+        "evaluation_id": entry.evaluation_id,
+        "run_id": entry.run_id,
+        "actor": entry.actor,
+    }

@@ -1,0 +1,96 @@
+"""A command group that imports a command only when it runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import click
+
+from dagster_contracts.errors import (
+    ContractsError,
+    DocumentError,
+    PolicyError,
+    SourceLocation,
+    StoreError,
+    UnknownContractError,
+    WiringError,
+)
+
+FINDINGS = 1
+USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command lives (``module:attribute`` below ``cli``) and its line in the help."""
+
+    place: str
+    help: str
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called.
+
+    It also turns a :class:`ContractsError` into its text on stderr and an exit code, and never
+    into a traceback.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The commands in the order in which they were declared."""
+        return list(self.lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of that name; exit with its text where a name is not known."""
+        found = self.lazy.get(cmd_name)
+        if found is None:
+            near = _near(cmd_name, self.lazy)
+            if near and not ctx.resilient_parsing:
+                ctx.fail(f"No such command {cmd_name!r}. Did you mean {near!r}?")
+            return None
+        module, _, attribute = found.place.partition(":")
+        command: click.Command = getattr(
+            import_module(f"dagster_contracts.cli.{module}"), attribute
+        )
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in self.lazy.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what goes wrong is told on stderr."""
+        try:
+            return super().invoke(ctx)
+        except ContractsError as error:
+            click.echo(f"error: {error}", err=True)
+            ctx.exit(exit_code(error))
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has gone
+        except OSError as error:
+            click.echo(f"error: {error.strerror or error}: {error.filename or ''}", err=True)
+            ctx.exit(USAGE)
+
+
+def exit_code(error: ContractsError) -> int:
+    """1 where a contract is at fault, 2 where the call or the deployment is."""
+    if isinstance(error, (UnknownContractError, PolicyError, StoreError, WiringError)):
+        return USAGE
+    if isinstance(error, DocumentError) and not isinstance(error.where, SourceLocation):
+        # A malformed argument, such as the reference `orders@@`, has no place in a file.
+        return USAGE
+    return FINDINGS
+
+
+def _near(word: str, known: Mapping[str, object]) -> str | None:
+    # difflib is only needed for a mistake.
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, known, n=1)), None)

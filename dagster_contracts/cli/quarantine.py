@@ -1,0 +1,232 @@
+"""``dagster-contracts quarantine``: refused batches, and what becomes of them."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from dagster_contracts.cli.lazy_group import USAGE
+from dagster_contracts.cli.output import format_option, print_json, print_line, print_table
+from dagster_contracts.cli.overrides import actor_option, reason_option
+from dagster_contracts.cli.places import Places, pass_places
+from dagster_contracts.cli.state import open_existing, open_for_change
+from dagster_contracts.cli.words import count
+from dagster_contracts.core.contract import Json
+from dagster_contracts.core.reference import ContractRef
+from dagster_contracts.resilience.quarantine import (
+    Quarantine,
+    QuarantinedBatch,
+    QuarantineState,
+)
+from dagster_contracts.store.database import Store
+
+
+@click.group(
+    epilog="""\
+\b
+Examples:
+  dagster-contracts quarantine list
+  dagster-contracts quarantine show 3 --rows 5
+  dagster-contracts quarantine release 3 --to orders.parquet --reason "the codes are new, not wrong"
+  dagster-contracts quarantine drop 3 --reason "delivered again"
+"""
+)
+def quarantine() -> None:
+    """Look at refused batches and decide."""
+
+
+@quarantine.command("list")
+@click.argument("contract", required=False)
+@click.option("--all", "everything", is_flag=True, help="Also those that were decided on.")
+@format_option()
+@pass_places
+def list_batches(places: Places, contract: str | None, everything: bool, output: str) -> None:
+    """List the refused batches that are held, newest first."""
+    name = ContractRef.parse(contract).name if contract else None
+    state = None if everything else QuarantineState.HELD
+    batches: tuple[QuarantinedBatch, ...] = ()
+    store = open_existing(places)
+    if store is not None:
+        with closing(store):
+            batches = _quarantine(store, places).list(contract=name, state=state)
+    if output == "json":
+        print_json({"batches": [_batch_json(batch, report=False) for batch in batches]})
+        return
+    if not batches:
+        print_line("no batch is held" if not everything else "no batch was ever refused")
+        return
+    print_table(
+        ("id", "contract", "asset", "rows", "held since", "state", "why"),
+        (
+            (
+                str(batch.id),
+                f"{batch.contract}@{batch.contract_version}",
+                _asset(batch),
+                f"{batch.rows:,}",
+                f"{batch.held_at:%Y-%m-%d %H:%M} UTC",
+                batch.state.value,
+                _why(batch),
+            )
+            for batch in batches
+        ),
+    )
+
+
+@quarantine.command()
+@click.argument("batch_id", type=int, metavar="ID")
+@click.option("--rows", type=click.IntRange(0), default=0, help="Also show its first N rows.")
+@format_option()
+@pass_places
+def show(places: Places, batch_id: int, rows: int, output: str) -> None:
+    """Show a refused batch, and what refused it."""
+    with closing(open_for_change(places)) as store:
+        held = _quarantine(store, places)
+        batch = held.get(batch_id)
+        table = held.load(batch_id).slice(0, rows) if rows else None
+    if output == "json":
+        document = _batch_json(batch, report=True)
+        if table is not None:
+            document["first_rows"] = [
+                {name: None if value is None else str(value) for name, value in row.items()}
+                for row in table.to_pylist()
+            ]
+        print_json(document)
+        return
+    print_line(f"batch {batch.id} of {_asset(batch)}: {batch.state.value}", bold=True)
+    print_line(f"  contract   {batch.contract}@{batch.contract_version}")
+    print_line(f"  rows       {batch.rows:,} ({batch.bytes:,} bytes of parquet)")
+    print_line(
+        f"  held since {batch.held_at:%Y-%m-%d %H:%M:%S} UTC, run {batch.run_id or 'unknown'}"
+    )
+    if batch.decided_at is not None:
+        print_line(
+            f"  decided    {batch.decided_at:%Y-%m-%d %H:%M:%S} UTC by {batch.decided_by}: "
+            f"{batch.decision_reason}"
+        )
+    for outcome in _broken(batch):
+        print_line(f"  {outcome}", fg="red")
+    if table is not None:
+        print_line()
+        print_table(
+            table.column_names,
+            ([_cell(value) for value in row.values()] for row in table.to_pylist()),
+        )
+
+
+@quarantine.command()
+@click.argument("batch_id", type=int, metavar="ID")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The parquet file to write; from there it is published.",
+)
+@reason_option
+@actor_option
+@format_option()
+@pass_places
+def release(
+    places: Places, batch_id: int, target: Path, reason: str, actor: str, output: str
+) -> None:
+    """Let a refused batch go: verified, and written to a parquet file."""
+    if target.exists():
+        click.echo(f"error: {target} is there already", err=True)
+        raise click.exceptions.Exit(USAGE)
+    # Arrow takes a quarter of a second to import, and only this command writes a file.
+    import pyarrow.parquet as pq
+
+    with closing(open_for_change(places)) as store:
+        held = _quarantine(store, places)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            # Written first, so that a full disk leaves the batch held.
+            pq.write_table(held.load(batch_id), temporary)
+            table = held.release(batch_id, actor=actor, reason=reason)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    if output == "json":
+        print_json({"id": batch_id, "state": "released", "to": str(target), "rows": table.num_rows})
+        return
+    print_line(f"batch {batch_id} released: {count(table.num_rows, 'row')} in {target}")
+
+
+@quarantine.command()
+@click.argument("batch_id", type=int, metavar="ID")
+@reason_option
+@actor_option
+@format_option()
+@pass_places
+def drop(places: Places, batch_id: int, reason: str, actor: str, output: str) -> None:
+    """Throw a refused batch away; its report and this decision stay."""
+    with closing(open_for_change(places)) as store:
+        batch = _quarantine(store, places).drop(batch_id, actor=actor, reason=reason)
+    if output == "json":
+        print_json(_batch_json(batch, report=False))
+        return
+    print_line(f"batch {batch.id} of {_asset(batch)} dropped")
+
+
+def _quarantine(store: Store, places: Places) -> Quarantine:
+    return Quarantine(store, places.archive_folder() / "quarantine")
+
+
+def _asset(batch: QuarantinedBatch) -> str:
+    return f"{batch.asset}[{batch.partition}]" if batch.partition else batch.asset
+
+
+def _outcomes(batch: QuarantinedBatch) -> list[dict[str, Json]]:
+    outcomes = batch.report.get("outcomes")
+    found = outcomes if isinstance(outcomes, list) else []
+    return [each for each in found if isinstance(each, dict) and each.get("status") == "failed"]
+
+
+def _why(batch: QuarantinedBatch) -> str:
+    rules = [str(outcome.get("rule")) for outcome in _outcomes(batch)]
+    more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
+    return ", ".join(rules[:3]) + more
+
+
+def _broken(batch: QuarantinedBatch) -> list[str]:
+    said = []
+    for outcome in _outcomes(batch):
+        failed, tested = outcome.get("failed_rows"), outcome.get("rows_tested")
+        rows = (
+            f"{failed:,} of {tested:,} rows"
+            if isinstance(failed, int) and isinstance(tested, int)
+            else ""
+        )
+        reason = outcome.get("reason") or outcome.get("threshold") or ""
+        said.append(": ".join(str(part) for part in (outcome.get("rule"), rows, reason) if part))
+    return said
+
+
+def _batch_json(batch: QuarantinedBatch, *, report: bool) -> dict[str, Json]:
+    document: dict[str, Json] = {
+        "id": batch.id,
+        "contract": batch.contract,
+        "version": batch.contract_version,
+        "asset": batch.asset,
+        "partition": batch.partition,
+        "state": batch.state.value,
+        "rows": batch.rows,
+        "bytes": batch.bytes,
+        "run_id": batch.run_id,
+        "evaluation_id": batch.evaluation_id,
+        "held_at": batch.held_at.isoformat(),
+        "decided_at": batch.decided_at.isoformat() if batch.decided_at else None,
+        "decided_by": batch.decided_by,
+        "decision_reason": batch.decision_reason,
+        "broken": [str(outcome.get("rule")) for outcome in _outcomes(batch)],
+    }
+    if report:
+        document["report"] = dict(batch.report)
+    return document
+
+
+def _cell(value: object) -> str:
+    return "null" if value is None else str(value)

@@ -1,0 +1,58 @@
+"""The state store as the command line opens it: a command that reads never creates one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from dagster_contracts.cli.places import Places
+from dagster_contracts.errors import StoreError
+from dagster_contracts.store.database import Store, open_store, store_error
+from dagster_contracts.store.schema import stored_revision
+
+
+def open_existing(places: Places) -> Store | None:
+    """The store, or ``None`` where nothing was ever recorded."""
+    url = places.store_url()
+    return open_store(url) if has_state(url) else None
+
+
+def open_for_change(places: Places) -> Store:
+    """The store; ``StoreError`` where there is none, because a wrong place is a likely mistake."""
+    store = open_existing(places)
+    if store is None:
+        raise StoreError(
+            "there is no state store",
+            where=shown_url(places),
+            why="no asset under a contract was materialized here, or it stands somewhere else",
+            hint="name it with --store or DAGSTER_CONTRACTS_STORE; "
+            "`dagster-contracts db upgrade` creates one here",
+        )
+    return store
+
+
+def has_state(url: str) -> bool:
+    """Whether the database is there and has our tables; nothing is created by asking."""
+    try:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
+            return False
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(parsed, poolclass=sa.pool.NullPool)
+    except (sa.exc.ArgumentError, ModuleNotFoundError):
+        return True  # opening it will say what is wrong with the URL or the driver
+    try:
+        with engine.connect() as conn:
+            return stored_revision(conn) is not None
+    except sa.exc.DBAPIError as error:
+        raise store_error(error, parsed.render_as_string(hide_password=True)) from error
+
+
+def shown_url(places: Places) -> str:
+    """The store's URL without its password."""
+    try:
+        return sa.make_url(places.store_url()).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return "the given URL"

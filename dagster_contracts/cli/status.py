@@ -1,0 +1,130 @@
+"""``dagster-contracts status``: the state of the circuits, told so that a person can act on it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime
+
+import click
+
+from dagster_contracts.cli.circuit_story import Standing, headline, lines
+from dagster_contracts.cli.declared import check_known, declared_contracts
+from dagster_contracts.cli.lazy_group import FINDINGS
+from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.places import Places, pass_places
+from dagster_contracts.cli.state import open_existing, shown_url
+from dagster_contracts.cli.words import count
+from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.reference import ContractRef
+from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.store.database import Store
+
+_COLOURS = {
+    CircuitState.CLOSED: "green",
+    CircuitState.OPEN: "red",
+    CircuitState.HALF_OPEN: "yellow",
+    CircuitState.EXHAUSTED: "red",
+}
+
+
+@click.command(
+    epilog="""\
+Exits with 1 while a circuit is not closed for its consumers.
+
+\b
+Examples:
+  dagster-contracts status
+  dagster-contracts status orders
+  dagster-contracts status --format json
+"""
+)
+@click.argument("ref", required=False)
+@format_option()
+@pass_places
+def status(places: Places, ref: str | None, output: str) -> None:
+    """Tell the state of the circuits, and why.
+
+    REF is the name of a contract; without it every circuit is told of, those in trouble first.
+    """
+    name = ContractRef.parse(ref).name if ref else None
+    store = open_existing(places)
+    if store is None:
+        if name is not None:
+            check_known(places, name)
+        _nothing_yet(places, output)
+        return
+    with closing(store):
+        circuits = [c for c in CircuitBreaker(store).circuits() if name in (None, c.key.contract)]
+        if name is not None and not circuits:
+            check_known(places, name)
+        standings = [_standing(store, circuit) for circuit in circuits]
+        with store.read() as conn:
+            now = store.now(conn)
+        silent = _without_circuit(places, name, circuits)
+        if output == "json":
+            print_json(
+                {
+                    "store": store.url,
+                    "at": now.isoformat(),
+                    "circuits": [standing.to_json() for standing in standings],
+                    "never_evaluated": list(silent),
+                }
+            )
+        else:
+            _print(standings, silent, now)
+    if any(not _calm(standing) for standing in standings):
+        raise click.exceptions.Exit(FINDINGS)
+
+
+def _standing(store: Store, circuit: Circuit) -> Standing:
+    key = circuit.key
+    return Standing(
+        circuit=circuit,
+        evaluation=MetricHistory(store).latest(key.contract, key.asset),
+        reads=DegradedReads(store).open_reads(key),
+    )
+
+
+def _calm(standing: Standing) -> bool:
+    return standing.circuit.effective_state is CircuitState.CLOSED
+
+
+def _print(standings: list[Standing], silent: tuple[str, ...], now: datetime) -> None:
+    troubled = [standing for standing in standings if not _calm(standing)]
+    calm = [standing for standing in standings if _calm(standing)]
+    for standing in (*troubled, *calm):
+        colour = _COLOURS[standing.circuit.effective_state]
+        if standing.circuit.override is not Override.NONE:
+            colour = "yellow"
+        print_line(headline(standing, now), fg=colour, bold=True)
+        for word, sentence in lines(standing, now):
+            print_line(f"  {word:<12} {sentence}")
+        print_line()
+    if silent:
+        print_line(f"not evaluated yet: {', '.join(silent)}")
+    waiting = sum(len(standing.reads) for standing in standings)
+    healing = f"; {count(waiting, 'read')} to be healed" if waiting else ""
+    print_line(
+        f"{count(len(standings), 'circuit')}, "
+        f"{len(troubled) or 'none'} not closed for consumers{healing}"
+    )
+
+
+def _without_circuit(places: Places, name: str | None, circuits: list[Circuit]) -> tuple[str, ...]:
+    """Contracts with a circuit of which nothing was ever recorded."""
+    seen = {circuit.key.contract for circuit in circuits}
+    return tuple(
+        each.name
+        for each in declared_contracts(places)
+        if each.resilience is not None and each.name not in seen and name in (None, each.name)
+    )
+
+
+def _nothing_yet(places: Places, output: str) -> None:
+    if output == "json":
+        print_json({"store": shown_url(places), "at": None, "circuits": [], "never_evaluated": []})
+        return
+    print_line("no state yet: no asset under a contract was materialized")
+    print_line(f"  looked for it at {shown_url(places)}")
