@@ -24,7 +24,7 @@ demo: $(INSTALLED) ## watch a contract protect a pipeline: about two minutes
 ui: $(INSTALLED) ## open the demo's instance in the Dagster UI (PORT=3000)
 	@$(BIN)/python -m demo.instance
 	@echo "The Dagster UI will be at http://127.0.0.1:$(PORT) (Ctrl-C stops it)"
-	@DAGSTER_HOME="$(DEMO_HOME)" $(BIN)/dagster dev -f definitions.py -h 127.0.0.1 -p $(PORT)
+	@DAGSTER_HOME="$(DEMO_HOME)" exec $(BIN)/dagster dev -f definitions.py -h 127.0.0.1 -p $(PORT)
 
 test: $(INSTALLED) ## run the tests (ARGS="-k circuit" passes options to pytest)
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
