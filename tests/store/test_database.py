@@ -60,10 +60,14 @@ def test_a_newer_schema_is_refused_and_left_alone(store_url):
 
 
 def test_a_raising_block_leaves_nothing(store):
-    with pytest.raises(RuntimeError), store.begin() as conn:
+    def write_and_fail():
         row = {"name": "s", "value": 1, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        conn.execute(sa.insert(sensor_state).values(**row))
-        raise RuntimeError
+        with store.begin() as conn:
+            conn.execute(sa.insert(sensor_state).values(**row))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
     with store.read() as conn:
         assert conn.execute(sa.select(sa.func.count()).select_from(sensor_state)).scalar() == 0
 
@@ -84,7 +88,11 @@ def test_times_and_text_come_back_as_they_went_in(store):
 
 
 def test_a_time_without_a_zone_is_refused(store):
-    row = {"name": "s", "value": 1, "updated_at": datetime(2026, 1, 1)}
+    row = {
+        "name": "s",
+        "value": 1,
+        "updated_at": datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None),
+    }
     with pytest.raises(sa.exc.StatementError, match="time zone"), store.begin() as conn:
         conn.execute(sa.insert(sensor_state).values(**row))
 

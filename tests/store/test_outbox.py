@@ -38,9 +38,13 @@ def test_a_dedupe_key_is_taken_once(store, outbox):
 
 
 def test_a_message_is_undone_with_its_transaction(store, outbox):
-    with pytest.raises(RuntimeError), store.begin() as conn:
-        outbox.append(conn, "k", {}, dedupe_key="a")
-        raise RuntimeError
+    def append_and_fail():
+        with store.begin() as conn:
+            outbox.append(conn, "k", {}, dedupe_key="a")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        append_and_fail()
     assert outbox.claim() == ()
     assert add(store, outbox, "a")
 

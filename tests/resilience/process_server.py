@@ -1,0 +1,219 @@
+"""A program that forks jobs: real processes, cheap enough to kill by the dozen.
+
+It reads one JSON line at a time, a list of jobs that run side by side, and answers with one line:
+how each ended and what it returned. A job that is to die kills itself with SIGKILL at the named
+checkpoint; neither Python nor the database driver can tidy up. The program itself never opens a
+store and starts no thread, so forking it is safe.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+# Also what the package imports late: it is paid for once, before the first fork.
+import psycopg  # noqa: F401
+import pyarrow as pa
+import pyarrow.parquet
+
+from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.condition import parse_condition
+from dagster_contracts.core.contract import (
+    CircuitPolicy,
+    Contract,
+    Recovery,
+    Resilience,
+    SchemaObject,
+)
+from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.healing import Healing
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.snapshots import SnapshotArchive
+from dagster_contracts.store.database import open_store
+from dagster_contracts.store.outbox import Outbox
+
+KEY = CircuitKey("orders", "orders")
+TABLE = pa.table({"id": list(range(500))})
+NEVER, AT_ONCE = timedelta(days=365), timedelta(0)
+
+
+def contract(retry_after=NEVER):
+    recovery = Recovery(retry_after=retry_after, max_wait=NEVER, jitter=Fraction(0))
+    policy = CircuitPolicy(
+        open_when=(parse_condition("schema_validation_errors > 5%"),), recovery=recovery
+    )
+    return Contract(
+        name="orders",
+        version="1.0.0",
+        objects=(SchemaObject(name="orders"),),
+        resilience=Resilience(circuit=policy),
+        semantic_hash="v1",
+    )
+
+
+def report(evaluation_id, broken=7):
+    return ContractReport(
+        contract="orders",
+        version="1.0.0",
+        schema_object="orders",
+        evaluation_id=evaluation_id,
+        evaluated_at=datetime.now(UTC),
+        rows=100,
+        outcomes=(),
+        metrics={"schema_validation_errors": Fraction(broken, 100), "row_count": Fraction(100)},
+    )
+
+
+def degraded(consumer="sales", run_id="r1"):
+    return DegradedRead(
+        circuit=KEY,
+        consumer=consumer,
+        upstream="orders",
+        level="last_valid",
+        source="last_valid",
+        reason="open",
+        run_id=run_id,
+        generation=1,
+    )
+
+
+class Jobs:
+    """Each public method is a job."""
+
+    def __init__(self, url, root, checkpoint):
+        self.store = open_store(url)
+        self.root = Path(root)
+        self.checkpoint = checkpoint
+        self.breaker = CircuitBreaker(self.store, checkpoint=checkpoint)
+        self.ledger = DegradedReads(self.store, checkpoint=checkpoint)
+        self.healing = Healing(self.store, self.ledger, checkpoint=checkpoint)
+        self.outbox = Outbox(self.store, lease=AT_ONCE, checkpoint=checkpoint)
+        self.archive = SnapshotArchive(self.store, self.root / "s", checkpoint=checkpoint)
+        self.quarantine = Quarantine(self.store, self.root / "q", checkpoint=checkpoint)
+
+    def record(self, ids, broken=7):
+        return [
+            self.breaker.record(contract(), report(id_, broken), key=KEY).duplicate for id_ in ids
+        ]
+
+    def probe(self, holder):
+        return self.breaker.ask_probe(contract(AT_ONCE), KEY, holder) is not None
+
+    def open_for_probe(self):
+        self.breaker.record(contract(AT_ONCE), report("opening"), key=KEY)
+
+    def force(self):
+        self.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="x")
+
+    def keep_with_record(self, evaluation_id):
+        good = report(evaluation_id, broken=0)
+        staged = self.archive.stage(KEY, TABLE, kind="pyarrow", report=good)
+        self.breaker.record(contract(), good, key=KEY, also=staged.commit)
+
+    def keep(self, evaluation_id):
+        self.archive.keep(KEY, TABLE, kind="pyarrow", report=report(evaluation_id))
+
+    def sweep(self):
+        return self.archive.sweep(1, grace=AT_ONCE)
+
+    def put(self, evaluation_id):
+        self.quarantine.put(KEY, TABLE, report(evaluation_id))
+
+    def drop(self):
+        for batch in self.quarantine.list():
+            self.quarantine.drop(batch.id, actor="ann", reason="x")
+
+    def degrade(self, consumer="sales", run_id="r1"):
+        self.ledger.record(degraded(consumer, run_id))
+
+    def inherit(self):
+        self.ledger.inherit(
+            consumer="board",
+            consumer_partition=None,
+            upstream="sales",
+            upstream_partition=None,
+            run_id="r2",
+        )
+
+    def settle(self):
+        self.ledger.settle(
+            consumer="sales", consumer_partition=None, upstream="orders", run_id="good"
+        )
+
+    def heal(self):
+        return [request.run_key for request in self.healing.due(lambda key: True)]
+
+    def healed(self):
+        for request in self.healing.in_flight():
+            self.healing.finished(request.run_key, succeeded=True)
+
+    def enqueue(self, count):
+        for number in range(count):
+            with self.store.begin() as conn:
+                self.outbox.append(conn, "k", {"n": number}, dedupe_key=str(number))
+
+    def deliver(self):
+        """Deliver until nothing is due; what was delivered, by its number."""
+        delivered = []
+        outbox = Outbox(self.store, checkpoint=self.checkpoint)
+        while messages := outbox.claim(3, kinds=["k"]):
+            for message in messages:
+                delivered.append(message.payload["n"])
+                outbox.done(message.id)
+        return delivered
+
+    def deliver_again(self):
+        for message in self.outbox.claim(kinds=["k"]):
+            self.outbox.done(message.id)
+
+
+def run(job, answer):
+    """The life of one child process."""
+
+    def checkpoint(name):
+        if name == job.get("die_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    jobs = Jobs(job["url"], job["root"], checkpoint)
+    result = getattr(jobs, job["name"])(**job.get("arguments", {}))
+    with os.fdopen(answer, "w") as pipe:
+        json.dump(result, pipe)
+
+
+def fork(job):
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(write_end)
+        return child, read_end
+    os.close(read_end)
+    try:
+        run(job, write_end)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        os._exit(1)
+    os._exit(0)
+
+
+def main():
+    for line in sys.stdin:
+        children = [fork(job) for job in json.loads(line)]
+        answers = []
+        for child, read_end in children:
+            with os.fdopen(read_end) as pipe:
+                text = pipe.read()
+            _, status = os.waitpid(child, 0)
+            answers.append([os.waitstatus_to_exitcode(status), json.loads(text or "null")])
+        sys.stdout.write(json.dumps(answers) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
