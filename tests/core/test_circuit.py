@@ -865,7 +865,7 @@ def test_metrics_only_says_once_what_it_would_have_done(by_operator: bool) -> No
     assert _kinds(story.tick(STALE)) == [NoteKind.WOULD_OPEN]
     assert story.circuit.would_open == "data_freshness was 1h, which is > 30min"
     assert _kinds(story.tick(STALE)) == []
-    assert story.state is story.circuit.effective_state is CircuitState.CLOSED
+    story.expect(CircuitState.CLOSED)
     assert not story.transitions
 
 
@@ -874,13 +874,12 @@ def test_an_open_circuit_whose_contract_becomes_metrics_only_lets_consumers_thro
     story.send(ProbeAsked(holder="run 1"))
     story.policy = replace(POLICY, mode=CircuitMode.METRICS_ONLY)
     step = story.tick(at=500)
-    assert story.circuit.effective_state is CircuitState.CLOSED
-    assert story.circuit.lease is None
+    assert step.circuit.effective_state is CircuitState.CLOSED
+    assert step.circuit.lease is None
     assert not step.transitions
     assert _heals(step) == 0
     story.policy = POLICY
-    story.tick()
-    assert story.circuit.effective_state is CircuitState.HALF_OPEN
+    assert story.tick().circuit.effective_state is CircuitState.HALF_OPEN
 
 
 # -- flapping and waiting --
