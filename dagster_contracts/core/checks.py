@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from dagster_contracts.core.contract import (
     Contract,
@@ -22,6 +23,7 @@ from dagster_contracts.core.contract import (
     Severity,
     SlaProperty,
     Threshold,
+    ThresholdOperator,
     TypeOptions,
 )
 from dagster_contracts.core.outcome import OutcomeKind
@@ -188,9 +190,12 @@ def _schema_rules(target: SchemaObject) -> Iterator[PlannedRule]:
     if target.extra_columns is not ExtraColumns.ALLOW:
         forbidden = target.extra_columns is ExtraColumns.FORBID
         words = "no column but the declared ones"
+        none = Threshold(ThresholdOperator.MUST_BE, (Fraction(0),))
         yield replace(
             _rule("extra_columns", NoExtraColumns(columns), words, None),
             severity=Severity.ERROR if forbidden else Severity.WARNING,
+            threshold=none if forbidden else None,
+            warn=None if forbidden else none,
         )
     if target.ordered:
         order = ColumnOrder(columns)

@@ -127,7 +127,7 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
     dtype = columns.require(test.path)
     value = value_at(test.path)
     if test.path[0] in columns.untyped and not isinstance(test, Required | NotMissing):
-        return nw.lit(False)
+        return never(value)
     match test:
         case Required(path):
             return _required(path, value, dtype)
@@ -176,6 +176,11 @@ def present(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     return ~missing(value, dtype)
 
 
+def never(value: nw.Expr) -> nw.Expr:
+    """False for every row; a literal would be a single value, which cannot be counted."""
+    return value.is_null() & nw.lit(False)
+
+
 def guarded(flag: nw.Expr, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     """The flag, but false for NaN."""
     return flag & ~value.is_nan() if dtype.is_float() else flag
@@ -202,7 +207,7 @@ def _member(value: nw.Expr, dtype: nw.dtypes.DType, values: list[Any]) -> nw.Exp
 def _bound(test: Bound, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     fitted = fit_bound(test.operator, test.limit, dtype, test.timezone)
     if fitted.literal is None:
-        return nw.lit(False) if fitted.always else present(value, dtype)
+        return never(value) if fitted.always else present(value, dtype)
     match fitted.operator:
         case BoundOperator.AT_LEAST:
             flag = value < fitted.literal
@@ -227,7 +232,7 @@ def _length(test: Length, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
         flags.append(length < test.minimum)
     if test.maximum is not None:
         flags.append(length > test.maximum)
-    return any_of(flags) if flags else nw.lit(False)
+    return any_of(flags) if flags else never(value)
 
 
 def _text(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
@@ -266,6 +271,8 @@ def holds(text: str, columns: Columns) -> nw.Expr:
         tree = parse_expression(text)
     except ExpressionSyntaxError as error:
         raise UncompilableError(f"the expression cannot be read: {error}") from error
+    if not columns_in(tree):
+        raise UncompilableError("the expression names no column")
     for name in columns_in(tree):
         columns.require((columns.names.get(name, name),))
     return compile_expression(tree, columns.schema, columns.names, columns.dialect)

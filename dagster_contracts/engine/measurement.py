@@ -341,8 +341,8 @@ def _failed_to_run(error: Exception) -> Finding:
 def _largest_groups(rule: KeyRule, shown: int) -> nw.LazyFrame[Any]:
     """The groups that repeat most; the smallest key first where they tie, so that runs agree."""
     repeated = rule.groups.filter(nw.col(COUNT) > 1)
-    smallest = [False, *[True] * len(rule.columns)]
-    return repeated.top_k(shown, by=[COUNT, *rule.columns], reverse=smallest)
+    largest = [True, *[False] * len(rule.columns)]
+    return repeated.sort(COUNT, *rule.columns, descending=largest).head(shown)
 
 
 def _key_queries(rule: KeyRule) -> list[nw.LazyFrame[Any]]:
@@ -358,7 +358,7 @@ def _key_finding(rule: KeyRule, answer: Sequence[Row], row: Row) -> Finding:
         return Finding(value=Fraction(found["groups"]))
     tested = row["rows"] if rule.within is None else row[f"t_{rule.rule.name}"]
     # The rows beyond the first of each group.
-    failed = (found["rows"] or 0) - found["groups"]
+    failed = int(found["rows"] or 0) - found["groups"]
     return Finding(tested=tested, failed=failed)
 
 

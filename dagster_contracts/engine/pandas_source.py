@@ -24,7 +24,7 @@ def scan_pandas(
 
     names = [str(name) for name in data.columns]
     refuse_duplicates(names)
-    frame: pd.DataFrame = data.set_axis(names, axis="columns", copy=False) if names else data
+    frame: pd.DataFrame = data.set_axis(names, axis="columns") if names else data
     wanted = [name for name in names if columns is None or name in columns]
     converted, strange = _from_pandas(frame, wanted)
     untyped = frozenset(
@@ -47,7 +47,7 @@ def scan_pandas(
         scan,
         schema=schema,
         strange={**strange, **scan.strange},
-        untyped=untyped,
+        untyped=untyped | scan.untyped,
         type_flags=_pandas_flags(frame, scan.schema, declared),
     )
 

@@ -141,7 +141,7 @@ def _equals(name: str, value: Any, dtype: nw.dtypes.DType) -> nw.Expr:
     if dtype == nw.Datetime and isinstance(value, datetime):
         return column == instant_literal(value, dtype)
     if dtype == nw.Categorical or dtype == nw.Enum:
-        return column.cast(nw.String) == value
+        return column.cast(nw.String) == nw.lit(value)
     if dtype.is_numeric() or dtype == nw.Date or dtype == nw.Time:
         return column == nw.lit(value, dtype=dtype)
     return column == nw.lit(value)

@@ -186,4 +186,8 @@ def _scan_in_place(kind: str, data: Any, columns: Collection[str] | None) -> Sca
     wanted = [name for name in schema if columns is None or name in columns]
     if wanted and len(wanted) < len(schema):
         frame = frame.select(wanted)
-    return Scan(kind=kind, backend=Backend(kind), frame=frame, schema=schema)
+    untyped: frozenset[str] = frozenset()
+    if kind == "duckdb":
+        types = zip(data.columns, data.types, strict=True)
+        untyped = frozenset(name for name, dtype in types if str(dtype).strip('"') == "NULL")
+    return Scan(kind=kind, backend=Backend(kind), frame=frame, schema=schema, untyped=untyped)
