@@ -619,14 +619,13 @@ def test_bad_probes_wait_longer_each_time_until_none_is_left() -> None:
     step = story.observe(BAD)
     story.expect(CircuitState.OPEN)
     assert story.circuit.attempts == 2
-    assert story.circuit.next_probe_at == story.now + 2 * RETRY
+    assert step.circuit.next_probe_at == story.now + 2 * RETRY
     assert (story.circuit.opened_at, story.circuit.reason) == (opened_at, reason)
     assert _alerts(step) == [AlertTopic.STILL_OPEN]
     story.tick(at=30)
     step = story.observe(BAD)
     story.expect(CircuitState.EXHAUSTED)
-    assert story.circuit.attempts == 2
-    assert story.circuit.next_probe_at is None
+    assert (story.circuit.attempts, story.circuit.next_probe_at) == (2, None)
     assert _alerts(step) == [AlertTopic.EXHAUSTED]
     assert "no probe is left of 2" in step.transitions[0].explanation
 

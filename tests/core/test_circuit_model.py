@@ -328,7 +328,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
 
     @initialize(rules=_rules)
     def begin(self, rules: dict[str, Any]) -> None:
-        self.rules = rules
+        self.terms = rules
         self.model = Model(rules)
         self.circuit = Circuit(key=CircuitKey("orders", "orders"), policy_hash="a")
 
@@ -432,7 +432,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
 
     def _edit(self, rules: dict[str, Any], edition: str) -> None:
         if edition != self.circuit.policy_hash:
-            self.rules = self.model.rules = rules
+            self.terms = self.model.rules = rules
         self.model.edit(edition)
         self._send(PolicyChanged(policy_hash=edition))
 
@@ -445,7 +445,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
     def _send(self, event: CircuitEvent) -> Step:
         before = self.circuit
         now = EPOCH + timedelta(seconds=self.clock)
-        policy = _policy(self.rules)
+        policy = _policy(self.terms)
         step = advance(before, event, policy=policy, now=now, random=0.5)
         assert advance(before, event, policy=policy, now=now, random=0.5) == step
         note(f"{self.clock}: {event} -> {step.circuit.state} {[n.kind for n in step.notes]}")
@@ -539,7 +539,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             return
         circuit = self.circuit
         assert circuit.generation == len(self.transitions)
-        assert 0 <= circuit.attempts <= self.rules["retries"]
+        assert 0 <= circuit.attempts <= self.terms["retries"]
         assert (circuit.opened_at is None) == (circuit.state is CircuitState.CLOSED)
         assert (circuit.reason is None) == (circuit.state is CircuitState.CLOSED)
         if circuit.lease is not None:
