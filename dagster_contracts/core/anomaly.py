@@ -90,11 +90,13 @@ def score_series(
 
     A point is never part of its own baseline, and neither are earlier anomalies. After
     ``shift_points`` anomalies in a row, on one side and close to each other, the level has shifted:
-    they become the baseline and what was before is dropped.
+    they become the baseline and what was before is dropped. Three like values on one weekday are
+    its rhythm and no anomalies.
     """
     rules = rules or ScoringRules()
     accepted: deque[SeriesPoint] = deque(maxlen=rules.window)
     pending: list[SeriesPoint] = []
+    left_out: list[SeriesPoint] = []
     scores: list[Score] = []
     needed, inherited = rules.min_history, 0.0
     for point in points:
@@ -110,10 +112,20 @@ def score_series(
             scores.append(verdict)
             continue
         pending.append(point)
+        rhythm = _weekly_rhythm(point, accepted, left_out, verdict, rules)
+        if rhythm:
+            # The same on this weekday three times: a rhythm that the first weeks could not show.
+            accepted = _merged(accepted, rhythm, rules)
+            left_out = [known for known in left_out if known not in rhythm]
+            pending.clear()
+            scores.append(replace(verdict, anomalous=False, seasonal=True))
+            continue
+        left_out.append(point)
         if _is_new_level(pending, verdict, rules):
             accepted.clear()
             accepted.extend(pending)
             pending.clear()
+            left_out.clear()
             # Four points alone say little about the spread: the old one holds until there are more.
             needed, inherited = rules.shift_points, verdict.scale or 0.0
             verdict = replace(verdict, anomalous=False, shifted=True)
@@ -195,6 +207,33 @@ def _is_new_level(pending: Sequence[SeriesPoint], verdict: Score, rules: Scoring
     middle = median(recent)
     near = max(rules.threshold * verdict.scale, 0.1 * abs(middle - verdict.centre))
     return len(sides) == 1 and all(abs(value - middle) <= near for value in recent)
+
+
+def _weekly_rhythm(
+    point: SeriesPoint,
+    accepted: Sequence[SeriesPoint],
+    left_out: Sequence[SeriesPoint],
+    verdict: Score,
+    rules: ScoringRules,
+) -> list[SeriesPoint]:
+    """The last three values of this weekday, this one included, if they agree; else nothing."""
+    if verdict.seasonal or verdict.centre is None or verdict.scale is None:
+        return []
+    same_day = sorted(
+        known for known in (*accepted, *left_out) if known.at.weekday() == point.at.weekday()
+    )
+    last = [*same_day[-2:], point]
+    if len(last) < 3 or len({known.at.date() for known in last}) < 3:
+        return []
+    middle = median(known.value for known in last)
+    near = max(rules.threshold * verdict.scale, 0.1 * abs(middle - verdict.centre))
+    return last if all(abs(known.value - middle) <= near for known in last) else []
+
+
+def _merged(
+    accepted: Sequence[SeriesPoint], more: Sequence[SeriesPoint], rules: ScoringRules
+) -> deque[SeriesPoint]:
+    return deque(sorted({*accepted, *more}), maxlen=rules.window)
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:

@@ -35,8 +35,9 @@ _ALIASES = {
     "varbinary": "binary", "bytea": "binary", "blob": "binary", "bytes": "binary",
     "json": "json", "jsonb": "json",
 }  # fmt: skip
+# A name, and perhaps sizes and what follows them: "timestamp(3) with time zone".
 _SHAPE = re.compile(
-    r"\s*([a-z_][a-z0-9_ ]*?)\s*(?:\(\s*(\w+)\s*(?:,\s*(-?\d+)\s*)?\))?\s*([a-z ]*)$"
+    r"\s*([a-z_][a-z0-9_ ]*?)\s*(?:\(\s*(\w+)\s*(?:,\s*(-?\d+)\s*)?\)\s*([a-z ]*?))?\s*$"
 )
 
 

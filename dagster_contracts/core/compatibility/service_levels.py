@@ -39,10 +39,11 @@ def _keyed(levels: tuple[SlaProperty, ...]) -> dict[str, SlaProperty]:
     """Service levels by property; a number is added where one property has several."""
     keyed: dict[str, SlaProperty] = {}
     for level in levels:
-        key, count = level.property, 1
+        name = f"{level.schema_object}.{level.property}" if level.schema_object else level.property
+        key, count = name, 1
         while key in keyed:
             count += 1
-            key = f"{level.property}[{count}]"
+            key = f"{name}[{count}]"
         keyed[key] = level
     return keyed
 

@@ -1,0 +1,947 @@
+"""Who breaks by a change: the table of the design, every field of the model, and its algebra."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, is_dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_contracts.core.compatibility import (
+    Changes,
+    Ignore,
+    Motion,
+    Verdict,
+    VersionBump,
+    diff,
+)
+from dagster_contracts.core.condition import Comparison, ComparisonOperator, Hold, Quantity
+from dagster_contracts.core.contract import (
+    AlertPolicy,
+    CircuitMode,
+    CircuitPolicy,
+    CircuitScope,
+    CompatibilityPolicy,
+    ConsumerDeclaration,
+    Contract,
+    ContractStatus,
+    CorrectiveAction,
+    CorrectiveActionKind,
+    Dimension,
+    ExtraColumns,
+    FallbackLevel,
+    FallbackSource,
+    HealMode,
+    LibraryMetric,
+    LogicalType,
+    MetricDeclaration,
+    MonitoringPolicy,
+    OnExhausted,
+    OnUnknown,
+    ProbeMode,
+    Protects,
+    QualityRule,
+    Recovery,
+    Relationship,
+    Resilience,
+    RuleKind,
+    SchemaObject,
+    SchemaProperty,
+    Severity,
+    SlaProperty,
+    SourceKind,
+    Threshold,
+    ThresholdOperator,
+    ThresholdUnit,
+    TypeOptions,
+)
+
+FINE, WARNS, BREAKS = Verdict.FINE, Verdict.WARNS, Verdict.BREAKS
+NONE, PATCH, MINOR, MAJOR = VersionBump
+Op = ThresholdOperator
+
+
+def prop(name: str = "amount", **fields: Any) -> SchemaProperty:
+    return SchemaProperty(name=name, **{"logical_type": LogicalType.STRING, **fields})
+
+
+def contract(*properties: SchemaProperty, **fields: Any) -> Contract:
+    table = {key: fields.pop(key) for key in list(fields) if key in OBJECT_FIELDS}
+    orders = SchemaObject(name="orders", properties=properties, **table)
+    return Contract(**{"name": "orders", "version": "1.0.0", "objects": (orders,), **fields})
+
+
+OBJECT_FIELDS = {f.name for f in fields(SchemaObject)} - {
+    "name",
+    "properties",
+    "description",
+    "tags",
+    "extras",
+    "asset",
+}
+
+
+def above(limit: str, metric: str = "data_freshness", hold: Hold | None = None) -> Comparison:
+    quantity = Quantity(Fraction(limit), Dimension.DURATION)
+    return Comparison(metric, ComparisonOperator.GT, quantity, hold)
+
+
+def below(limit: str, metric: str = "data_freshness") -> Comparison:
+    return Comparison(metric, ComparisonOperator.LT, Quantity(Fraction(limit), Dimension.DURATION))
+
+
+def rule(
+    operator: Op = Op.MUST_BE_LESS_OR_EQUAL_TO,
+    *values: int | Fraction,
+    unit: ThresholdUnit = ThresholdUnit.PERCENT,
+    **fields: Any,
+) -> QualityRule:
+    threshold = Threshold(operator, tuple(Fraction(v) for v in values or (5,)), unit)
+    settings = {
+        "name": "few_nulls",
+        "kind": RuleKind.LIBRARY,
+        "column": "amount",
+        "metric": LibraryMetric.NULL_VALUES,
+        "threshold": threshold,
+    }
+    return QualityRule(**{**settings, **fields})
+
+
+def verdict(old: Contract, new: Contract) -> tuple[Verdict, Verdict, VersionBump]:
+    changes = diff(old, new)
+    return changes.consumer, changes.producer, changes.bump
+
+
+def kinds(changes: Changes) -> list[str]:
+    return [change.kind for change in changes]
+
+
+def number(**options: Any) -> SchemaProperty:
+    return prop(logical_type=LogicalType.NUMBER, options=TypeOptions(**options))
+
+
+def with_rules(*rules: QualityRule) -> Contract:
+    return contract(prop(), quality=rules)
+
+
+def with_sla(*conditions: Comparison) -> Contract:
+    levels = tuple(SlaProperty(property="freshness", condition=each) for each in conditions)
+    return contract(prop(), sla=levels)
+
+
+PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY, "feed"))
+FALLBACK = FallbackLevel(name="fallback", source=FallbackSource(SourceKind.LAST_VALID))
+
+
+def protected(*levels: FallbackLevel, **policy: Any) -> Contract:
+    circuit = CircuitPolicy(**{"open_when": (above("1800"),), **policy})
+    return contract(prop(), resilience=Resilience(circuit=circuit, levels=(PRIMARY, *levels)))
+
+
+TABLE = [
+    # columns
+    ("optional column added", contract(prop()), contract(prop(), prop("note")), FINE, FINE, MINOR),
+    (
+        "optional column added where extras are forbidden",
+        contract(prop(), extra_columns=ExtraColumns.FORBID),
+        contract(prop(), prop("note"), extra_columns=ExtraColumns.FORBID),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "required column added",
+        contract(prop()),
+        contract(prop(), prop("note", required=True)),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    ("column removed", contract(prop(), prop("note")), contract(prop()), BREAKS, FINE, MAJOR),
+    (
+        "column renamed",
+        contract(prop("amount", id="a")),
+        contract(prop("total", id="a")),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "type widened",
+        contract(prop(physical_type="INT")),
+        contract(prop(physical_type="BIGINT")),
+        WARNS,
+        FINE,
+        MINOR,
+    ),
+    (
+        "type narrowed",
+        contract(prop(physical_type="VARCHAR(20)")),
+        contract(prop(physical_type="VARCHAR(10)")),
+        FINE,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "type spelled otherwise",
+        contract(prop(physical_type="INT")),
+        contract(prop(physical_type="integer")),
+        FINE,
+        FINE,
+        PATCH,
+    ),
+    (
+        "integer to number",
+        contract(prop(logical_type=LogicalType.INTEGER)),
+        contract(prop(logical_type=LogicalType.NUMBER)),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "string to date",
+        contract(prop()),
+        contract(prop(logical_type=LogicalType.DATE)),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "no longer required",
+        contract(prop(required=True)),
+        contract(prop()),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    ("required", contract(prop()), contract(prop(required=True)), FINE, BREAKS, MINOR),
+    ("no longer unique", contract(prop(unique=True)), contract(prop()), BREAKS, FINE, MAJOR),
+    ("unit changed", contract(prop(unit="m")), contract(prop(unit="ft")), WARNS, WARNS, MINOR),
+    (
+        "classification changed",
+        contract(prop(classification="public")),
+        contract(prop(classification="restricted")),
+        WARNS,
+        WARNS,
+        MINOR,
+    ),
+    (
+        "primary key added",
+        contract(prop()),
+        contract(prop(primary_key_position=1)),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    ("described", contract(prop()), contract(prop(description="in euro")), FINE, FINE, PATCH),
+    ("tagged", contract(prop()), contract(prop(), tags=("sales",)), FINE, FINE, PATCH),
+    (
+        "columns in another order",
+        contract(prop("a"), prop("b")),
+        contract(prop("b"), prop("a")),
+        FINE,
+        FINE,
+        PATCH,
+    ),
+    (
+        "columns in another order where the order matters",
+        contract(prop("a"), prop("b"), ordered=True),
+        contract(prop("b"), prop("a"), ordered=True),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    # values
+    (
+        "enum widened",
+        contract(prop(options=TypeOptions(enum=("a",)))),
+        contract(prop(options=TypeOptions(enum=("a", "b")))),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "enum narrowed",
+        contract(prop(options=TypeOptions(enum=("a", "b")))),
+        contract(prop(options=TypeOptions(enum=("a",)))),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "enum added",
+        contract(prop()),
+        contract(prop(options=TypeOptions(enum=("a",)))),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "bound tightened",
+        contract(number(minimum=0)),
+        contract(number(minimum=1)),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "bound loosened",
+        contract(number(maximum=9)),
+        contract(number(maximum=10)),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    ("bound removed", contract(number(maximum=9)), contract(number()), BREAKS, FINE, MAJOR),
+    (
+        "inclusive to exclusive",
+        contract(number(minimum=0)),
+        contract(number(exclusive_minimum=0)),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "bounds moved",
+        contract(number(minimum=0, maximum=9)),
+        contract(number(minimum=1, maximum=10)),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "pattern added",
+        contract(prop()),
+        contract(prop(options=TypeOptions(pattern="^a"))),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "pattern changed",
+        contract(prop(options=TypeOptions(pattern="^b"))),
+        contract(prop(options=TypeOptions(pattern="^a"))),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "multiples of a tenth become multiples of a half",
+        contract(number(multiple_of=Decimal("0.1"))),
+        contract(number(multiple_of=Decimal("0.5"))),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    # quality
+    ("rule added", with_rules(), with_rules(rule()), FINE, BREAKS, MINOR),
+    ("rule removed", with_rules(rule()), with_rules(), BREAKS, FINE, MAJOR),
+    (
+        "rule tightened",
+        with_rules(rule()),
+        with_rules(rule(Op.MUST_BE_LESS_THAN, 5)),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    (
+        "rule loosened",
+        with_rules(rule()),
+        with_rules(rule(Op.MUST_BE_LESS_OR_EQUAL_TO, 6)),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "rule of a warning removed",
+        with_rules(rule(severity=Severity.WARNING)),
+        with_rules(),
+        WARNS,
+        FINE,
+        MINOR,
+    ),
+    (
+        "rule weighs less",
+        with_rules(rule()),
+        with_rules(rule(severity=Severity.INFO)),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "relationship added",
+        contract(prop()),
+        contract(prop(), relationships=(Relationship(columns=("amount",), to=("x.y",)),)),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    # service levels
+    (
+        "service level tightened",
+        with_sla(below("600")),
+        with_sla(below("300")),
+        FINE,
+        BREAKS,
+        MINOR,
+    ),
+    ("service level loosened", with_sla(below("300")), with_sla(below("600")), BREAKS, FINE, MAJOR),
+    ("service level removed", with_sla(below("300")), with_sla(), BREAKS, FINE, MAJOR),
+    ("service level added", with_sla(), with_sla(below("300")), FINE, BREAKS, MINOR),
+    # life
+    (
+        "deprecated",
+        contract(prop()),
+        contract(prop(), status=ContractStatus.DEPRECATED),
+        WARNS,
+        FINE,
+        MINOR,
+    ),
+    (
+        "retired",
+        contract(prop()),
+        contract(prop(), status=ContractStatus.RETIRED),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    # protection
+    ("breaker weakened", protected(), protected(open_when=(above("3600"),)), WARNS, FINE, MINOR),
+    (
+        "breaker slower by a hold",
+        protected(),
+        protected(open_when=(above("1800", hold=Hold(checks=3)),)),
+        WARNS,
+        FINE,
+        MINOR,
+    ),
+    ("breaker strengthened", protected(), protected(open_when=(above("60"),)), FINE, FINE, MINOR),
+    (
+        "another condition opens it too",
+        protected(),
+        protected(open_when=(above("1800"), above("9", "data_latency"))),
+        FINE,
+        FINE,
+        MINOR,
+    ),
+    ("fallback removed", protected(FALLBACK), protected(), BREAKS, FINE, MAJOR),
+    ("fallback added", protected(), protected(FALLBACK), FINE, FINE, MINOR),
+    (
+        "resilience with a fallback removed",
+        protected(FALLBACK),
+        contract(prop()),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "server removed",
+        contract(prop(), extras={"servers": [{"server": "prod", "type": "s3"}]}),
+        contract(prop(), extras={"servers": []}),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+    (
+        "server moved",
+        contract(prop(), extras={"servers": [{"server": "prod", "host": "a"}]}),
+        contract(prop(), extras={"servers": [{"server": "prod", "host": "b"}]}),
+        BREAKS,
+        BREAKS,
+        MAJOR,
+    ),
+    (
+        "role removed",
+        contract(prop(), extras={"roles": [{"role": "reader"}]}),
+        contract(prop()),
+        BREAKS,
+        FINE,
+        MAJOR,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "consumer", "producer", "bump"),
+    [pytest.param(*row[1:], id=row[0]) for row in TABLE],
+)
+def test_the_table(
+    old: Contract, new: Contract, consumer: Verdict, producer: Verdict, bump: VersionBump
+) -> None:
+    assert verdict(old, new) == (consumer, producer, bump)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row[0]) for row in TABLE])
+def test_reversal_turns_every_motion_round(row: tuple[Any, ...]) -> None:
+    forth, back = diff(row[1], row[2]), diff(row[2], row[1])
+
+    assert sorted(c.motion.reverse for c in forth) == sorted(c.motion for c in back)
+
+
+# --- every field of the model ---------------------------------------------------------------------
+
+RULE = rule(id="r")
+LEVEL = replace(FALLBACK, name="fallback")
+SAMPLES: dict[type, Any] = {
+    TypeOptions: TypeOptions(),
+    Relationship: Relationship(columns=("amount",), to=("x.y",)),
+    QualityRule: RULE,
+    SchemaProperty: prop(),
+    SchemaObject: SchemaObject(name="orders", properties=(prop(),)),
+    SlaProperty: SlaProperty(property="freshness", condition=below("300")),
+    FallbackLevel: LEVEL,
+    Recovery: Recovery(),
+    CircuitPolicy: CircuitPolicy(open_when=(above("1800"),)),
+    Resilience: Resilience(levels=(PRIMARY, LEVEL)),
+    MonitoringPolicy: MonitoringPolicy(),
+    CompatibilityPolicy: CompatibilityPolicy(),
+    MetricDeclaration: MetricDeclaration(name="lag"),
+    Contract: contract(prop(), resilience=Resilience(levels=(PRIMARY, LEVEL))),
+}
+# What a field is changed to, where its type does not say it.
+OTHERS: dict[tuple[type, str], Any] = {
+    (TypeOptions, "minimum"): 1,
+    (TypeOptions, "maximum"): 9,
+    (TypeOptions, "exclusive_minimum"): 1,
+    (TypeOptions, "exclusive_maximum"): 9,
+    (TypeOptions, "multiple_of"): Decimal(2),
+    (TypeOptions, "timezone"): True,
+    (QualityRule, "kind"): RuleKind.SQL,
+    (QualityRule, "metric"): LibraryMetric.ROW_COUNT,
+    (QualityRule, "threshold"): Threshold(Op.MUST_BE, (Fraction(3),)),
+    (QualityRule, "warn"): Threshold(Op.MUST_BE, (Fraction(3),)),
+    (QualityRule, "quantile"): Fraction(1, 2),
+    (QualityRule, "options"): TypeOptions(minimum=1),
+    (QualityRule, "implementation"): {"expectation": "x"},
+    (QualityRule, "severity"): Severity.WARNING,
+    (SchemaProperty, "logical_type"): LogicalType.DATE,
+    (SchemaProperty, "options"): TypeOptions(minimum=1),
+    (SchemaProperty, "properties"): (prop("inner"),),
+    (SchemaProperty, "items"): prop("item"),
+    (SchemaProperty, "quality"): (RULE,),
+    (SchemaObject, "properties"): (prop("other"),),
+    (SchemaObject, "extra_columns"): ExtraColumns.FORBID,
+    (SchemaObject, "quality"): (RULE,),
+    (SchemaObject, "relationships"): (Relationship(columns=("amount",), to=("x.y",)),),
+    (SlaProperty, "condition"): below("1"),
+    (SlaProperty, "severity"): Severity.INFO,
+    (FallbackLevel, "source"): FallbackSource(SourceKind.ASSET, "sales"),
+    (FallbackLevel, "activation_conditions"): (above("1"),),
+    (FallbackLevel, "max_age"): timedelta(hours=1),
+    (Recovery, "probe"): ProbeMode.WAIT,
+    (CircuitPolicy, "open_when"): (above("1"),),
+    (CircuitPolicy, "close_when"): (below("1"),),
+    (CircuitPolicy, "recovery"): Recovery(probes=2),
+    (CircuitPolicy, "scope"): CircuitScope.PARTITION,
+    (CircuitPolicy, "mode"): CircuitMode.METRICS_ONLY,
+    (CircuitPolicy, "on_unknown"): OnUnknown.OPEN,
+    (Resilience, "circuit"): CircuitPolicy(window=3),
+    (Resilience, "levels"): (PRIMARY,),
+    (Resilience, "on_exhausted"): OnExhausted.SKIP,
+    (Resilience, "heal"): HealMode.OFF,
+    (MonitoringPolicy, "actions"): (
+        CorrectiveAction(when=above("1"), kind=CorrectiveActionKind.HEAL),
+    ),
+    (CompatibilityPolicy, "protects"): Protects.FULL,
+    (MetricDeclaration, "dimension"): Dimension.RATIO,
+    (Contract, "objects"): (SchemaObject(name="orders", properties=(prop("other"),)),),
+    (Contract, "status"): ContractStatus.DEPRECATED,
+    (Contract, "schemas"): {"small": SchemaObject(name="small")},
+    (Contract, "sla"): (SlaProperty(property="freshness", condition=below("1")),),
+    (Contract, "metrics"): (MetricDeclaration(name="lag"),),
+    (Contract, "resilience"): None,
+    (Contract, "consumers"): (ConsumerDeclaration(name="finance"),),
+    (Contract, "alerts"): AlertPolicy(channels=("ops",)),
+    (Contract, "monitoring"): MonitoringPolicy(min_history=20),
+    (Contract, "compatibility"): CompatibilityPolicy(transitive=True),
+    (Contract, "deprecated_until"): date(2030, 1, 1),
+}
+# Not part of what a contract says; the version is what is judged.
+SILENT = {"location", "content_hash", "semantic_hash", "version"}
+
+
+def other(kind: type, name: str, value: Any) -> Any:
+    if (kind, name) in OTHERS:
+        return OTHERS[kind, name]
+    match value:
+        case bool():
+            return not value
+        case int() | float() | Fraction():
+            return value + 1
+        case timedelta():
+            return value + timedelta(minutes=1)
+        case None:
+            return (
+                1 if name.endswith(("_position", "_length", "_items", "_properties")) else "other"
+            )
+        case Enum():
+            raise AssertionError(f"say what {kind.__name__}.{name} becomes")
+        case str():
+            return f"{value}_other"
+        case tuple():
+            return (*value, "other")
+        case dict():
+            return {**value, "other": "x"}
+    raise AssertionError(f"say what {kind.__name__}.{name} becomes")
+
+
+def embedded(value: Any) -> Contract:
+    match value:
+        case TypeOptions():
+            return contract(prop(options=value))
+        case Relationship():
+            return contract(prop(), relationships=(value,))
+        case QualityRule():
+            return with_rules(value)
+        case SchemaProperty():
+            return contract(value)
+        case SchemaObject():
+            return Contract(name="orders", version="1.0.0", objects=(value,))
+        case SlaProperty():
+            return contract(prop(), sla=(value,))
+        case FallbackLevel():
+            return contract(prop(), resilience=Resilience(levels=(PRIMARY, value)))
+        case Recovery():
+            circuit = CircuitPolicy(recovery=value)
+            return contract(prop(), resilience=Resilience(circuit=circuit, levels=(PRIMARY, LEVEL)))
+        case CircuitPolicy():
+            return contract(prop(), resilience=Resilience(circuit=value, levels=(PRIMARY, LEVEL)))
+        case Resilience():
+            return contract(prop(), resilience=value)
+        case MonitoringPolicy():
+            return contract(prop(), monitoring=value)
+        case CompatibilityPolicy():
+            return contract(prop(), compatibility=value)
+        case MetricDeclaration():
+            return contract(prop(), metrics=(value,))
+        case Contract():
+            return value
+    raise AssertionError(value)
+
+
+FIELDS = [
+    pytest.param(kind, field.name, id=f"{kind.__name__}.{field.name}")
+    for kind in SAMPLES
+    for field in fields(kind)
+    if field.name not in SILENT
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+def test_a_change_of_any_field_is_seen_in_both_directions(kind: type, name: str) -> None:
+    before = SAMPLES[kind]
+    after = replace(before, **{name: other(kind, name, getattr(before, name))})
+
+    forth, back = diff(embedded(before), embedded(after)), diff(embedded(after), embedded(before))
+
+    assert len(forth) > 0
+    assert forth.bump is not NONE
+    assert len(back) > 0
+    assert all(change.message for change in (*forth, *back))
+
+
+def test_every_value_of_the_model_is_among_the_samples() -> None:
+    seen: set[type] = set()
+
+    def walk(value: Any) -> None:
+        if is_dataclass(value) and not isinstance(value, type):
+            if type(value).__module__.endswith("core.contract"):
+                seen.add(type(value))
+            for field in fields(value):
+                default = field.default if field.default is not MISSING else None
+                for part in (getattr(value, field.name), default):
+                    for each in part if isinstance(part, tuple) else (part,):
+                        walk(each)
+
+    for sample in SAMPLES.values():
+        walk(sample)
+    # These are compared as a whole: what is in them is nobody's promise.
+    assert seen - set(SAMPLES) <= {Threshold, FallbackSource, AlertPolicy}
+
+
+# --- matching -------------------------------------------------------------------------------------
+
+
+def test_a_column_is_followed_by_its_alias() -> None:
+    changes = diff(contract(prop("cust_id")), contract(prop("customer", aliases=("cust_id",))))
+
+    assert "column_renamed" in kinds(changes)
+    assert "column_removed" not in kinds(changes)
+
+
+def test_a_column_that_keeps_its_physical_name_only_changes_in_the_contract() -> None:
+    old = contract(prop("amount", physical_name="amt"))
+    new = contract(prop("total", physical_name="amt"))
+
+    assert verdict(old, new) == (WARNS, FINE, MINOR)
+
+
+def test_a_likely_rename_is_offered_and_still_breaks() -> None:
+    changes = diff(contract(prop("cust_id")), contract(prop("customer_id")))
+    gone = next(change for change in changes if change.kind == "column_removed")
+
+    assert gone.renamed_to == "customer_id"
+    assert gone.consumer is BREAKS
+    assert "looks like its new name" in gone.message
+
+
+def test_what_is_not_alike_is_no_rename() -> None:
+    changes = diff(contract(prop("discount")), contract(prop("zip")))
+
+    assert all(change.renamed_to is None for change in changes)
+
+
+def test_swapped_names_are_followed_by_id() -> None:
+    old = contract(prop("a", id="1"), prop("b", id="2", logical_type=LogicalType.DATE))
+    new = contract(prop("b", id="1"), prop("a", id="2", logical_type=LogicalType.DATE))
+
+    assert sorted(set(kinds(diff(old, new)))) == ["column_renamed"]
+
+
+def test_a_rule_without_an_id_is_matched_by_its_meaning() -> None:
+    old, new = with_rules(rule(name="a")), with_rules(rule(name="b"))
+
+    assert kinds(diff(old, new)) == ["rule_name_changed"]
+
+
+def test_a_rule_follows_its_renamed_column() -> None:
+    old = contract(prop("amount", id="x"), quality=(rule(),))
+    new = contract(prop("total", id="x"), quality=(rule(column="total"),))
+
+    assert kinds(diff(old, new)) == ["column_renamed"]
+
+
+def test_layout_of_a_query_is_no_change_of_the_rule() -> None:
+    old = with_rules(rule(kind=RuleKind.SQL, metric=None, query="select  1\nfrom t"))
+    new = with_rules(rule(kind=RuleKind.SQL, metric=None, query="select 1 from t"))
+
+    assert verdict(old, new) == (FINE, FINE, PATCH)
+
+
+def test_nested_fields_are_compared() -> None:
+    address = prop(
+        "address", logical_type=LogicalType.OBJECT, properties=(prop("city"), prop("zip"))
+    )
+    changes = diff(contract(address), contract(replace(address, properties=(prop("zip"),))))
+
+    assert [(c.path, c.consumer) for c in changes] == [("orders.address.city", BREAKS)]
+    assert changes.items[0].column == "address"
+
+
+def test_items_of_an_array_are_compared() -> None:
+    tags = prop("tags", logical_type=LogicalType.ARRAY, items=prop("tag", required=True))
+    changes = diff(contract(tags), contract(replace(tags, items=prop("tag"))))
+
+    assert [c.path for c in changes] == ["orders.tags[]"]
+    assert changes.consumer is BREAKS
+
+
+# --- words, JSON, versions ------------------------------------------------------------------------
+
+
+def test_a_sentence_that_a_consumer_understands() -> None:
+    changes = diff(contract(prop(), prop("discount")), contract(prop()))
+
+    assert changes.items[0].message == "orders.discount was removed: whoever reads it will fail"
+
+
+def test_json() -> None:
+    old = contract(prop(), prop("discount"))
+    document = diff(old, replace(contract(prop()), version="1.1.0")).to_json()
+
+    assert document["consumer"] == "breaks"
+    assert document["producer"] == "fine"
+    assert document["bump"] == "major"
+    assert document["declared_bump"] == "minor"
+    assert document["changes"] == [
+        {
+            "path": "orders.discount",
+            "kind": "column_removed",
+            "consumer": "breaks",
+            "producer": "fine",
+            "bump": "major",
+            "message": "orders.discount was removed: whoever reads it will fail",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "declared"),
+    [
+        ("1.0.0", "1.0.0", NONE),
+        ("1.0.0", "1.0.1", PATCH),
+        ("1.0", "1.1", MINOR),
+        ("1.9.9", "2", MAJOR),
+        ("v1.0.0", "v1.0.1-rc.1", PATCH),
+        ("2.0.0", "1.9.0", NONE),
+        ("latest", "1.0.0", None),
+    ],
+)
+def test_declared_bump(old: str, new: str, declared: VersionBump | None) -> None:
+    assert Changes("orders", old, new).declared_bump is declared
+
+
+@pytest.mark.parametrize(
+    ("protects", "old", "new", "version", "enough"),
+    [
+        (Protects.CONSUMER, contract(prop()), contract(prop(required=True)), "1.1.0", True),
+        (Protects.FULL, contract(prop()), contract(prop(required=True)), "1.1.0", False),
+        (Protects.PRODUCER, contract(prop()), contract(prop(required=True)), "1.1.0", False),
+        (Protects.PRODUCER, contract(prop(required=True)), contract(prop()), "1.1.0", True),
+        (Protects.CONSUMER, contract(prop(required=True)), contract(prop()), "1.1.0", False),
+        (Protects.CONSUMER, contract(prop(required=True)), contract(prop()), "2.0.0", True),
+        (Protects.CONSUMER, contract(prop()), contract(prop()), "1.0.0", True),
+    ],
+)
+def test_whether_the_bump_is_enough(
+    protects: Protects, old: Contract, new: Contract, version: str, enough: bool
+) -> None:
+    assert diff(old, replace(new, version=version)).is_enough(protects) is enough
+
+
+def test_under_version_zero_a_minor_bump_may_break() -> None:
+    old = replace(contract(prop(required=True)), version="0.2.0")
+
+    assert diff(old, replace(contract(prop()), version="0.3.0")).is_enough()
+    assert not diff(old, replace(contract(prop()), version="0.2.1")).is_enough()
+
+
+def test_an_agreed_change_does_not_count_until_it_expires() -> None:
+    changes = diff(contract(prop(), prop("discount")), contract(prop()))
+    agreed = Ignore(path="orders.disc*", reason="nobody reads it", until=date(2026, 3, 1))
+
+    before = changes.ignoring([agreed], date(2026, 3, 1))
+    after = changes.ignoring([agreed], date(2026, 3, 2))
+
+    assert (before.consumer, before.bump) == (FINE, NONE)
+    assert before.items[0].ignored_because == "nobody reads it"
+    assert after.consumer is BREAKS
+
+
+def test_a_reader_notices_only_what_touches_its_columns() -> None:
+    changes = diff(
+        contract(prop("a", required=True), prop("b", required=True)),
+        contract(prop("a"), prop("b", required=True), description="new"),
+    )
+
+    assert [c.path for c in changes.touching(["a"])] == ["orders.a", "description"]
+    assert [c.path for c in changes.touching(["b"])] == ["description"]
+
+
+# --- algebra --------------------------------------------------------------------------------------
+
+small = st.integers(0, 6)
+thresholds = st.one_of(
+    st.builds(
+        lambda op, value, unit: Threshold(op, (Fraction(value),), unit),
+        st.sampled_from([op for op in Op if "etween" not in op.value]),
+        small,
+        st.just(ThresholdUnit.ROWS),
+    ),
+    st.builds(
+        lambda op, low, width: Threshold(op, (Fraction(low), Fraction(low + width))),
+        st.sampled_from([Op.MUST_BE_BETWEEN, Op.MUST_NOT_BE_BETWEEN]),
+        small,
+        small,
+    ),
+)
+
+
+@given(thresholds, thresholds)
+def test_threshold_verdicts_are_those_of_the_accepted_counts(
+    old: Threshold, new: Threshold
+) -> None:
+    """Counts of rows are whole and not negative: beyond 20 these thresholds accept all or none."""
+    counts = range(21)
+    before = {n for n in counts if old.accepts(Fraction(n))}
+    after = {n for n in counts if new.accepts(Fraction(n))}
+
+    changes = diff(with_rules(rule(id="r", threshold=old)), with_rules(rule(id="r", threshold=new)))
+
+    assert (changes.consumer is BREAKS) == (not after <= before)
+    assert (changes.producer is BREAKS) == (not before <= after)
+
+
+names = st.sampled_from(["amount", "note", "day", "customer_id", "zip"])
+options = st.builds(
+    TypeOptions,
+    minimum=st.none() | small,
+    maximum=st.none() | small,
+    enum=st.lists(st.sampled_from("abc"), unique=True).map(tuple),
+    pattern=st.none() | st.sampled_from(["^a", "b$"]),
+)
+columns = st.builds(
+    SchemaProperty,
+    name=names,
+    logical_type=st.none() | st.sampled_from([LogicalType.INTEGER, LogicalType.NUMBER]),
+    physical_type=st.none() | st.sampled_from(["INT", "BIGINT", "VARCHAR(9)", "TEXT"]),
+    required=st.booleans(),
+    unique=st.booleans(),
+    unit=st.none() | st.sampled_from(["m", "ft"]),
+    options=options,
+)
+contracts = st.builds(
+    contract_of := lambda found, rules, sla: contract(*found, quality=tuple(rules), sla=tuple(sla)),
+    st.lists(columns, max_size=4, unique_by=lambda column: column.name),
+    st.lists(
+        st.builds(lambda t, name: rule(threshold=t, name=name), thresholds, names),
+        max_size=2,
+        unique_by=lambda each: each.name,
+    ),
+    st.lists(
+        st.builds(
+            lambda limit: SlaProperty(property="freshness", condition=below(str(limit))), small
+        ),
+        max_size=1,
+    ),
+)
+
+
+@given(contracts)
+def test_nothing_changes_from_a_contract_to_itself(given_contract: Contract) -> None:
+    changes = diff(given_contract, given_contract)
+
+    assert list(changes) == []
+    assert changes.bump is NONE
+
+
+@given(contracts, contracts)
+def test_reversal_swaps_additions_and_removals(left: Contract, right: Contract) -> None:
+    forth, back = diff(left, right), diff(right, left)
+
+    def came(changes: Changes, motion: Motion) -> list[str]:
+        return sorted(
+            c.kind.replace("required_column_", "column_") for c in changes if c.motion is motion
+        )
+
+    def turned(kinds: list[str]) -> list[str]:
+        opposite = {motion.value: motion.reverse.value for motion in Motion}
+        return sorted(f"{a}_{opposite[m]}" for a, _, m in (k.rpartition("_") for k in kinds))
+
+    for motion in Motion:
+        assert turned(came(forth, motion)) == came(back, motion.reverse)
+
+
+@given(contracts, contracts, st.data())
+def test_more_changes_never_need_less(left: Contract, right: Contract, data: st.DataObject) -> None:
+    changes = diff(left, right)
+    some = data.draw(st.sets(st.sampled_from(changes.items))) if changes.items else set()
+    part = replace(changes, items=tuple(c for c in changes if c in some))
+
+    assert part.bump <= changes.bump
+    assert part.consumer <= changes.consumer
+    assert part.producer <= changes.producer
+
+
+@given(contracts, contracts)
+def test_whatever_breaks_a_consumer_is_major(left: Contract, right: Contract) -> None:
+    for change in diff(left, right):
+        if change.consumer is BREAKS:
+            assert change.bump is MAJOR
+        assert change.bump is not NONE
