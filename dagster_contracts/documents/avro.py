@@ -84,6 +84,12 @@ def read_avro(content: bytes | str, path: str, name: str, findings: Findings) ->
             where=node.location,
             hint='write {"type": "record", "name": "...", "fields": [...]}',
         )
+    if not isinstance(node.entries.get("fields"), SequenceNode):
+        raise DocumentError(
+            "this is not an Avro schema: the record has no list of fields",
+            where=node.location,
+            hint='add "fields": [{"name": "...", "type": "..."}]',
+        )
     reader = _Reader(findings)
     properties = reader.record(node, "", 0)
     namespace = _text(node, "namespace")

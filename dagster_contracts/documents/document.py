@@ -61,6 +61,7 @@ def read_document(
     ``root`` is the folder that no schema file may leave; the file's own folder by default. A file
     whose name is a version lies in the folder of its contract: ``orders/1.2.0.yaml``.
     """
+    expected = expected_of(path, root)
     root = root or path.parent
     try:
         content = _content(path, root, text)
@@ -68,12 +69,13 @@ def read_document(
         return Document(str(path), None, _as_problems(error, str(path)))
     environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
     digest = hashlib.sha256(content).hexdigest()
-    key = (str(path), str(root), digest, tuple(sorted(allowed_env)), tuple(environment.items()))
+    key = (str(path), str(root), expected, digest, tuple(sorted(allowed_env)), tuple(environment.items()))
     cached = _cache.get(key)
     if cached is not None and _unchanged(path.parent, cached):
         _cache.move_to_end(key)
         return cached
-    document = _read(path, root, content, environment, allowed_env)
+    files = SchemaFiles(path.parent, root, Reading(str(path), environment=environment))
+    document = _read(content, files, expected, allowed_env)
     if document.contract is not None:
         _cache[key] = document
         if len(_cache) > _CACHE_SIZE:
@@ -83,9 +85,9 @@ def read_document(
 
 def expected_of(path: Path, root: Path | None = None) -> Expected:
     """What the place of a file says: ``orders/1.2.0.yaml`` is orders 1.2.0; elsewhere nothing."""
-    if path.parent == root or _VERSION_STEM.fullmatch(path.stem) is None:
+    if _VERSION_STEM.fullmatch(path.stem) is None:
         return Expected()
-    name = path.absolute().parent.name
+    name = "" if path.parent == root else path.absolute().parent.name
     return Expected(name=name if is_name(name) else None, version=path.stem)
 
 
@@ -128,39 +130,30 @@ def _unchanged(folder: Path, document: Document) -> bool:
 
 
 def _read(
-    path: Path,
-    root: Path,
-    content: bytes,
-    environment: dict[str, str],
-    allowed_env: Collection[str],
+    content: bytes, files: SchemaFiles, expected: Expected, allowed_env: Collection[str]
 ) -> Document:
-    shown = str(path)
-    reading = Reading(shown, environment=environment)
-    files = SchemaFiles(path.parent, root, reading)
+    reading = files.reading
     contract: Contract | None = None
     try:
-        node = parse_yaml(content, shown, allowed_env=allowed_env)
-        if not isinstance(node, MappingNode):
-            raise no_contract(node)
-        expected = expected_of(path, root)
-        if ROOT_KEY in node.entries:
+        node = parse_yaml(content, reading.path, allowed_env=allowed_env)
+        if isinstance(node, MappingNode) and ROOT_KEY in node.entries:
             contract = read_compact(node, reading, files, expected)
-        elif is_odcs(node):
+        elif isinstance(node, MappingNode) and is_odcs(node):
             contract = read_odcs(node, reading, files, expected)
         else:
             raise no_contract(node)
     except ContractsError as error:
-        reading.findings.raised(error, SourceLocation(shown), "document")
+        reading.findings.raised(error, SourceLocation(reading.path), "document")
     problems = reading.findings.sorted()
     if contract is None or reading.findings.errors:
-        return Document(shown, None, problems)
+        return Document(reading.path, None, problems)
     contract = replace(
         contract,
         content_hash=content_hash(content, files.read),
         semantic_hash=semantic_hash(contract),
     )
     used = tuple((name, hashlib.sha256(data).hexdigest()) for name, data in files.read.items())
-    return Document(shown, contract, problems, used)
+    return Document(reading.path, contract, problems, used)
 
 
 def _as_problems(error: DocumentError, path: str) -> tuple[Problem, ...]:

@@ -41,8 +41,8 @@ def read_folder(root: str | Path, *, allowed_env: Collection[str] = ()) -> Contr
     """Read every contract below ``root``.
 
     Raises :class:`DocumentError` where the folder is missing, a document has mistakes (the first,
-    and a list of the others) or fallbacks go in a circle, and :class:`VersionConflictError` where two files carry the same
-    version.
+    and a list of the others) or fallbacks go in a circle; :class:`VersionConflictError` where two
+    files carry the same version.
     """
     folder = Path(root)
     documents = tuple(read_documents(folder, allowed_env=allowed_env))

@@ -148,7 +148,7 @@ class _Breaches:
                 findings.warning(
                     where,
                     "odcs-older",
-                    f"{message} (legal in {own_version}, not in {NEWEST})",
+                    f"{message} ({own_version} allows it, {NEWEST} does not)",
                     hint,
                 )
 

@@ -65,7 +65,9 @@ class Findings:
 
     def raised(self, error: ContractsError, where: SourceLocation, code: str) -> None:
         """Note an error that somebody else raised; it keeps its own place where it has one."""
-        place = error.where if isinstance(error.where, SourceLocation) else where
+        if not isinstance(error.where, SourceLocation):
+            error.where = where
+        place = error.where
         message = error.what if error.why is None else f"{error.what}: {error.why}"
         self._problems.append(
             Problem(place, ProblemSeverity.ERROR, code, message, error.hint, error)

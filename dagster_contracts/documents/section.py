@@ -269,7 +269,7 @@ class Section:
             return None
         if isinstance(node, ScalarNode):
             try:
-                return parse_duration(self.reading.expand(node, node.text))
+                return parse_duration(self.reading.expand(node, node.text), where=node.location)
             except ConditionSyntaxError as error:
                 self.findings.raised(error, node.location, "duration")
                 return None

@@ -62,7 +62,6 @@ NOT_MEASURED: dict[str, str] = {
 
 _SPELLINGS = {snake(name).replace("_", ""): name for name in (*MEASURED, *NOT_MEASURED)} | {
     "ga": "generalAvailability",
-    "rowcount": "volume",
     "errors": "errorRate",
 }
 _YEAR = Fraction(365 * 86_400)

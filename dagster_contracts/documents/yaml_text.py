@@ -139,7 +139,10 @@ def parse_yaml(content: bytes | str, path: str, *, allowed_env: Collection[str] 
 
 def decode(content: bytes | str, path: str) -> str:
     """UTF-8 bytes to text, without a byte order mark; at most 1 MiB."""
+    # A character takes one byte at least: what is too long as text is not encoded to be measured.
     size = len(content)
+    if isinstance(content, str) and size <= MAX_BYTES:
+        size = len(content.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
         raise DocumentError(
             f"the file is too large: {size:,} bytes, at most {MAX_BYTES:,} are read",
@@ -207,12 +210,10 @@ class _Composer:
         next(self._events)  # the stream begins
         event = next(self._events)
         if isinstance(event, yaml.StreamEndEvent):
-            raise DocumentError(
-                "the file is empty",
-                where=SourceLocation(self._path),
-                hint="begin it with 'data_contract:', or with ODCS's 'apiVersion: v3.1.0'",
-            )
+            raise self._empty()
         node = self._node(next(self._events), 1)
+        if isinstance(node, ScalarNode) and not node.text:
+            raise self._empty()
         next(self._events)  # the document ends
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
@@ -222,6 +223,13 @@ class _Composer:
                 hint="write one contract per file, and remove the '---'",
             )
         return node
+
+    def _empty(self) -> DocumentError:
+        return DocumentError(
+            "the file is empty",
+            where=SourceLocation(self._path),
+            hint="begin it with 'data_contract:', or with ODCS's 'apiVersion: v3.1.0'",
+        )
 
     def _node(self, event: Event, depth: int) -> YamlNode:
         self._nodes += 1
