@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -28,23 +27,6 @@ ALLOWED = Fraction(5, 100)  # more schema errors than this open each of the circ
 @pytest.fixture(scope="module")
 def contracts() -> ContractFolder:
     return read_folder(ROOT / "contracts")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture
-def faults(folder: Path) -> Iterator[FaultSwitch]:
-    switch = FaultSwitch(folder)
-    yield switch
-    switch.clear()
-
-
-@pytest.fixture
-def landing(folder: Path, faults: FaultSwitch) -> Landing:
-    return Landing(folder / "landing", faults)
 
 
 def judged(data: pd.DataFrame, contract: Contract, *, now: datetime = NOW) -> ContractReport:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,39 +14,22 @@ from demo.flights import FIRST_DAY, LAST_DAY, Landing
 NOW = datetime(2026, 3, 2, 6, 0, 30, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture
-def faults(folder: Path) -> Iterator[FaultSwitch]:
-    switch = FaultSwitch(folder)
-    yield switch
-    switch.clear()
-
-
-@pytest.fixture
-def landing(folder: Path, faults: FaultSwitch) -> Landing:
-    return Landing(folder / "landing", faults)
-
-
 def test_a_switch_that_was_never_touched_is_off(tmp_path: Path) -> None:
     assert FaultSwitch(tmp_path).active() == {}
 
 
-def test_another_process_sees_the_switch(folder: Path, faults: FaultSwitch) -> None:
+def test_another_process_sees_the_switch(demo_folder: Path, faults: FaultSwitch) -> None:
     faults.turn_on(Fault.BROKEN_ROWS, since=NOW)
     faults.turn_on(Fault.STOPPED_FEED, since=NOW - timedelta(hours=1))
 
-    assert FaultSwitch(folder).active() == {
+    assert FaultSwitch(demo_folder).active() == {
         Fault.BROKEN_ROWS: NOW,
         Fault.STOPPED_FEED: NOW - timedelta(hours=1),
     }
 
     faults.turn_off(Fault.BROKEN_ROWS)
 
-    assert set(FaultSwitch(folder).active()) == {Fault.STOPPED_FEED}
+    assert set(FaultSwitch(demo_folder).active()) == {Fault.STOPPED_FEED}
 
 
 def test_seven_per_cent_of_the_flights_break_and_mend_again(

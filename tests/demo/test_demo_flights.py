@@ -6,20 +6,12 @@ from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
 
-import pytest
-
 from demo.faults import FaultSwitch
 from demo.flights import FIRST_DAY, LAST_DAY, Landing
 
 
 def read_flights(folder: Path) -> int:
     return len(Landing(folder / "landing", FaultSwitch(folder)).flights(FIRST_DAY))
-
-
-@pytest.fixture(scope="module")
-def landing(tmp_path_factory: pytest.TempPathFactory) -> Landing:
-    folder = tmp_path_factory.mktemp("demo")
-    return Landing(folder / "landing", FaultSwitch(folder))
 
 
 def test_every_day_has_its_flights_and_its_schedule(landing: Landing) -> None:
