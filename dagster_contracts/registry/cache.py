@@ -63,6 +63,9 @@ class ContractCache(Generic[Value]):
         assert entry.value is not None
         return entry.value
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def forget(self) -> None:
         """Drop everything: the next question is answered from the source."""
         with self._guard:
