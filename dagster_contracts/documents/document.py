@@ -69,7 +69,8 @@ def read_document(
         return Document(str(path), None, _as_problems(error, str(path)))
     environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
     digest = hashlib.sha256(content).hexdigest()
-    key = (str(path), str(root), expected, digest, tuple(sorted(allowed_env)), tuple(environment.items()))
+    allowed = (tuple(sorted(allowed_env)), tuple(environment.items()))
+    key = (str(path), str(root), expected, digest, *allowed)
     cached = _cache.get(key)
     if cached is not None and _unchanged(path.parent, cached):
         _cache.move_to_end(key)

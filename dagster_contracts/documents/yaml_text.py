@@ -212,7 +212,7 @@ class _Composer:
         if isinstance(event, yaml.StreamEndEvent):
             raise self._empty()
         node = self._node(next(self._events), 1)
-        if isinstance(node, ScalarNode) and not node.text:
+        if isinstance(node, ScalarNode) and not node.text and not node.quoted:
             raise self._empty()
         next(self._events)  # the document ends
         event = next(self._events)

@@ -66,7 +66,7 @@ data_contract:
         activation_conditions:
           - "real_time_data_latency > 30s"
           - "schema_validation_errors > 5%"
-"""
+"""  # noqa: W293 - to the letter
 
 
 def load(text: str, folder: Path = Path()) -> Contract:

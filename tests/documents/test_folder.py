@@ -51,7 +51,7 @@ def test_both_layouts_are_read(store: Path) -> None:
     assert folder.versions("weather") == ("2.1",)
     assert folder.versions("planes") == ("1.0.0",)
     assert len(folder) == 8
-    assert [contract.ref for contract in folder][0] == "orders@0.9.0"
+    assert next(iter(folder)).ref == "orders@0.9.0"
 
 
 @pytest.mark.parametrize(

@@ -207,19 +207,43 @@ def test_what_a_strict_writer_writes_is_read_back(value: object) -> None:
     text = yaml.dump(value, Dumper=Quoted, default_style='"', allow_unicode=False)
     if "!!" in text:  # the writer tags what it quotes and is no text
         text = yaml.dump(value, Dumper=Quoted, allow_unicode=False)
-    try:
-        found = read(text)
-    except DocumentError as error:
-        assert "'<<'" in str(error) or "empty" in str(error)
-    else:
-        # YAML 1.1 writes words such as 12:30:45 and no in quotes, and dates and numbers as we read.
-        assert found == value
+    # A merge key in quotes is a key; nothing else that a careful writer writes is refused.
+    assert read(text) == value
 
 
-FRAGMENTS = st.sampled_from(
-    "a: |- |\n|  |\t|[|]|{|}|&x |*x|!!int |<<: |? |>|'|\"|#|---\n|...\n|%YAML 1.2\n|: |,|\ufeff"
-    "|\x85|1e9|0x|.".split("|")
-)
+MARKS = [
+    "a: ",
+    "- ",
+    "? ",
+    ": ",
+    ",",
+    "#",
+    "|",
+    ">",
+    "'",
+    '"',
+    "[",
+    "]",
+    "{",
+    "}",
+    "  ",
+    "\t",
+    "\n",
+]
+MARKS += [
+    "&x ",
+    "*x",
+    "!!int ",
+    "<<: ",
+    "---\n",
+    "...\n",
+    "%YAML 1.2\n",
+    "\ufeff",
+    "\x85",
+    "1e9",
+    ".",
+]
+FRAGMENTS = st.sampled_from(MARKS)
 
 
 def has_no_other_exception(content: str | bytes) -> None:
