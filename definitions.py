@@ -1,8 +1,10 @@
 """A day in the life of two pipelines whose data is under contract.
 
 Flights and weather become a report on delays; what customers do in a shop becomes recommendations.
-The contracts stand in ``contracts/``. Nothing in the assets below knows of circuits or fallbacks:
-they take their inputs as any Dagster asset does.
+The contracts stand in ``contracts/``. ``flights`` and ``weather`` are declared to keep theirs, and are
+judged before they are published; ``real_time_navigation`` knows nothing of its contract, and is
+checked all the same. The reports know nothing of circuits or fallbacks: they take their inputs as
+any Dagster asset does.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -10,11 +12,12 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import pandas as pd
 
+from dagster_contracts import ContractsResource, contract_asset, with_contracts
 from demo.customers import navigation_events
 from demo.customers import sales_history as recorded_sales
 from demo.faults import FaultSwitch
 from demo.flights import FIRST_DAY, LAST_DAY, Landing
-from demo.instance import FOLDER
+from demo.instance import ALERTS, FOLDER
 
 faults = FaultSwitch(FOLDER)
 landing = Landing(FOLDER / "landing", faults)
@@ -30,13 +33,13 @@ def day_of(context: dg.AssetExecutionContext) -> date:
     return date.fromisoformat(context.partition_key)
 
 
-@dg.asset(partitions_def=days, group_name="flights")
+@contract_asset("flights@^1", partitions_def=days, group_name="flights")
 def flights(context: dg.AssetExecutionContext) -> pd.DataFrame:
     """Every flight that was to leave New York on the day."""
     return landing.flights(day_of(context))
 
 
-@dg.asset(group_name="flights")
+@contract_asset("weather@^1", group_name="flights")
 def weather() -> pd.DataFrame:
     """The weather at the three airports, hour by hour."""
     return landing.weather()
@@ -88,7 +91,7 @@ def sales_history() -> pd.DataFrame:
 @dg.asset(group_name="shop")
 def recommendations(real_time_navigation: pd.DataFrame) -> pd.DataFrame:
     """The three products for each customer that most others looked at and this one has not."""
-    interest = real_time_navigation[["customer_id", "product_id"]].drop_duplicates()
+    interest = real_time_navigation[["customer_id", "product_id"]].dropna().drop_duplicates()
     popularity = interest.groupby("product_id").size().rename("score").reset_index()
     offers = interest[["customer_id"]].drop_duplicates().merge(popularity, how="cross")
     offers = offers.merge(interest, on=["customer_id", "product_id"], how="left", indicator="seen")
@@ -99,16 +102,37 @@ def recommendations(real_time_navigation: pd.DataFrame) -> pd.DataFrame:
     return ranked.groupby("customer_id").head(3).reset_index(drop=True)
 
 
-defs = dg.Definitions(
-    assets=[
-        flights,
-        weather,
-        planes,
-        airline_schedule,
-        delay_report,
-        real_time_navigation,
-        sales_history,
-        recommendations,
-    ],
-    resources={"io_manager": dg.FilesystemIOManager(base_dir=str(FOLDER / "assets"))},
+# What `dagster job execute -j ...` and the Launchpad offer; a run may as well be any selection.
+jobs = [
+    dg.define_asset_job(
+        "flights_day", ["flights", "weather", "planes", "airline_schedule", "delay_report"]
+    ),
+    dg.define_asset_job("shop", ["real_time_navigation", "sales_history", "recommendations"]),
+    dg.define_asset_job("navigation", ["real_time_navigation"]),
+    dg.define_asset_job("recommend", ["recommendations"]),
+]
+
+contracts = ContractsResource(
+    path="contracts",
+    store="sqlite:///.dagster_contracts/state.db",
+    channels={"demo": f"file:{ALERTS}"},
+)
+
+defs = with_contracts(
+    dg.Definitions(
+        assets=[
+            flights,
+            weather,
+            planes,
+            airline_schedule,
+            delay_report,
+            real_time_navigation,
+            sales_history,
+            recommendations,
+        ],
+        jobs=jobs,
+        resources={"io_manager": dg.FilesystemIOManager(base_dir=str(FOLDER / "assets"))},
+    ),
+    contracts=contracts,
+    tick_seconds=5,  # a deployment leaves this at half a minute
 )

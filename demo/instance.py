@@ -7,6 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".demo"
 HOME = FOLDER / "dagster_home"
+STATE = ROOT / ".dagster_contracts"  # where the contracts' own state is, unless told otherwise
+ALERTS = FOLDER / "alerts.jsonl"
 
 # Runs of the demo are short, and its machine may have two cores.
 SETTINGS = """\

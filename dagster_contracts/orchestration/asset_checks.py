@@ -1,6 +1,6 @@
 """Checks for assets that know nothing of contracts: one step that loads the data once for all."""
 
-from __future__ import annotations
+# Dagster reads the annotation of `context` as it stands: no `from __future__ import annotations`.
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
 from dagster_contracts.orchestration.evaluation import evaluate_batch
-from dagster_contracts.orchestration.step import ROLE, VALIDATOR
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def build_contract_checks(
     *,
     bindings: Iterable[Binding],
-    open_runtime: Callable[[], ContractsRuntime],
+    open_runtime: "Callable[[], ContractsRuntime]",
     translator: ContractTranslator | None = None,
 ) -> Sequence[dg.AssetChecksDefinition]:
     """One checks definition for each binding that is not audited in its own step.
@@ -36,7 +35,7 @@ def build_contract_checks(
 
 def _checks(
     binding: Binding,
-    open_runtime: Callable[[], ContractsRuntime],
+    open_runtime: "Callable[[], ContractsRuntime]",
     translator: ContractTranslator,
 ) -> dg.AssetChecksDefinition:
     name = "contract_of_" + "__".join(binding.asset_key.path)
@@ -44,7 +43,7 @@ def _checks(
     @dg.multi_asset_check(
         name="".join(c if c.isalnum() or c == "_" else "_" for c in name),
         specs=build_check_specs(binding, blocking=True),
-        ins={"data": dg.AssetIn(key=binding.asset_key, metadata={ROLE: VALIDATOR})},
+        ins={"data": dg.AssetIn(key=binding.asset_key)},
         description=f"Validates {binding.asset} against {binding.contract.ref}.",
         required_resource_keys={RESOURCE_KEY},
         can_subset=True,

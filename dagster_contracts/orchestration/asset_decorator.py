@@ -158,12 +158,18 @@ def _like(function: F, replacement: F) -> F:
     Dagster reads the return annotation of an asset with check results as a tuple of outputs.
     """
     shaped = functools.wraps(function)(replacement)
-    signature = inspect.signature(function)
+    try:
+        # Dagster reads annotations as they stand; those that are strings are resolved for it.
+        signature = inspect.signature(function, eval_str=True)
+    except NameError:
+        signature = inspect.signature(function)
     shaped.__signature__ = signature.replace(  # type: ignore[attr-defined]
         return_annotation=inspect.Signature.empty
     )
     shaped.__annotations__ = {
-        name: kind for name, kind in function.__annotations__.items() if name != "return"
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if parameter.annotation is not inspect.Parameter.empty
     }
     return shaped
 

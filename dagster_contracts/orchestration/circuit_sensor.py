@@ -178,7 +178,12 @@ class CircuitTick:
     def _partition(self, binding: Binding, circuit: Circuit) -> str | None:
         if not self._graph.is_partitioned(binding.asset_key):
             return None
-        return circuit.key.partition or circuit.watermark_partition
+        if circuit.key.partition is not None:
+            return circuit.key.partition
+        # The batch that opened the circuit is the one to try again; a circuit that time opened is
+        # tried with the newest partition.
+        opened = circuit.evaluation_id and self._runtime.breaker.partition_of(circuit.evaluation_id)
+        return opened or circuit.watermark_partition
 
     def _follow_up(self) -> None:
         """Tell the healing which of its runs have begun and ended."""

@@ -22,7 +22,11 @@ from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
 from dagster_contracts.orchestration.failures import build_failure_hook
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.io_manager import ContractIOManager
-from dagster_contracts.orchestration.monitor_sensor import build_monitor_sensor
+from dagster_contracts.orchestration.monitor_sensor import (
+    build_action_sensor,
+    build_monitor_sensor,
+    job_names,
+)
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
@@ -115,6 +119,25 @@ def with_contracts(
             )
             for build in (build_circuit_sensor, build_registry_sensor, build_monitor_sensor)
         ]
+    wanted = set(job_names(bindings))
+    actionable = [job for job in defs.jobs or () if job.name in wanted]
+    if sensors and wanted - {job.name for job in actionable}:
+        missing = ", ".join(sorted(wanted - {job.name for job in actionable}))
+        raise WiringError(
+            f"a contract runs a job that is not defined here: {missing}",
+            hint="add the job to the Definitions, or mend `monitoring.actions` of the contract",
+        )
+    if sensors and actionable:
+        added_sensors.append(
+            build_action_sensor(
+                bindings=bindings,
+                graph=graph,
+                jobs=actionable,
+                open_runtime=resource.runtime,
+                default_status=sensors_status,
+                minimum_interval_seconds=tick_seconds,
+            )
+        )
     return dg.Definitions(
         assets=governed,
         schedules=defs.schedules,

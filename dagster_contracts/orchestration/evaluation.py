@@ -34,7 +34,7 @@ class BatchEvaluation:
     quarantined: int | None = None
     """Id of the batch in quarantine, where it was refused before it was published."""
     anomalies: tuple[str, ...] = ()
-    """What is unusual in this batch against the history of the asset; it warns, it does not fail."""
+    """What is unusual in this batch against the asset's history: it warns and does not fail."""
 
     def metadata(self) -> dict[str, Any]:
         """What the materialization carries."""

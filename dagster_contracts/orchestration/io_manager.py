@@ -12,8 +12,6 @@ from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.reads import Read, Reader
 from dagster_contracts.orchestration.step import (
     DEGRADED_TAG,
-    ROLE,
-    VALIDATOR,
     Step,
     step_of_input,
     step_of_output,
@@ -50,10 +48,10 @@ class ContractIOManager(dg.IOManager):
         """The primary while the circuit is closed, else the first usable fallback."""
         if not context.has_asset_key:
             return self.inner.load_input(context)
-        if (context.definition_metadata or {}).get(ROLE) == VALIDATOR:
+        step = step_of_input(context)
+        if step.checks:
             return self.inner.load_input(context)
         binding = self._bindings.get(context.asset_key)
-        step = step_of_input(context)
         if (
             binding is None
             or not binding.protects
@@ -189,8 +187,8 @@ class ContractIOManager(dg.IOManager):
         """An asset that is itself built from a fallback passes that on to what it feeds."""
         for partition in _partitions(context):
             read = self._reader.inherited(context.asset_key, partition, step)
-            if read is not None:
-                self._reads.setdefault(step.key, []).append(read)
+            self._reads.setdefault(step.key, []).append(read)
+            if read.degraded:
                 _add_metadata(context, read)
 
 

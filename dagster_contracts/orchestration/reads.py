@@ -212,8 +212,8 @@ class Reader:
             self._write_down(binding, read, step)
             return data, read
 
-    def inherited(self, key: dg.AssetKey, partition: str | None, step: Step) -> Read | None:
-        """The mark that ``key`` passes on, where it was itself built from a fallback."""
+    def inherited(self, key: dg.AssetKey, partition: str | None, step: Step) -> Read:
+        """A read of an asset without a circuit: degraded where it was built from a fallback."""
         upstream = key.to_user_string()
         found: Sequence[DegradedRead] = ()
         for consumer in step.assets:
@@ -225,7 +225,15 @@ class Reader:
                 run_id=step.run_id,
             )
         if not found:
-            return None
+            return Read(
+                contract="",
+                upstream=upstream,
+                partition=partition,
+                level="primary",
+                source=upstream,
+                reason="it was built from good data",
+                degraded=False,
+            )
         first = found[0]
         return Read(
             contract=first.circuit.contract,
@@ -245,7 +253,11 @@ class Reader:
             if not read.degraded:
                 good.setdefault(read.upstream, []).append(read.partition)
         for consumer in step.assets:
-            for upstream, partitions in good.items():
+            suffers = self._runtime.ledger.open_reads(
+                consumer=consumer, consumer_partition=step.partition
+            )
+            for upstream in good.keys() & {read.upstream for read in suffers}:
+                partitions = good[upstream]
                 self._runtime.ledger.settle(
                     consumer=consumer,
                     consumer_partition=step.partition,

@@ -38,6 +38,10 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default_factory=dict,
         description="Alert channels by name: an apprise URL, file:PATH or log:.",
     )
+    owners: dict[str, str] = Field(
+        default_factory=dict,
+        description="The channel of each owner, such as {'team:shop': 'shop-slack'}.",
+    )
     allowed_env: list[str] = Field(
         default_factory=list,
         description="Environment variables that contracts may refer to as ${env:NAME}.",
@@ -62,6 +66,7 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             store=store,
             archive=str((root / self.archive).resolve()),
             channels=channels,
+            owners=self.owners,
             allowed_env=self.allowed_env,
             samples=self.samples,
             allow_sql=self.allow_sql,
@@ -74,6 +79,7 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             store_url=self.store,
             archive=Path(self.archive),
             channels=tuple(sorted(self.channels.items())),
+            owners=tuple(sorted(self.owners.items())),
             allowed_env=tuple(self.allowed_env),
             samples=self.samples,
             allow_sql=self.allow_sql,
@@ -83,12 +89,8 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The services, opened once in each process."""
         return open_runtime(self.settings())
 
-    def report_metric(self, contract: str, **metrics: float) -> None:
-        """Report values of metrics that the contract declares under ``metrics``."""
-        self.runtime().report_metrics(contract, metrics)
-
-    def report_problem(self, contract: str, text: str, *, consumer: str) -> str:
-        """Tell the producer that data is bad although its checks passed; the id of the report.
+    def report_problem(self, contract: str, text: str, *, consumer: str) -> int:
+        """Tell the producer that data is bad although its checks passed; the report's number.
 
         Open reports count as the metric ``consumer_reports``.
         """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dagster_contracts.core.contract import Contract
 from dagster_contracts.documents.folder import ContractFolder, read_folder
-from dagster_contracts.monitoring.alerts import AlertDispatcher
+from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
@@ -18,6 +20,9 @@ from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import Store, open_store
+
+if TYPE_CHECKING:
+    from dagster_contracts.monitoring.dispatch import AlertDispatcher
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Settings:
     store_url: str
     archive: Path
     channels: tuple[tuple[str, str], ...] = ()
+    owners: tuple[tuple[str, str], ...] = ()
     allowed_env: tuple[str, ...] = ()
     samples: int = 5
     allow_sql: bool = False
@@ -89,19 +95,26 @@ class ContractsRuntime:
         return ContractRegistry(self.store, self.read_folder)
 
     @cached_property
-    def alerts(self) -> AlertDispatcher:
-        """Alerts and the channels that the deployment configures."""
-        return AlertDispatcher(self.store, dict(self.channels))
+    def feedback(self) -> FeedbackBook:
+        """What consumers report about the data."""
+        return FeedbackBook(self.store)
+
+    def alerts(self, contracts: Iterable[Contract]) -> AlertDispatcher:
+        """The alerts of these contracts, and the channels that the deployment configures."""
+        # Channels bring apprise, which steps that send nothing need not load.
+        from dagster_contracts.monitoring.dispatch import AlertDispatcher
+
+        return AlertDispatcher(
+            self.store,
+            dict(self.settings.channels),
+            contracts,
+            owners=dict(self.settings.owners),
+        )
 
     def now(self) -> datetime:
         """The store's clock, which waits, leases and ages are measured by."""
         with self.store.read() as conn:
             return self.store.now(conn)
-
-    @property
-    def channels(self) -> Mapping[str, str]:
-        """Channel names and their addresses."""
-        return dict(self.settings.channels)
 
 
 @lru_cache(maxsize=8)

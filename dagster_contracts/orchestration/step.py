@@ -21,12 +21,11 @@ HEAL_TAG = "dagster-contracts/heal"
 DEGRADED_TAG = "dagster-contracts/degraded"
 """Run tag of a run in which something was read from a fallback."""
 
+ACTION_TAG = "dagster-contracts/action"
+"""Run tag of a corrective action: what it is, and whose contract asked for it."""
+
 BACKFILL_TAG = "dagster/backfill"
 """Dagster's own tag on the runs of a backfill."""
-
-ROLE = "dagster-contracts/role"
-VALIDATOR = "validator"
-"""Metadata of the input of a check step, which must see the primary whatever the circuit says."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Step:
     assets: tuple[str, ...]
     partition: str | None
     tags: Mapping[str, str]
+    checks: bool = False
+    """Whether it makes nothing and only checks: it must see the primary as it is."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -75,4 +76,5 @@ def _step(step_context: object) -> Step:
         assets=tuple(sorted(key.to_user_string() for key in keys)),
         partition=step_context.partition_key if has_partition else None,  # type: ignore[attr-defined]
         tags=run.tags,
+        checks=assets_def is not None and not assets_def.keys,
     )

@@ -74,7 +74,7 @@ from dagster_contracts.resilience.wake import (
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
-from dagster_contracts.store.tables import circuits, feedback
+from dagster_contracts.store.tables import circuits, feedback, observations
 
 FAILED = "failed_materializations"
 UNAVAILABLE = "source_unavailable"
@@ -420,6 +420,14 @@ class CircuitBreaker:
         with self._store.read() as conn:
             stored = replay_events(conn, key)
         return stored.circuit if stored else None
+
+    def partition_of(self, evaluation_id: str) -> str | None:
+        """The partition that an evaluation was about; ``None`` for a whole asset or an unknown id."""
+        with self._store.read() as conn:
+            partition = conn.scalar(
+                sa.select(observations.c.partition).filter_by(evaluation_id=evaluation_id)
+            )
+        return partition or None
 
     def prune(self, *, events: timedelta, observations: timedelta) -> tuple[int, int]:
         """Forget events and observations that are older; how many of each.

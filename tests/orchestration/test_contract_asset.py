@@ -13,6 +13,12 @@ from dagster_contracts import CircuitOpenError, WiringError, contract_asset
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, Deployment
 
 
+class Limit(dg.Config):
+    """How many rows to keep; Dagster reads it from the run's config."""
+
+    rows: int = 2
+
+
 def assets(deployment: Deployment) -> list[Any]:
     @contract_asset("orders@^1")
     def orders() -> pd.DataFrame:
@@ -29,9 +35,7 @@ def assets(deployment: Deployment) -> list[Any]:
     return [orders, order_archive, revenue]
 
 
-def test_a_good_batch_is_published_with_passed_checks(
-    deployment: Deployment, checks: Any
-) -> None:
+def test_a_good_batch_is_published_with_passed_checks(deployment: Deployment, checks: Any) -> None:
     defs = deployment.defs(*assets(deployment))
 
     result = deployment.run(defs, "orders", "revenue")
@@ -195,9 +199,6 @@ def test_polars_in_polars_out_through_the_fallback(deployment: Deployment) -> No
 
 
 def test_context_config_and_resources_still_reach_the_function(deployment: Deployment) -> None:
-    class Limit(dg.Config):
-        rows: int = 2
-
     @contract_asset("orders", group_name="shop", kinds={"pandas"})
     def orders(context: dg.AssetExecutionContext, config: Limit) -> dg.Output[pd.DataFrame]:
         context.log.info("hello")

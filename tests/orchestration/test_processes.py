@@ -89,7 +89,7 @@ class Project:
 
     def run(self, job: str) -> str:
         process = self.start(job)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=400)
         assert process.returncode == 0, output
         return output
 
@@ -133,7 +133,7 @@ def test_two_runs_at_once_on_postgresql_open_the_circuit_once(
 
     both = [project.start("only_orders"), project.start("only_orders")]
     for process in both:
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=400)
         assert process.returncode == 0, output
 
     runtime = project.runtime()

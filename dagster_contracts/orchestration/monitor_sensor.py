@@ -1,0 +1,141 @@
+"""``contract_monitor_sensor``: tells people, foresees breaches, does what contracts asked for.
+
+Three things in each tick: watch the history (a feed that will be late, a batch unlike those before
+it), deliver the alerts that wait, and carry out the actions whose threshold was reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, assert_never
+
+import dagster as dg
+
+from dagster_contracts.core.circuit import Override
+from dagster_contracts.core.contract import CorrectiveActionKind
+from dagster_contracts.monitoring.actions import DueAction, claim_action, due_actions
+from dagster_contracts.monitoring.tuning import propose, record_proposals
+from dagster_contracts.monitoring.watch import watch
+from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.step import ACTION_TAG, HEAL_TAG
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+RUN_JOB = CorrectiveActionKind.RUN_JOB
+_ACTOR = "contract_monitor_sensor"
+
+
+def build_monitor_sensor(
+    *,
+    bindings: Bindings,
+    graph: AssetGraph,
+    open_runtime: Callable[[], ContractsRuntime],
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds: int = 30,
+) -> dg.SensorDefinition:
+    """The sensor that monitors."""
+    contracts = tuple({b.contract.name: b.contract for b in bindings}.values())
+
+    @dg.sensor(
+        name="contract_monitor_sensor",
+        description="Delivers alerts of data contracts, foresees breaches, takes actions.",
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        asset_selection=dg.AssetSelection.assets(*graph.keys),
+    )
+    def contract_monitor_sensor() -> dg.SensorResult:
+        runtime = open_runtime()
+        dispatcher = runtime.alerts(contracts)
+        findings = watch(runtime.store, contracts, dispatcher.take)
+        requests: list[dg.RunRequest] = []
+        for binding in bindings:
+            for due in due_actions(runtime.store, binding.contract, binding.asset):
+                # Jobs are run by a sensor of their own: one sensor targets assets or jobs.
+                if due.action.kind is not RUN_JOB and claim_action(runtime.store, due):
+                    requests.extend(_carry_out(runtime, binding, due, graph))
+            record_proposals(runtime.store, propose(runtime.store, binding.contract, binding.asset))
+        done = dispatcher.deliver()
+        return dg.SensorResult(
+            run_requests=requests,
+            skip_reason=None
+            if requests
+            else f"{done.sent} notifications sent, {done.failed} failed, {done.parked} given up; "
+            f"{len(findings)} findings",
+        )
+
+    return contract_monitor_sensor
+
+
+def _carry_out(
+    runtime: ContractsRuntime, binding: Binding, due: DueAction, graph: AssetGraph
+) -> Iterator[dg.RunRequest]:
+    """Do what the contract wants done; runs are requested, the rest is done here."""
+    tags = {ACTION_TAG: f"{due.action.kind.value} of {due.contract}"}
+    match due.action.kind:
+        case CorrectiveActionKind.REMATERIALIZE:
+            yield dg.RunRequest(
+                asset_selection=[binding.asset_key],
+                partition_key=due.partition if graph.is_partitioned(binding.asset_key) else None,
+                tags=tags,
+            )
+        case CorrectiveActionKind.FORCE_OPEN:
+            runtime.breaker.force(
+                binding.circuit_key(due.partition),
+                Override.FORCED_OPEN,
+                actor=_ACTOR,
+                reason=due.explanation,
+                contract=binding.contract,
+            )
+        case CorrectiveActionKind.HEAL:
+            for read in runtime.ledger.open_reads(binding.circuit_key(due.partition)):
+                yield dg.RunRequest(
+                    run_key=f"heal-action:{due.key}:{read.id}",
+                    asset_selection=[dg.AssetKey.from_user_string(read.consumer)],
+                    partition_key=read.consumer_partition,
+                    tags={**tags, HEAL_TAG: due.contract},
+                )
+        case CorrectiveActionKind.RUN_JOB:
+            yield dg.RunRequest(job_name=due.action.job, tags=tags)
+        case _:
+            assert_never(due.action.kind)
+
+
+def job_names(bindings: Bindings) -> tuple[str, ...]:
+    """The jobs that contracts want to run as corrective actions."""
+    names = {
+        action.job
+        for binding in bindings
+        for action in binding.contract.monitoring.actions
+        if action.kind is RUN_JOB and action.job is not None
+    }
+    return tuple(sorted(names))
+
+
+def build_action_sensor(
+    *,
+    bindings: Bindings,
+    graph: AssetGraph,
+    jobs: Sequence[Any],
+    open_runtime: Callable[[], ContractsRuntime],
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds: int = 30,
+) -> dg.SensorDefinition:
+    """The sensor that runs ``jobs`` where a contract asks for one as a corrective action."""
+
+    @dg.sensor(
+        name="contract_action_sensor",
+        description="Runs the jobs that data contracts ask for as corrective actions.",
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        jobs=jobs,
+    )
+    def contract_action_sensor() -> Iterator[dg.RunRequest]:
+        runtime = open_runtime()
+        for binding in bindings:
+            for due in due_actions(runtime.store, binding.contract, binding.asset):
+                if due.action.kind is RUN_JOB and claim_action(runtime.store, due):
+                    yield from _carry_out(runtime, binding, due, graph)
+
+    return contract_action_sensor

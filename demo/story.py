@@ -1,0 +1,363 @@
+"""``make demo``: a contract protects a pipeline, told while it happens.
+
+Everything here is done as a person would do it. Runs are started with Dagster's own command and the
+multiprocess executor; a real Dagster daemon ticks the sensors, which trip, probe and heal; faults
+are switched on in what the outside delivers. Nothing is told that was not read back from the Dagster
+instance, the state store or the stored assets, and the story ends by checking itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.faults import Fault, FaultSwitch
+from demo.instance import ALERTS, FOLDER, HOME, ROOT, STATE, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GOOD_DAY = "2013-11-04"
+BAD_DAY = "2013-11-05"
+PATIENCE = 60.0
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+class StoryError(Exception):
+    """The story did not go as it is told."""
+
+
+def say(text: str) -> None:
+    """One line of the story."""
+    console.print(f"  {text}")
+
+
+def chapter(number: int, title: str) -> None:
+    """A heading."""
+    console.print(f"\n[bold cyan]{number}. {title}[/]")
+
+
+def dagster_command(*arguments: str) -> list[str]:
+    """Dagster's own command of this environment."""
+    return [str(Path(sys.executable).with_name("dagster")), *arguments]
+
+
+def run_job(job: str, partition: str | None = None) -> None:
+    """Run a job as a person would from a terminal; a run that fails ends the story."""
+    tags = {"dagster/partition": partition} if partition else {}
+    command = dagster_command(
+        "job", "execute", "-f", "definitions.py", "-j", job, "--tags", json.dumps(tags)
+    )
+    label = f"dagster job execute -j {job}" + (f"  (partition {partition})" if partition else "")
+    with console.status(f"  {label}"):
+        began = time.monotonic()
+        done = subprocess.run(  # noqa: S603 - our own command
+            command, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        console.print(done.stderr[-4000:], markup=False)
+        raise StoryError(f"the job {job} failed")
+    say(f"[dim]$ {label}  — {time.monotonic() - began:.0f} s[/]")
+
+
+@contextmanager
+def daemon() -> Iterator[None]:
+    """A Dagster daemon for as long as the story lasts: it ticks the sensors and starts their runs."""
+    log = (FOLDER / "daemon.log").open("w")
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [
+            str(Path(sys.executable).with_name("dagster-daemon")),
+            "run",
+            "-f",
+            "definitions.py",
+        ],
+        cwd=ROOT,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        log.close()
+
+
+def wait_for(what: str, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Wait until ``condition`` gives something true; it is asked twice a second."""
+    end = time.monotonic() + patience
+    with console.status(f"  waiting until {what}"):
+        while time.monotonic() < end:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.5)
+    raise StoryError(f"waited {patience:.0f} s, and still not: {what}")
+
+
+class Stage:
+    """What can be looked at: the Dagster instance, the state store and the stored assets."""
+
+    def __init__(self) -> None:
+        import dagster as dg
+
+        import definitions
+
+        self.instance = dg.DagsterInstance.get()
+        self.runtime = definitions.contracts.resolved(ROOT).runtime()
+        self.definitions = definitions
+
+    def circuit(self, contract: str) -> Any:
+        """The circuit of a contract."""
+        return next(c for c in self.runtime.breaker.circuits() if c.key.contract == contract)
+
+    def state(self, contract: str) -> str:
+        """``closed``, ``open``, ..."""
+        found = [c for c in self.runtime.breaker.circuits() if c.key.contract == contract]
+        return str(found[0].effective_state.value) if found else "closed"
+
+    def tell_circuit(self, contract: str) -> None:
+        """What a circuit is now, and why."""
+        circuit = self.circuit(contract)
+        colour = "green" if circuit.effective_state.value == "closed" else "red"
+        why = f": {circuit.reason}" if circuit.reason and colour == "red" else ""
+        say(f"circuit of [bold]{contract}[/] is [{colour}]{circuit.effective_state.value}[/]{why}")
+
+    def tell_checks(self, asset: str) -> None:
+        """The failed checks of an asset's latest evaluation, as the UI shows them."""
+        import dagster as dg
+
+        records = self.instance.get_event_records(
+            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION), limit=40
+        )
+        seen: set[str] = set()
+        for record in records:
+            event = record.event_log_entry.dagster_event
+            evaluation: Any = event.event_specific_data if event else None
+            if evaluation is None or evaluation.asset_key.path != [asset]:
+                continue
+            if evaluation.check_name in seen or evaluation.check_name == "circuit":
+                continue
+            seen.add(evaluation.check_name)
+            if not evaluation.passed:
+                say(f"[yellow]✗ {asset}.{evaluation.check_name}[/]: {evaluation.description}")
+        if not seen:
+            raise StoryError(f"no check of {asset} was evaluated")
+
+    def built_from(self, asset: str, partition: str | None = None) -> str:
+        """What the stored asset was built from, by its materialization's own metadata."""
+        import dagster as dg
+
+        records = self.instance.fetch_materializations(
+            dg.AssetRecordsFilter(
+                asset_key=dg.AssetKey(asset),
+                asset_partitions=[partition] if partition else None,
+            ),
+            limit=1,
+        ).records
+        if not records:
+            raise StoryError(f"{asset} was not materialized")
+        materialization = records[0].asset_materialization
+        metadata = materialization.metadata if materialization else {}
+        built = metadata.get("contract/built_from")
+        return str(built.value) if built else "the primary"
+
+    def open_reads(self) -> int:
+        """How many reads of a fallback are not healed yet."""
+        return len(self.runtime.ledger.open_reads())
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """The alerts that the file channel has received."""
+        if not ALERTS.exists():
+            return []
+        return [json.loads(line) for line in ALERTS.read_text().splitlines() if line]
+
+    def stored(self, asset: str, partition: str | None = None) -> pd.DataFrame:
+        """The asset as it is stored."""
+        path = FOLDER / "assets" / asset
+        with (path / partition if partition else path).open("rb") as file:
+            frame: pd.DataFrame = pickle.load(file)  # noqa: S301 - written by our own I/O manager
+        return frame
+
+
+def tell_alert(stage: Stage, contract: str, before: int) -> None:
+    """Wait for the next alert about a contract, and show it."""
+
+    def arrived() -> dict[str, Any] | None:
+        for alert in stage.alerts()[before:]:
+            if contract in json.dumps(alert):
+                return alert
+        return None
+
+    alert = wait_for(f"an alert about {contract} is delivered", arrived)
+    say(f"[magenta]✉ alert[/]: {alert.get('title') or alert.get('summary')}")
+
+
+def main() -> int:
+    """Tell the story; 0 when it went as it should."""
+    began = time.monotonic()
+    for leftover in (FOLDER / "assets", HOME, STATE):
+        shutil.rmtree(leftover, ignore_errors=True)
+    ALERTS.unlink(missing_ok=True)
+    prepare()
+    os.environ["DAGSTER_HOME"] = str(HOME)
+    sys.path.insert(0, str(ROOT))
+    faults = FaultSwitch(FOLDER)
+    faults.clear()
+    console.print(
+        "[bold]A data contract protects a pipeline.[/]  "
+        "336,776 real flights of 2013; contracts in contracts/; the pipeline in definitions.py."
+    )
+    with console.status("  laying out the flights and starting Dagster's daemon"):
+        stage = Stage()
+        stage.definitions.landing.planes()
+    try:
+        with daemon():
+            tell(stage, faults)
+    except StoryError as error:
+        console.print(f"\n[bold red]The story broke:[/] {error}")
+        console.print(f"[dim]Dagster's daemon wrote {FOLDER / 'daemon.log'}[/]")
+        return 1
+    finally:
+        faults.clear()
+    good = check(stage)
+    console.print(f"\n[dim]{time.monotonic() - began:.0f} s. Look at it all with[/] make ui")
+    return 0 if good else 1
+
+
+def tell(stage: Stage, faults: FaultSwitch) -> None:
+    """The chapters."""
+    chapter(1, "A good day")
+    say("Flights and weather of 4 November 2013 arrive as they were, dirt included.")
+    run_job("flights_day", GOOD_DAY)
+    stage.tell_circuit("flights")
+    stage.tell_circuit("weather")
+    say(f"delay_report [{GOOD_DAY}] was built from {stage.built_from('delay_report', GOOD_DAY)}")
+
+    chapter(2, "A bad day")
+    say("7% of the flights arrive damaged, and the weather station has renamed a column.")
+    faults.turn_on(Fault.BROKEN_ROWS, since=datetime.now(UTC))
+    faults.turn_on(Fault.RENAMED_COLUMN, since=datetime.now(UTC))
+    seen = len(stage.alerts())
+    run_job("flights_day", BAD_DAY)
+    stage.tell_checks("flights")
+    stage.tell_checks("weather")
+    stage.tell_circuit("flights")
+    stage.tell_circuit("weather")
+    say(f"the same run went on: delay_report [{BAD_DAY}] was built from")
+    for line in stage.built_from("delay_report", BAD_DAY).splitlines():
+        say(f"  [yellow]{line}[/]")
+    if stage.state("flights") == "closed" or stage.state("weather") == "closed":
+        raise StoryError("the circuits of flights and weather should be open")
+    tell_alert(stage, "flights", seen)
+    tell_alert(stage, "weather", seen)
+
+    chapter(3, "The suppliers mend their data; a probe; recovery; healing")
+    faults.clear()
+    say("Nobody starts a run now. When the wait that the contract names is over, the sensor does.")
+    for contract in ("flights", "weather"):
+        wait_for(
+            f"the probe of {contract} has closed its circuit",
+            lambda contract=contract: stage.state(contract) == "closed",
+        )
+        stage.tell_circuit(contract)
+    wait_for("what was built on a fallback is healed", lambda: stage.open_reads() == 0)
+    say(
+        f"[green]healed[/]: delay_report [{BAD_DAY}] was built again, from "
+        f"{stage.built_from('delay_report', BAD_DAY)}"
+    )
+
+    chapter(4, "The article's own example: a feed that stops")
+    run_job("shop")
+    stage.tell_circuit("customer_behavior_data")
+    say(
+        "The feed stops. Its last event is nearly half an hour old; the contract allows 30 minutes."
+    )
+    faults.turn_on(Fault.STOPPED_FEED, since=datetime.now(UTC) - timedelta(minutes=29, seconds=45))
+    seen = len(stage.alerts())
+    run_job("navigation")
+    stage.tell_circuit("customer_behavior_data")
+    wait_for(
+        "the sensor trips the circuit",
+        lambda: stage.state("customer_behavior_data") != "closed",
+    )
+    stage.tell_circuit("customer_behavior_data")
+    tell_alert(stage, "customer_behavior_data", seen)
+    run_job("recommend")
+    for line in stage.built_from("recommendations").splitlines():
+        say(f"recommendations were built from [yellow]{line.removeprefix('- ')}[/]")
+    say("The feed is back. The contract would wait 5 minutes; the operator does not:")
+    faults.clear()
+    run_job("navigation")
+    reset = ["reset", "customer_behavior_data", "--reason", "the feed is back", "--actor", "demo"]
+    subprocess.run(  # noqa: S603 - our own command
+        [str(Path(sys.executable).with_name("dagster-contracts")), *reset],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    say(f"[dim]$ dagster-contracts {' '.join(reset)}[/]")
+    stage.tell_circuit("customer_behavior_data")
+    wait_for("the recommendations are healed", lambda: stage.open_reads() == 0)
+    say(f"[green]healed[/]: recommendations were built from {stage.built_from('recommendations')}")
+
+
+def check(stage: Stage) -> bool:
+    """The story's own test: what it told must be so."""
+    import pandas as pd
+
+    wanted = stage.definitions.delay_report(
+        flights=stage.definitions.landing.flights(date.fromisoformat(BAD_DAY)),
+        weather=stage.definitions.landing.weather(),
+    )
+    healed = stage.stored("delay_report", BAD_DAY)
+    try:
+        pd.testing.assert_frame_equal(healed, wanted)
+        equal = True
+    except AssertionError:
+        equal = False
+    contracts = ("flights", "weather", "customer_behavior_data")
+    facts = [(f"the circuit of {c} is closed", stage.state(c) == "closed") for c in contracts]
+    facts += [
+        ("the ledger of degraded reads is empty", stage.open_reads() == 0),
+        ("the healed report equals one built from good data", equal),
+        ("alerts were delivered", len(stage.alerts()) >= len(contracts)),
+    ]
+    table = Table(title="What must be so now", title_justify="left", box=None, show_header=False)
+    for fact, holds in facts:
+        table.add_row("[green]✓[/]" if holds else "[bold red]✗[/]", fact)
+    history = Table(title="What the circuits did", title_justify="left", box=None)
+    for column in ("when (UTC)", "contract", "from", "to", "why"):
+        history.add_column(column)
+    for event in reversed(stage.runtime.breaker.history(limit=40, transitions_only=True)):
+        history.add_row(
+            f"{event.at:%H:%M:%S}", event.key.contract, event.before, event.after, event.explanation
+        )
+    console.print()
+    console.print(history)
+    console.print()
+    console.print(table)
+    return all(holds for _, holds in facts)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
