@@ -174,7 +174,30 @@ class Jobs:
             self.outbox.done(message.id)
 
 
-def run(job, answer):
+class Gate:
+    """Holds the jobs of one line until all of them are ready, so that they really meet."""
+
+    def __init__(self):
+        self._ready = os.pipe()
+        self._open = os.pipe()
+
+    def wait(self):
+        """In a child: say that it is ready, and wait for the others."""
+        os.close(self._open[1])
+        os.write(self._ready[1], b".")
+        os.read(self._open[0], 1)  # Returns at the end of the file, which is the parent's close.
+
+    def open(self, children):
+        """In the parent: wait for the children, and let them go."""
+        os.close(self._ready[1])
+        waited = 0
+        while waited < children and (said := os.read(self._ready[0], children)):
+            waited += len(said)
+        for end in (self._open[1], self._open[0], self._ready[0]):
+            os.close(end)
+
+
+def run(job, answer, gate):
     """The life of one child process."""
 
     def checkpoint(name):
@@ -182,12 +205,13 @@ def run(job, answer):
             os.kill(os.getpid(), signal.SIGKILL)
 
     jobs = Jobs(job["url"], job["root"], checkpoint)
+    gate.wait()
     result = getattr(jobs, job["name"])(**job.get("arguments", {}))
     with os.fdopen(answer, "w") as pipe:
         json.dump(result, pipe)
 
 
-def fork(job):
+def fork(job, gate):
     read_end, write_end = os.pipe()
     child = os.fork()
     if child:
@@ -195,7 +219,7 @@ def fork(job):
         return child, read_end
     os.close(read_end)
     try:
-        run(job, write_end)
+        run(job, write_end, gate)
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         os._exit(1)
@@ -204,7 +228,9 @@ def fork(job):
 
 def main():
     for line in sys.stdin:
-        children = [fork(job) for job in json.loads(line)]
+        gate = Gate()
+        children = [fork(job, gate) for job in json.loads(line)]
+        gate.open(len(children))
         answers = []
         for child, read_end in children:
             with os.fdopen(read_end) as pipe:

@@ -39,7 +39,12 @@ def server():
     """The program that forks jobs, started once for this module."""
     program = Path(__file__).with_name("process_server.py")
     process = subprocess.Popen(
-        [sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(program)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        # The same tree as this process has, and not one that is installed.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     yield process
     process.stdin.close()
@@ -135,9 +140,9 @@ def world(server, store_url, tmp_path):
 
 
 def test_many_processes_on_one_circuit_lose_nothing_and_open_it_once(world):
-    own = [("record", {"ids": [f"{p}-{n}" for n in range(6)]}) for p in range(PROCESSES)]
+    own = [("record", {"ids": [f"{p}-{n}" for n in range(10)]}) for p in range(PROCESSES)]
     assert [status for status, _ in world.run(*own)] == [0] * PROCESSES
-    assert len(world.rows(observations)) == 6 * PROCESSES
+    assert len(world.rows(observations)) == 10 * PROCESSES
     circuit = world.breaker.circuit(KEY)
     assert (circuit.state, circuit.generation) == (CircuitState.OPEN, 1)
     (opening,) = world.breaker.history(KEY, 1000, transitions_only=True)
