@@ -18,6 +18,14 @@ def declared_contracts(places: Places) -> tuple[Contract, ...]:
     return tuple(folder.resolve(name) for name in folder.names())
 
 
+def declared_versions(places: Places) -> tuple[Contract, ...]:
+    """Every version of every contract of the folder; none where only a store was named."""
+    try:
+        return tuple(read_contracts(places))
+    except WiringError:
+        return ()
+
+
 def check_known(places: Places, name: str) -> Contract | None:
     """The contract of that name.
 

@@ -17,8 +17,8 @@ from dagster_contracts.cli.comparison import (
     with_impacts,
 )
 from dagster_contracts.cli.diff_formats import (
-    annotations,
     comparisons_json,
+    github_lines,
     markdown,
     text_lines,
 )
@@ -80,7 +80,7 @@ def diff(
         case "json":
             print_json(comparisons_json(found))
         case "github":
-            for line in annotations(found):
+            for line in github_lines(found):
                 click.echo(line)
         case "markdown":
             click.echo(markdown(found))

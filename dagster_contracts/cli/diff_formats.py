@@ -68,7 +68,7 @@ def headline(pair: Comparison) -> str:
     return f"{versions}: {sides}; {_bumps(pair)}"
 
 
-def annotations(found: Sequence[Comparison]) -> Iterator[str]:
+def github_lines(found: Sequence[Comparison]) -> Iterator[str]:
     """Workflow commands of GitHub Actions, at the changed element where it still stands."""
     for pair in found:
         for change in pair.changes.counted:

@@ -94,12 +94,12 @@ def _write(revision: Revision, root: Path, start: Path, text: str) -> None:
     stream = memoryview(_git(start, text, "cat-file", "--batch", request=requests))
     for _, path in wanted:
         header, _, _ = bytes(stream[:200]).partition(b"\n")
-        size = int(header.split()[2])
         begin = len(header) + 1
+        end = begin + int(header.split()[2])
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(stream[begin : begin + size])
-        stream = stream[begin + size + 1 :]
+        target.write_bytes(stream[begin:end])
+        stream = stream[end + 1 :]
 
 
 def _git(start: Path, text: str, *arguments: str, request: bytes | None = None) -> bytes:

@@ -24,6 +24,9 @@ _COLOURS = {
     CircuitState.EXHAUSTED: "red",
 }
 
+# What the circuit took in and what binds it to a version: kept for replaying, dull to read.
+_QUIET = ("recorded", "ticked", "policy_changed", "policy_bound", "duplicate")
+
 
 @click.command(
     epilog="""\
@@ -98,9 +101,7 @@ def _entries(
 
 
 def _worth_telling(entry: HistoryEntry) -> bool:
-    return (
-        entry.is_transition or entry.actor is not None or entry.kind not in ("recorded", "ticked")
-    )
+    return entry.is_transition or entry.actor is not None or entry.kind not in _QUIET
 
 
 def _entry_json(entry: HistoryEntry) -> dict[str, Json]:

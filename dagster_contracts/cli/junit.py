@@ -28,9 +28,9 @@ class JunitSuite:
 
 def junit_xml(suites: Sequence[JunitSuite]) -> str:
     """The document, with an XML declaration."""
-    root = ET.Element("testsuites", name="dagster-contracts", **_totals(suites))
+    root = ET.Element("testsuites", {"name": "dagster-contracts", **_totals(suites)})
     for suite in suites:
-        element = ET.SubElement(root, "testsuite", name=_clean(suite.name), **_totals([suite]))
+        element = ET.SubElement(root, "testsuite", {"name": _clean(suite.name), **_totals([suite])})
         if suite.properties:
             listed = ET.SubElement(element, "properties")
             for name, value in suite.properties:

@@ -10,7 +10,7 @@ import click
 
 from dagster_contracts.cli.git_revision import PREFIX
 from dagster_contracts.cli.lazy_group import FINDINGS
-from dagster_contracts.cli.lint_formats import annotations, junit, lint_json, text_lines
+from dagster_contracts.cli.lint_formats import github_lines, junit, lint_json, text_lines
 from dagster_contracts.cli.output import format_option, print_json, print_line, progress
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.sources import open_path
@@ -51,7 +51,7 @@ def lint(places: Places, paths: tuple[str, ...], strict: bool, output: str) -> N
         case "json":
             print_json(lint_json(files, strict=strict))
         case "github":
-            for line in annotations(files):
+            for line in github_lines(files):
                 click.echo(line)
         case "junit":
             click.echo(junit(files, strict=strict))

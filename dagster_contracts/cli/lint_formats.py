@@ -62,7 +62,7 @@ def text_lines(files: Sequence[LintedFile]) -> Iterator[tuple[str, Style]]:
     yield f"{count(len(files), 'file')}: {', '.join(said) or 'no problem'}", {"bold": True}
 
 
-def annotations(files: Sequence[LintedFile]) -> Iterator[str]:
+def github_lines(files: Sequence[LintedFile]) -> Iterator[str]:
     """Workflow commands of GitHub Actions."""
     for file in files:
         for problem in file.problems:

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import click
 
-from dagster_contracts.cli.declared import check_known, declared_contracts
+from dagster_contracts.cli.declared import check_known, declared_versions
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
 from dagster_contracts.cli.words import moment
-from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
 from dagster_contracts.core.condition import parse_duration
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.core.reference import ContractRef
@@ -165,28 +165,24 @@ def reset(
 def find_circuit(
     store: Store, places: Places, ref: str, asset: str | None, partition: str | None
 ) -> tuple[Contract | None, CircuitKey]:
-    """The one circuit that is meant, and its contract where the documents are here.
+    """The one circuit that is meant, and the contract that it is bound to, if that is here.
 
     ``click.UsageError`` lists the circuits where several fit; ``UnknownContractError`` where there
     is no such contract. A circuit that nothing happened to yet is found through its contract.
     """
     name = ContractRef.parse(ref).name
-    known = [c.key for c in CircuitBreaker(store).circuits() if c.key.contract == name]
-    document = check_known(places, name) if not known else _document(places, name)
+    circuits = {c.key: c for c in CircuitBreaker(store).circuits() if c.key.contract == name}
     fitting = [
-        key for key in known if asset in (None, key.asset) and partition in (None, key.partition)
+        key for key in circuits if asset in (None, key.asset) and partition in (None, key.partition)
     ]
-    if len(fitting) == 1:
-        return document, fitting[0]
     if len(fitting) > 1:
         listed = "\n".join(f"  {key}" for key in fitting[:20])
         raise click.UsageError(
             f"{name} has {len(fitting)} circuits; choose with --asset and --partition:\n{listed}"
         )
-    if asset is None and known:
-        asset = known[0].asset if len({key.asset for key in known}) == 1 else None
-    if asset is None:
-        asset = _only_asset(document, name)
+    if fitting:
+        return _bound(places, circuits[fitting[0]]), fitting[0]
+    document = check_known(places, name)
     if document is not None and document.resilience is None:
         raise PolicyError(
             f"{name} has no circuit",
@@ -194,7 +190,16 @@ def find_circuit(
             why="its contract has no resilience section",
             hint="declare resilience.circuit_breaker in the contract",
         )
+    recorded = {key.asset for key in circuits}
+    if asset is None:
+        asset = recorded.pop() if len(recorded) == 1 else _only_asset(document, name)
     return document, CircuitKey(name, asset, partition)
+
+
+def _bound(places: Places, circuit: Circuit) -> Contract | None:
+    """The version that the circuit is bound to: a decision must not bind it to another one."""
+    versions = declared_versions(places)
+    return next((each for each in versions if each.semantic_hash == circuit.policy_hash), None)
 
 
 def _only_asset(document: Contract | None, name: str) -> str:
@@ -208,11 +213,6 @@ def _only_asset(document: Contract | None, name: str) -> str:
     raise click.UsageError(
         f"nothing is recorded of {name} yet; name its asset with --asset ({listed})"
     )
-
-
-def _document(places: Places, name: str) -> Contract | None:
-    """The contract's document, if it is here: the state may know more contracts than the folder."""
-    return next((each for each in declared_contracts(places) if each.name == name), None)
 
 
 def _tell(store: Store, verdict: BreakerVerdict, output: str) -> None:

@@ -33,16 +33,23 @@ def open_for_change(places: Places) -> Store:
 
 
 def has_state(url: str) -> bool:
-    """Whether the database is there and has our tables; nothing is created by asking."""
+    """Whether the database is there and has our tables; nothing is created by asking.
+
+    True also for a URL that cannot be right: opening it will say what is wrong with it.
+    """
     try:
         parsed = sa.make_url(url)
-        if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).exists():
-            return False
+        backend = parsed.get_backend_name()
+        if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
+            if not Path(parsed.database).exists():
+                return False
+        elif backend != "postgresql":
+            return True
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         engine = sa.create_engine(parsed, poolclass=sa.pool.NullPool)
     except (sa.exc.ArgumentError, ModuleNotFoundError):
-        return True  # opening it will say what is wrong with the URL or the driver
+        return True
     try:
         with engine.connect() as conn:
             return stored_revision(conn) is not None

@@ -1,0 +1,308 @@
+"""Status, history and what operators decide, on real evaluations in a real store."""
+
+from __future__ import annotations
+
+import pytest
+
+from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from tests.cli.conftest import ORDERS, Project
+
+
+def read_a_fallback(project: Project, generation: int) -> None:
+    store = project.store()
+    DegradedReads(store).record(
+        DegradedRead(
+            circuit=CircuitKey("orders", "orders"),
+            consumer="revenue",
+            consumer_partition="2026-03-01",
+            upstream="orders",
+            level="last_valid",
+            source="last_valid",
+            reason="the circuit is open",
+            run_id="run-1",
+            generation=generation,
+        )
+    )
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["status", "orders"], ["history", "orders"], ["alerts"], ["quarantine", "list"]],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_command_that_reads_creates_no_store(
+    project: Project, command: list[str], form: str
+) -> None:
+    ran = project.run(*command, "--format", form)
+
+    assert ran.code == 0
+    assert not project.state.parent.exists()
+
+
+def test_status_says_plainly_that_there_is_no_state_yet(project: Project) -> None:
+    assert "no state yet" in project.run("status").stdout
+    assert str(project.state) in project.run("status").stdout
+
+
+def test_a_closed_circuit_is_good(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run("status")
+
+    assert ran.code == 0
+    assert "orders/orders: closed" in ran.stdout
+    assert "passed, 2 rows" in ran.stdout
+    assert "1 circuit, none not closed" in ran.stdout
+
+
+def test_status_tells_since_when_why_and_what_comes_next(project: Project) -> None:
+    verdict = project.evaluate("bad.csv")
+    read_a_fallback(project, verdict.circuit.generation)
+
+    ran = project.run("status", "orders")
+
+    assert ran.code == 1
+    assert "orders/orders: open for" in ran.stdout
+    assert f"by evaluation {verdict.circuit.evaluation_id}" in ran.stdout
+    assert "schema_validation_errors was 100%, which is > 5%" in ran.stdout
+    assert "next probe" in ran.stdout
+    assert "(in 14min" in ran.stdout
+    assert "failed, 3 rows, schema_validation_errors 100%" in ran.stdout
+    assert "revenue[2026-03-01] was built on last_valid" in ran.stdout
+    assert "1 read to be healed" in ran.stdout
+
+
+def test_status_as_json_holds_the_same(project: Project) -> None:
+    verdict = project.evaluate("bad.csv")
+    read_a_fallback(project, verdict.circuit.generation)
+
+    ran = project.run("status", "--format", "json")
+
+    assert ran.code == 1
+    (circuit,) = ran.json["circuits"]
+    assert circuit["effective_state"] == circuit["state"] == "open"
+    assert circuit["evaluation_id"] == verdict.circuit.evaluation_id
+    assert circuit["failed_probes"] == 0
+    assert circuit["last_evaluation"]["metrics"]["schema_validation_errors"] == 1.0
+    assert circuit["last_evaluation"]["status"] == "failed"
+    assert [read["consumer"] for read in circuit["degraded_reads"]] == ["revenue"]
+    assert circuit["override"] is None
+
+
+def test_history_tells_the_transitions_in_order(project: Project) -> None:
+    project.evaluate("good.csv")
+    project.evaluate("bad.csv")
+    project.run("reset", "orders", "--reason", "mended by hand", "--actor", "ada")
+
+    lines = project.run("history", "orders").stdout.splitlines()
+
+    assert len(lines) == 2
+    assert "opened by evaluation" in lines[0]
+    assert "schema_validation_errors was 100%, which is > 5%" in lines[0]
+    assert "closed by ada" in lines[1]
+    assert "mended by hand" in lines[1]
+
+
+def test_history_with_all_has_the_evaluations_too(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    assert project.run("history", "orders", "--format", "json").json["events"] == []
+    events = project.run("history", "orders", "--all", "--format", "json").json["events"]
+    assert [event["kind"] for event in events] == ["policy_changed", "recorded"]
+
+
+def test_history_keeps_the_newest_lines(project: Project) -> None:
+    for _ in range(3):
+        project.evaluate("bad.csv")
+        project.run("reset", "orders", "--reason", "again", "--actor", "ada")
+
+    events = project.run("history", "orders", "--limit", "2", "--format", "json").json["events"]
+
+    assert [event["after"] for event in events] == ["open", "closed"]
+    assert events == project.run("history", "orders", "--format", "json").json["events"][-2:]
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "code"),
+    [("force-open", "open", 1), ("force-closed", "closed", 0), ("metrics-only", "closed", 0)],
+)
+def test_an_override_decides_what_consumers_see(
+    project: Project, command: str, state: str, code: int
+) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run(
+        command, "orders", "--reason", "cents", "--actor", "ada", "--for", "2h", "--format", "json"
+    )
+
+    assert ran.code == 0
+    assert ran.json["effective_state"] == state
+    assert ran.json["override"] == command.replace("force-", "forced_").replace("-", "_")
+    after = project.run("status")
+    assert after.code == code
+    assert "by ada until" in after.stdout
+    assert "cents" in after.stdout
+    assert "(in 1h 59min)" in after.stdout
+
+
+def test_an_override_may_come_before_the_first_evaluation(project: Project) -> None:
+    project.run("db", "upgrade")
+
+    ran = project.run("force-open", "orders", "--reason", "not ready", "--actor", "ada")
+
+    assert ran.code == 0
+    assert ran.stdout == "orders/orders: forced open, open for consumers\n"
+
+
+def test_reset_lifts_an_override(project: Project) -> None:
+    project.evaluate("bad.csv")
+    project.run("force-open", "orders", "--reason", "x", "--actor", "ada")
+
+    ran = project.run("reset", "orders", "--reason", "done", "--actor", "ada")
+
+    assert (ran.code, ran.stdout) == (0, "orders/orders: closed, no override\n")
+    assert project.run("status").code == 0
+
+
+def test_nothing_is_decided_without_a_reason_or_an_actor(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    assert project.run("force-open", "orders", "--actor", "ada").code == 2
+    unnamed = project.run("force-open", "orders", "--reason", "x", "--actor", " ")
+    assert unnamed.code == 2
+    assert "no actor given" in unnamed.stderr
+    empty = project.run("reset", "orders", "--reason", " ", "--actor", "ada")
+    assert empty.code == 2
+    assert "no reason given" in empty.stderr
+
+
+def test_the_actor_is_the_user_of_the_machine(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run("force-open", "orders", "--reason", "x", "--format", "json", LOGNAME="grace")
+
+    assert ran.json["actor"] == "grace"
+
+
+def test_a_malformed_duration_is_explained(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run("force-open", "orders", "--reason", "x", "--for", "2m")
+
+    assert ran.code == 2
+    assert "'--for'" in ran.stderr
+
+
+def test_one_of_several_circuits_is_chosen(project: Project) -> None:
+    for partition in ("2026-03-01", "2026-03-02"):
+        project.evaluate("good.csv", partition=partition)
+
+    ambiguous = project.run("force-open", "orders", "--reason", "x", "--actor", "ada")
+    chosen = project.run(
+        "force-open", "orders", "--reason", "x", "--actor", "ada", "--partition", "2026-03-02"
+    )
+
+    assert ambiguous.code == 2
+    assert "orders/orders[2026-03-01]" in ambiguous.stderr
+    assert "--partition" in ambiguous.stderr
+    assert chosen.code == 0
+    assert chosen.stdout.startswith("orders/orders[2026-03-02]: forced open")
+
+
+def test_a_contract_without_a_circuit_says_so(project: Project) -> None:
+    project.run("db", "upgrade")
+
+    ran = project.run("force-open", "prices", "--reason", "x", "--actor", "ada")
+
+    assert ran.code == 2
+    assert "prices has no circuit" in ran.stderr
+    assert "resilience" in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "history", "consumers"])
+def test_an_unknown_contract_names_the_nearest(project: Project, command: str) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run(command, "ordres")
+
+    assert ran.code == 2
+    assert "did you mean 'orders'?" in ran.stderr
+
+
+def test_a_decision_needs_a_store(project: Project) -> None:
+    ran = project.run("reset", "orders", "--reason", "x", "--actor", "ada")
+
+    assert ran.code == 2
+    assert "there is no state store" in ran.stderr
+    assert "db upgrade" in ran.stderr
+    assert not project.state.exists()
+
+
+def test_db_upgrade_creates_the_store_once(project: Project) -> None:
+    first = project.run("db", "upgrade", "--format", "json").json
+    second = project.run("db", "upgrade", "--format", "json").json
+
+    assert (first["created"], second["created"]) == (True, False)
+    assert first["store"] == f"sqlite:///{project.state}"
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(project: Project) -> None:
+    project.write(".dagster_contracts/state.db", "this is a letter, not a database\n" * 100)
+
+    ran = project.run("status")
+
+    assert ran.code == 2
+    assert "not a database" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "mysql://host/db", "sqlite:///", "postgresql+psycopg://u:secret@127.0.0.1:1/x"],
+)
+def test_a_store_that_cannot_be_opened_is_a_clear_error(project: Project, url: str) -> None:
+    ran = project.run("--store", url, "status")
+
+    assert ran.code == 2
+    assert ran.stderr.startswith("error: ")
+    assert "secret" not in ran.stderr
+
+
+def test_a_store_on_postgresql_is_read_and_not_created(project: Project, postgres_url: str) -> None:
+    assert "no state yet" in project.run("--store", postgres_url, "status").stdout
+    assert project.run("--store", postgres_url, "db", "upgrade").code == 0
+
+    ran = project.run("--store", postgres_url, "status", "--format", "json")
+
+    assert ran.code == 0
+    assert ran.json["circuits"] == []
+
+
+def test_consumers_are_known_from_the_contract_and_from_the_graph(project: Project) -> None:
+    from dagster_contracts.registry.consumers import ConsumerEdge
+    from dagster_contracts.registry.subscriptions import SubscriptionBook
+
+    declared = project.run("consumers", "orders", "--format", "json").json["consumers"]
+    store = project.store()
+    edge = ConsumerEdge(contract="orders", upstream_asset="orders", consumer_asset="forecast")
+    SubscriptionBook(store).replace_edges([edge], place="shop")
+    store.close()
+    both = project.run("consumers", "orders", "--format", "json").json["consumers"]
+
+    assert [(each["name"], each["origin"]) for each in declared] == [
+        ("revenue", "declared"),
+        ("campaigns", "declared"),
+    ]
+    assert [each["name"] for each in both] == ["forecast", "revenue", "campaigns"]
+    assert "the asset graph" in project.run("consumers", "orders").stdout
+
+
+def test_a_decision_does_not_bind_the_circuit_to_another_version(project: Project) -> None:
+    project.evaluate("good.csv")
+    project.write("contracts/orders/1.1.0.yaml", ORDERS.format(version="1.1.0").replace("5%", "9%"))
+
+    project.run("force-closed", "orders", "--reason", "x", "--actor", "ada")
+
+    events = project.run("history", "orders", "--all", "--format", "json").json["events"]
+    assert [event["kind"] for event in events] == ["policy_changed", "recorded", "override_set"]

@@ -1,0 +1,146 @@
+"""The command as it is installed: help, exit codes, start-up and what it imports."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dagster_contracts.cli.main import COMMANDS, cli
+from tests.cli.conftest import Project
+
+COMMAND = Path(sys.executable).parent / "dagster-contracts"
+
+
+def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(COMMAND), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_lists_every_command_quickly() -> None:
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        ran = run("--help")
+        times.append(time.perf_counter() - start)
+
+    assert ran.returncode == 0
+    assert all(name in ran.stdout for name in COMMANDS)
+    # 0.15 s on an idle machine; what is refused here is a heavy import, which takes a second.
+    assert min(times) < 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"dagster", "pandas", "polars", "pyarrow", "sqlalchemy", "yaml", "rich"}),
+        (["status"], {"dagster", "pandas", "polars", "pyarrow", "narwhals"}),
+        (["history", "orders"], {"dagster", "pandas", "polars", "pyarrow", "narwhals"}),
+        (["force-open", "orders", "--reason", "x"], {"dagster", "pandas", "polars", "pyarrow"}),
+        (["list"], {"dagster", "pandas", "polars", "pyarrow", "sqlalchemy"}),
+        (["lint"], {"dagster", "pandas", "polars", "pyarrow", "sqlalchemy"}),
+        (["validate", "orders", "good.csv"], {"dagster"}),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(
+    project: Project, arguments: list[str], heavy: set[str]
+) -> None:
+    project.evaluate("good.csv")
+    script = (
+        "import sys\n"
+        "from dagster_contracts.cli.main import main\n"
+        f"sys.argv = {['dagster-contracts', *arguments]!r}\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=project.root,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert ran.stderr.splitlines()[-1] == "[]"
+
+
+def test_exit_codes_are_0_good_1_findings_2_usage(project: Project) -> None:
+    good = run("validate", "orders", "good.csv", cwd=project.root)
+    findings = run("validate", "orders", "bad.csv", cwd=project.root)
+    usage = run("validate", "orders", cwd=project.root)
+    deployment = run("status", cwd=project.root.parent)
+
+    codes = [ran.returncode for ran in (good, findings, usage, deployment)]
+    assert codes == [0, 1, 2, 2]
+    assert "Traceback" not in findings.stderr + usage.stderr + deployment.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error(project: Project) -> None:
+    ran = subprocess.run(
+        ["bash", "-c", f"{COMMAND} show orders | head -n 1; exit ${{PIPESTATUS[0]}}"],
+        cwd=project.root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == "orders 1.0.0, active\n"
+
+
+def every_command() -> list[tuple[list[str], click.Command]]:
+    found = []
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            found += [([name, sub], command.commands[sub]) for sub in command.commands]
+        else:
+            found.append(([name], command))
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_line_in_the_list_is_the_command_s_own(name: str) -> None:
+    command = cli.get_command(click.Context(cli), name)
+
+    assert command is not None
+    assert command.help is not None
+    assert command.help.partition("\n")[0].partition(": every")[0].rstrip(".") == (
+        COMMANDS[name].help.rstrip(".")
+    )
+
+
+@pytest.mark.parametrize(("names", "command"), every_command(), ids=lambda value: str(value))
+def test_every_command_has_help_and_json(names: list[str], command: click.Command) -> None:
+    ran = CliRunner().invoke(cli, [*names, "--help"], catch_exceptions=False)
+
+    assert ran.exit_code == 0
+    assert command.help
+    assert "json" in ran.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example(name: str) -> None:
+    ran = CliRunner().invoke(cli, [name, "--help"], catch_exceptions=False)
+
+    assert f"  dagster-contracts {name}" in ran.output.replace(
+        "--store postgresql+psycopg://contracts@db/contracts ", ""
+    )
+
+
+def test_a_mistyped_command_names_the_nearest() -> None:
+    ran = CliRunner().invoke(cli, ["statsu"])
+
+    assert ran.exit_code == 2
+    assert "Did you mean 'status'?" in ran.output

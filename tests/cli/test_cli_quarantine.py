@@ -1,0 +1,90 @@
+"""Refused batches: listed, looked at, released to a file or dropped."""
+
+from __future__ import annotations
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.engine.validation import validate
+from dagster_contracts.resilience.quarantine import Quarantine
+from tests.cli.conftest import Project
+
+
+@pytest.fixture
+def held(project: Project) -> Project:
+    """The project with one refused batch in quarantine."""
+    table = pyarrow.csv.read_csv(project.root / "bad.csv")
+    report = validate(table, project.contract(), asset="orders", partition="2026-03-01")
+    store = project.store()
+    Quarantine(store, project.root / ".dagster_contracts/quarantine").put(
+        CircuitKey("orders", "orders"), table, report, run_id="run-1"
+    )
+    store.close()
+    return project
+
+
+def test_a_refused_batch_is_listed_with_what_refused_it(held: Project) -> None:
+    ran = held.run("quarantine", "list")
+
+    assert ran.code == 0
+    assert "orders[2026-03-01]" in ran.stdout
+    assert "amount.minimum" in ran.stdout
+    (batch,) = held.run("quarantine", "list", "orders", "--format", "json").json["batches"]
+    assert (batch["id"], batch["rows"], batch["state"]) == (1, 3, "held")
+    assert held.run("quarantine", "list", "prices", "--format", "json").json["batches"] == []
+
+
+def test_show_tells_the_reasons_and_the_rows(held: Project) -> None:
+    ran = held.run("quarantine", "show", "1", "--rows", "2")
+
+    assert ran.code == 0
+    assert "amount.required: 1 of 3 rows" in ran.stdout
+    assert "-2.0" in ran.stdout
+    shown = held.run("quarantine", "show", "1", "--rows", "1", "--format", "json").json
+    assert len(shown["first_rows"]) == 1
+    assert shown["report"]["contract"] == "orders"
+
+
+def test_release_writes_the_rows_and_records_who(held: Project) -> None:
+    ran = held.run(
+        "quarantine", "release", "1", "--to", "out.parquet", "--reason", "fine", "--actor", "ada"
+    )
+
+    assert ran.code == 0
+    assert pq.read_table(held.root / "out.parquet").num_rows == 3
+    assert "by ada: fine" in held.run("quarantine", "show", "1").stdout
+    assert "no batch is held" in held.run("quarantine", "list").stdout
+    assert "released" in held.run("quarantine", "list", "--all").stdout
+
+
+def test_a_batch_is_decided_on_once(held: Project) -> None:
+    drop = ["quarantine", "drop", "1", "--reason", "again", "--actor", "ada"]
+
+    assert held.run(*drop).code == 0
+    again = held.run(*drop)
+
+    assert again.code == 2
+    assert "not held but dropped" in again.stderr
+
+
+def test_a_release_that_is_refused_leaves_no_file(held: Project) -> None:
+    held.write("there.parquet", "mine")
+    release = ["quarantine", "release", "1", "--reason", "fine"]
+
+    taken = held.run(*release, "--to", "there.parquet", "--actor", "ada")
+    nowhere = held.run(*release, "--to", "no/such/folder/x.parquet", "--actor", "ada")
+    nobody = held.run(*release, "--to", "out.parquet", "--actor", " ")
+
+    assert (taken.code, nowhere.code, nobody.code) == (2, 2, 2)
+    assert (held.root / "there.parquet").read_text() == "mine"
+    assert {path.name for path in held.root.glob("*parquet*")} == {"there.parquet"}
+    assert held.run("quarantine", "list", "--format", "json").json["batches"][0]["state"] == "held"
+
+
+def test_a_batch_that_is_not_there_is_a_clear_error(held: Project) -> None:
+    ran = held.run("quarantine", "show", "99")
+
+    assert ran.code == 2
+    assert "no batch of that number" in ran.stderr
