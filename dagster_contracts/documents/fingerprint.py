@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -60,10 +61,10 @@ def _meaningful_fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
 
 def _canonical(value: object) -> str:
     """A text that is equal exactly for values of equal meaning."""
-    if value is None or isinstance(value, bool | str | int | float):
-        return repr(value) if not hasattr(value, "value") else repr(str(value))
-    if isinstance(value, Fraction | Decimal | date | time | timedelta):
-        return f"{type(value).__name__}({value})"
+    if isinstance(value, Enum):
+        return repr(value.value)
+    if value is None or isinstance(value, str | int | float):
+        return repr(value)
     if isinstance(value, tuple | list):
         return "[" + ",".join(map(_canonical, value)) + "]"
     if isinstance(value, Mapping):
@@ -78,4 +79,6 @@ def _canonical(value: object) -> str:
             if (found := getattr(value, name)) != default
         ]
         return f"{kind.__name__}({','.join(shown)})"
+    if isinstance(value, Fraction | Decimal | date | time | timedelta):
+        return f"{type(value).__name__}({value})"
     raise TypeError(f"{type(value).__name__} has no canonical text")

@@ -89,15 +89,19 @@ def _read_property(
         isinstance(item, MappingNode) and len(item.entries) > 1 for item in enum_node.items
     ):
         extras["enum"] = to_json(enum_node)
+    options = read_options(
+        options_section,
+        logical_type,
+        required_properties=required_properties,
+        enum=read_enum(section, logical_type) if enum_node is not None else (),
+    )
     if options_section is not None and options_section.rest():
-        read_options(options_section, logical_type)
-        if options_section.rest():
-            extras["logicalTypeOptions"] = to_json(options_section.node)
+        extras["logicalTypeOptions"] = to_json(options_section.node)
     section.take("partitioned")
     partition = section.integer("partition_key_position")
     position = section.integer("primary_key_position")
     is_key = section.flag("primary_key")
-    prop = SchemaProperty(
+    return SchemaProperty(
         name=name,
         logical_type=logical_type,
         physical_type=section.text("physical_type"),
@@ -114,19 +118,14 @@ def _read_property(
         critical=section.flag("critical_data_element"),
         aliases=custom.texts("aliases"),
         tags=section.texts("tags"),
-        options=read_options(
-            options_section,
-            logical_type,
-            required_properties=required_properties,
-            enum=read_enum(section, logical_type),
-        ),
+        options=options,
         properties=children,
         items=items,
         quality=_rules(section, physical_name or name),
         location=section.location,
+        # Last: by now every key that the model has a place for is taken.
+        extras={**extras, **section.rest()},
     )
-    extras.update(section.rest())
-    return replace(prop, extras=extras) if extras else prop
 
 
 def _logical_type(section: Section, extras: dict[str, Json]) -> LogicalType | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -156,6 +156,11 @@ class Section:
         if isinstance(node, ScalarNode) and node.value is None:
             return None
         return node
+
+    def present(self, keys: Set[str]) -> list[str]:
+        """Those of ``keys`` that are written here; all of them count as known."""
+        self._asked |= keys
+        return [key for key in self._written if key in keys]
 
     def wrong(self, node: YamlNode, key: str, expected: str, hint: str | None = None) -> None:
         """Note that the value of ``key`` is not what it should be."""

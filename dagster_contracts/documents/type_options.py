@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster_contracts.core.contract import LogicalType, Scalar, TypeOptions
@@ -12,25 +13,13 @@ from dagster_contracts.documents.section import Section, describe
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, YamlNode
 
 _NONE = TypeOptions()
-_KEYS = (
-    "minimum",
-    "maximum",
-    "exclusive_minimum",
-    "exclusive_maximum",
-    "multiple_of",
-    "min_length",
-    "max_length",
-    "pattern",
-    "format",
-    "timezone",
-    "default_timezone",
-    "min_items",
-    "max_items",
-    "unique_items",
-    "min_properties",
-    "max_properties",
-    "enum",
+_BOUNDS = frozenset({"minimum", "maximum", "exclusive_minimum", "exclusive_maximum"})
+_COUNTS = frozenset(
+    {"min_length", "max_length", "min_items", "max_items", "min_properties", "max_properties"}
 )
+_TEXTS = frozenset({"pattern", "format", "default_timezone"})
+_FLAGS = frozenset({"timezone", "unique_items"})
+_KEYS = _BOUNDS | _COUNTS | _TEXTS | _FLAGS | {"multiple_of", "enum"}
 
 
 def read_options(
@@ -41,50 +30,44 @@ def read_options(
     enum: tuple[Scalar, ...] = (),
 ) -> TypeOptions:
     """The constraints that ``section`` holds, with bounds in the values of ``logical_type``."""
-    if section is None or not any(key in section for key in _KEYS):
-        if section is not None:
-            for key in _KEYS:
-                section.take(key)
+    present = section.present(_KEYS) if section is not None else ()
+    if section is None or not present:
         if not required_properties and not enum:
             return _NONE
         return TypeOptions(required_properties=required_properties, enum=enum)
-    timezone = section.flag("timezone") if "timezone" in section else None
-    default_timezone = section.text("default_timezone")
-    zone = _zone(section, timezone, default_timezone)
-
-    def bound(key: str) -> Scalar | None:
-        node = section.take(key)
-        return None if node is None else read_scalar(section, key, node, logical_type, zone)
-
-    multiple = section.number("multiple_of")
-    if multiple is not None and multiple <= 0:
-        section.reading.complain(
-            section.place("multiple_of"), "wrong-value", "'multipleOf' must be more than 0"
-        )
-        multiple = None
-    allowed = read_enum(section, logical_type, zone)
-    options = TypeOptions(
-        minimum=bound("minimum"),
-        maximum=bound("maximum"),
-        exclusive_minimum=bound("exclusive_minimum"),
-        exclusive_maximum=bound("exclusive_maximum"),
-        multiple_of=None if multiple is None else _decimal(multiple),
-        min_length=section.integer("min_length", minimum=0),
-        max_length=section.integer("max_length", minimum=0),
-        pattern=section.text("pattern"),
-        format=section.text("format"),
-        timezone=timezone,
-        default_timezone=default_timezone,
-        min_items=section.integer("min_items", minimum=0),
-        max_items=section.integer("max_items", minimum=0),
-        unique_items=section.flag("unique_items"),
-        min_properties=section.integer("min_properties", minimum=0),
-        max_properties=section.integer("max_properties", minimum=0),
-        required_properties=required_properties,
-        enum=allowed or enum,
-    )
+    found: dict[str, Any] = {"required_properties": required_properties, "enum": enum}
+    for key in present:
+        if key in _COUNTS:
+            found[key] = section.integer(key, minimum=0)
+        elif key in _TEXTS:
+            found[key] = section.text(key)
+        elif key in _FLAGS:
+            found[key] = section.flag(key)
+    zone = None
+    if found.get("timezone"):
+        zone = _zone(section, found.get("default_timezone"))
+    for key in present:
+        if key in _BOUNDS:
+            node = section.take(key)
+            if node is not None:
+                found[key] = read_scalar(section, key, node, logical_type, zone)
+    if "multiple_of" in present:
+        found["multiple_of"] = _multiple(section)
+    if "enum" in present:
+        found["enum"] = read_enum(section, logical_type, zone)
+    options = TypeOptions(**found)
     _check_order(section, options)
     return options
+
+
+def _multiple(section: Section) -> Decimal | None:
+    multiple = section.number("multiple_of")
+    if multiple is None or multiple > 0:
+        return None if multiple is None else _decimal(multiple)
+    section.reading.complain(
+        section.place("multiple_of"), "wrong-value", "'multipleOf' must be more than 0"
+    )
+    return None
 
 
 def read_enum(
@@ -160,10 +143,8 @@ def _moment(
     return moment.replace(tzinfo=zone) if zone and moment.tzinfo is None else moment
 
 
-def _zone(section: Section, timezone: bool | None, name: str | None) -> ZoneInfo | None:
+def _zone(section: Section, name: str | None) -> ZoneInfo | None:
     # A bound without an offset on a column that has one stands in the column's default zone.
-    if not timezone:
-        return None
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
