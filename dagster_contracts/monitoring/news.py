@@ -346,7 +346,10 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    # The name of a metric or a contract keeps its spelling.
+    first = text.split()[0]
+    head = text[0].upper() if first.isalpha() else text[0]
+    return head + text[1:] + ("" if text[-1] in ".!?" else ".")
 
 
 def _lines(*parts: str) -> str:
