@@ -422,7 +422,7 @@ class CircuitBreaker:
         return stored.circuit if stored else None
 
     def partition_of(self, evaluation_id: str) -> str | None:
-        """The partition that an evaluation was about; ``None`` for a whole asset or an unknown id."""
+        """The partition that an evaluation was about; ``None`` for a whole asset."""
         with self._store.read() as conn:
             partition = conn.scalar(
                 sa.select(observations.c.partition).filter_by(evaluation_id=evaluation_id)

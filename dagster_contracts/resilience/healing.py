@@ -13,10 +13,12 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.notices import HEAL
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.outbox import MessageState, Outbox
 from dagster_contracts.store.rows import insert_once
-from dagster_contracts.store.tables import heal_requests
+from dagster_contracts.store.tables import heal_requests, outbox
 
 Target = tuple[str, str | None]
 """A consumer and its partition."""
@@ -107,6 +109,7 @@ class Healing:
         self._limit = limit
         self._max_attempts = max_attempts
         self._confirm_within = confirm_within
+        self._outbox = Outbox(store)
         self._checkpoint = checkpoint
 
     def due(
@@ -124,6 +127,9 @@ class Healing:
         """
         reads = self._reads.open_reads()
         suffering = _by_target(reads)
+        with self._store.read() as conn:
+            if not reads and not self._has_work(conn):
+                return ()
         with self._store.begin() as conn:
             # Two sensors must not both see room for the last run.
             self._store.lock(conn, "healing")
@@ -163,6 +169,8 @@ class Healing:
                 )
             for request in unconfirmed:
                 self._set(conn, request.run_key, requested_at=now)
+            # This plan is the answer to every circuit that closed and asked for healing.
+            self._outbox.acknowledge(conn, HEAL)
             self._checkpoint("healing.requested")
         return unconfirmed + fresh
 
@@ -203,6 +211,14 @@ class Healing:
             for request in requests
             if request.attempt > self._max_attempts
         )
+
+    def _has_work(self, conn: sa.Connection) -> bool:
+        """Whether a request is in flight, or a circuit has asked since the last plan."""
+        asked = sa.select(outbox.c.id).where(
+            outbox.c.kind == HEAL, outbox.c.state == MessageState.PENDING
+        )
+        waiting = (_flying().limit(1), asked.limit(1))
+        return any(conn.execute(query).first() is not None for query in waiting)
 
     def _forget_healed(
         self, conn: sa.Connection, suffering: Mapping[Target, object], now: object

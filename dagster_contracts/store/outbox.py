@@ -95,19 +95,15 @@ class Outbox:
     def claim(self, limit: int = 50, *, kinds: Sequence[str] = ()) -> tuple[OutboxMessage, ...]:
         """Take up to ``limit`` due messages, oldest first; nobody else gets them during the lease.
 
-        What was claimed ``max_attempts`` times and never came back is parked instead.
+        What was claimed ``max_attempts`` times and never came back is parked instead. While nothing
+        is due it costs one query and waits for no writer.
         """
+        with self._store.read() as conn:
+            if conn.execute(self._due(conn, kinds).limit(1)).first() is None:
+                return ()
         with self._store.begin() as conn:
             now = self._store.now(conn)
-            due = (
-                sa.select(outbox)
-                .where(outbox.c.state == MessageState.PENDING, outbox.c.available_at <= now)
-                .order_by(outbox.c.id)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            if kinds:
-                due = due.where(outbox.c.kind.in_(kinds))
+            due = self._due(conn, kinds).limit(limit).with_for_update(skip_locked=True)
             claimed = []
             for row in conn.execute(due).all():
                 attempts = row.attempts + 1
@@ -160,6 +156,12 @@ class Outbox:
             )
         return state
 
+    def acknowledge(self, conn: sa.Connection, kind: str) -> int:
+        """Mark what is pending of a kind as delivered, in the caller's transaction; how many."""
+        pending = outbox.c.kind == kind, outbox.c.state == MessageState.PENDING
+        values = {"state": MessageState.DONE.value, "done_at": self._store.now(conn)}
+        return conn.execute(sa.update(outbox).where(*pending).values(**values)).rowcount
+
     def parked(self, limit: int = 100) -> tuple[OutboxMessage, ...]:
         """Messages that a person has to look at, oldest first."""
         return self.messages(MessageState.PARKED, limit=limit)
@@ -197,6 +199,15 @@ class Outbox:
                 )
             )
         return gone.rowcount
+
+    def _due(self, conn: sa.Connection, kinds: Sequence[str]) -> sa.Select[tuple[object, ...]]:
+        due = (
+            sa.select(outbox)
+            .where(outbox.c.state == MessageState.PENDING)
+            .where(outbox.c.available_at <= self._store.now(conn))
+            .order_by(outbox.c.id)
+        )
+        return due.where(outbox.c.kind.in_(kinds)) if kinds else due
 
     def _update(self, conn: sa.Connection, message_id: int, **values: object) -> None:
         conn.execute(sa.update(outbox).where(outbox.c.id == message_id).values(**values))

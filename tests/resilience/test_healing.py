@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.resilience.healing import Healing, plan_healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.store.outbox import Outbox
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 ORDERS, WEATHER = CircuitKey("orders", "orders"), CircuitKey("weather", "weather")
@@ -252,3 +253,15 @@ def test_confirmation_is_waited_for_as_long_as_configured(store, ledger, clock):
     assert healing.due(everything) == ()
     clock.advance(minutes=1)
     assert targets(healing.due(everything)) == [("sales", None)]
+
+
+def test_a_plan_answers_every_circuit_that_asked_for_healing(store, ledger, healing):
+    outbox = Outbox(store)
+    with store.begin() as conn:
+        outbox.append(conn, "heal.requested", {}, dedupe_key="a")
+        outbox.append(conn, "circuit.closed", {}, dedupe_key="b")
+    assert healing.due(everything) == ()
+    assert {m.kind: m.state.value for m in outbox.messages()} == {
+        "heal.requested": "done",
+        "circuit.closed": "pending",
+    }
