@@ -270,6 +270,7 @@ def test_lifting_an_override_is_audited_and_lifting_none_is_nothing() -> None:
     story.send(Forced(override=Override.FORCED_OPEN, actor="ann", reason="maintenance"))
     step = story.send(lift)
     assert _kinds(step) == [NoteKind.OVERRIDE_LIFTED]
+    assert _alerts(step) == [AlertTopic.OVERRIDE]
     assert step.notes[0].actor == "bob"
     assert story.circuit.override is Override.NONE
 
@@ -583,8 +584,9 @@ def test_only_the_holders_evaluation_is_the_probe() -> None:
     story = Story().to(CircuitState.HALF_OPEN)
     story.send(ProbeAsked(holder="run 1"))
     for holder in (None, "run 2"):
-        assert _unmoved(story.observe(GOOD, holder=holder))
-        assert _unmoved(story.fail(holder=holder))
+        for step in (story.observe(GOOD, holder=holder), story.fail(holder=holder)):
+            assert _unmoved(step)
+            assert _kinds(step) == [NoteKind.RECORDED]
     assert story.observe(GOOD, holder="run 1").circuit.state is CircuitState.CLOSED
 
 
@@ -843,7 +845,8 @@ def test_an_open_upstream_is_part_of_the_reason() -> None:
     assert story.circuit.upstream == ("airports/airports", "weather/weather")
     story.observe(BAD)
     assert "airports/airports and weather/weather upstream is open" in (story.circuit.reason or "")
-    story.send(UpstreamClosed(upstream="weather/weather"))
+    step = story.send(UpstreamClosed(upstream="weather/weather"))
+    assert _kinds(step) == [NoteKind.UPSTREAM]
     assert story.circuit.next_probe_at == story.now + RETRY  # another is still open
     assert _unmoved(story.send(UpstreamClosed(upstream="never heard of")))
 
