@@ -306,7 +306,8 @@ class SlaProperty:
     is what must HOLD for the service level to be kept, over catalogue metrics
     (``data_freshness < 5min``); ``None`` where nothing can measure it, and then
     ``not_evaluated`` says why. ``element`` is the column that it speaks of (for freshness: the
-    event time), ``schema_object`` the object that holds it, where the document names one.
+    event time), ``schema_object`` the object that holds it, where the document names one. ``text``
+    is what the document says, for people.
     """
 
     property: str
@@ -314,7 +315,7 @@ class SlaProperty:
     not_evaluated: str | None = None
     element: str | None = None
     schema_object: str | None = None
-    text: str = ""
+    text: str = field(default="", compare=False)
     severity: Severity = Severity.ERROR
     id: str | None = None
     driver: str | None = None
@@ -535,8 +536,6 @@ class CompatibilityPolicy:
 
     protects: Protects = Protects.CONSUMER
     transitive: bool = False
-
-
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,11 +83,10 @@ def read_compact(
     main = schemas.main(name)
     main = replace(main, quality=(*main.quality, *read_rules(section, main.properties)))
     main = name_rules(main, section)
-    sla_section = section.section("sla")
-    sla = () if sla_section is None else read_compact_sla(sla_section)
+    sla = read_compact_sla(section)
     for level in sla:
-        if level.element and sla_section is not None:
-            check_column(sla_section, level.element, main.properties)
+        if level.element and level.location is not None:
+            check_column(section, level.element, main.properties, level.location)
     resilience = read_levels_and_breaker(section, schemas)
     event_time = section.text("event_time")
     if event_time is not None and not _is_timestamp(main, event_time):

@@ -22,6 +22,7 @@ from dagster_contracts.documents.yaml_text import (
     SequenceNode,
     YamlNode,
 )
+from dagster_contracts.errors import SourceLocation
 
 _TYPE_SYNONYMS = {
     "int": "integer",
@@ -137,13 +138,14 @@ def check_column(
     section: Section,
     column: str,
     properties: tuple[SchemaProperty, ...],
+    where: SourceLocation | None = None,
 ) -> None:
     """Note a column that the schema does not have."""
     if not properties:
         return
     known = {name for prop in properties for name in (prop.name, prop.physical_name) if name}
     if column not in known:
-        place = section.place("column") if "column" in section else section.location
+        place = where or section.place("column")
         section.findings.error(
             place, "unknown-column", f"there is no column {column!r}", did_you_mean(column, known)
         )
@@ -239,7 +241,9 @@ def _read_field(
         critical=field.flag("critical"),
         aliases=field.texts("aliases"),
         tags=field.texts("tags"),
-        options=read_options(field, logical_type),
+        options=read_options(
+            field, logical_type, required_properties=field.texts("required_properties")
+        ),
         properties=children,
         items=items,
         quality=rules,

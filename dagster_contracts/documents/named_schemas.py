@@ -47,9 +47,8 @@ class NamedSchemas:
             return empty
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
             found = self.find(section.reading.expand(node, node.value), node.location)
-        else:
-            found = self._read(name, node)
-        return empty if found is None else replace(found, name=name)
+            return empty if found is None else replace(found, name=name)
+        return self._read(name, node) or empty
 
     def find(self, reference: str, where: SourceLocation) -> SchemaObject | None:
         """A schema by its name, with or without its ending."""

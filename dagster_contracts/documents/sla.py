@@ -87,8 +87,35 @@ class _Level:
     text: str
 
 
-def read_compact_sla(section: Section) -> tuple[SlaProperty, ...]:
-    """``{freshness: "< 5min"}``, or ``{freshness: {must: "< 5min", element: loaded_at}}``."""
+def read_compact_sla(parent: Section) -> tuple[SlaProperty, ...]:
+    """``sla``: ``{freshness: "< 5min"}``, or ``{freshness: {must: "< 5min", element: loaded_at}}``.
+
+    A list of ``{property: freshness, must: ...}`` serves where a property occurs twice.
+    """
+    node = parent.take("sla")
+    if isinstance(node, SequenceNode):
+        return tuple(level for item in parent.sections("sla") for level in _read_listed_level(item))
+    section = parent.section("sla")
+    return () if section is None else _read_levels(section)
+
+
+def _read_listed_level(item: Section) -> tuple[SlaProperty, ...]:
+    item.what = "a service level"
+    name = item.required_text("property")
+    if not name:
+        return ()
+    # The same mapping under its name: {property: freshness, must: ...} as {freshness: {must: ...}}.
+    body = MappingNode(item.node.path, item.node.line, item.node.column)
+    for key, value in item.node.entries.items():
+        if key != "property":
+            body.entries[key] = value
+            body.keys[key] = item.node.keys.get(key, (item.node.line, item.node.column))
+    named = MappingNode(item.node.path, item.node.line, item.node.column)
+    named.entries[name] = body
+    return _read_levels(Section(named, item.reading, "sla"))
+
+
+def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
     found: list[SlaProperty] = []
     for key, node in section.node.entries.items():
         if isinstance(node, ScalarNode) and node.value is None:
@@ -236,6 +263,10 @@ def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | No
     shown = f"{text} {unit}" if unit else text
     if canonical in NOT_MEASURED:
         return _Level(canonical, None, NOT_MEASURED[canonical], shown)
+    own = item.reading.catalogue.find(name)
+    if canonical not in MEASURED and own is not None and value is not None and not _is_bare(text):
+        condition = item.reading.condition(value, default_metric=own.name)
+        return _Level(name, condition, None, shown)
     if canonical not in MEASURED:
         near = nearest(name, [*MEASURED, *NOT_MEASURED], count=1)
         item.findings.warning(
