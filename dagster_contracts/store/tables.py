@@ -208,7 +208,7 @@ quarantine = sa.Table(
 )
 
 # --------------------------------------------------------------------------------------------------
-# Shared: what is to be delivered, and where a sensor goes on
+# Shared: what is to be delivered
 # --------------------------------------------------------------------------------------------------
 
 # One row for each message that must leave this process, written with the change that it tells of.
@@ -227,15 +227,6 @@ outbox = sa.Table(
     sa.Column("last_error", PlainText, nullable=True),
     sa.Column("done_at", UtcTime, nullable=True),
     sa.Index(None, "state", "available_at"),
-)
-
-# One row for each sensor: where it goes on after the time budget of a tick.
-sensor_state = sa.Table(
-    f"{PREFIX}sensor_state",
-    metadata,
-    sa.Column("name", PlainText, primary_key=True),
-    sa.Column("value", JsonText, nullable=False),
-    sa.Column("updated_at", UtcTime, nullable=False),
 )
 
 # --------------------------------------------------------------------------------------------------

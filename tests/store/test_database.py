@@ -11,20 +11,38 @@ import pytest
 import sqlalchemy as sa
 
 from dagster_contracts.errors import SchemaTooNewError, StoreError
+from dagster_contracts.store.columns import JsonText, PlainText, UtcTime
 from dagster_contracts.store.database import open_store
 from dagster_contracts.store.schema import SCHEMA_REVISION
-from dagster_contracts.store.tables import VERSION_TABLE, metadata, sensor_state
+from dagster_contracts.store.tables import VERSION_TABLE, circuits, metadata
+
+# A table of the tests' own, so that they speak of no service's rows.
+scratch = sa.Table(
+    "scratch",
+    sa.MetaData(),
+    sa.Column("name", PlainText, primary_key=True),
+    sa.Column("value", JsonText),
+    sa.Column("updated_at", UtcTime),
+)
+
+
+@pytest.fixture
+def with_scratch(store):
+    """The scratch table, empty."""
+    with store.begin() as conn:
+        scratch.create(conn)
 
 
 def test_opening_creates_the_schema_and_opening_again_keeps_it(empty_url):
     first = open_store(empty_url)
     with first.begin() as conn:
+        scratch.create(conn)
         row = {"name": "s", "value": {"cursor": 7}, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        conn.execute(sa.insert(sensor_state).values(**row))
+        conn.execute(sa.insert(scratch).values(**row))
     first.close()
     second = open_store(empty_url)
     with second.read() as conn:
-        assert conn.execute(sa.select(sensor_state)).one()._mapping == row
+        assert conn.execute(sa.select(scratch)).one()._mapping == row
     second.close()
 
 
@@ -59,42 +77,42 @@ def test_a_newer_schema_is_refused_and_left_alone(store_url):
     store.close()
 
 
-def test_a_raising_block_leaves_nothing(store):
+def test_a_raising_block_leaves_nothing(store, with_scratch):
     def write_and_fail():
         row = {"name": "s", "value": 1, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
         with store.begin() as conn:
-            conn.execute(sa.insert(sensor_state).values(**row))
+            conn.execute(sa.insert(scratch).values(**row))
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         write_and_fail()
     with store.read() as conn:
-        assert conn.execute(sa.select(sa.func.count()).select_from(sensor_state)).scalar() == 0
+        assert conn.execute(sa.select(sa.func.count()).select_from(scratch)).scalar() == 0
 
 
-def test_times_and_text_come_back_as_they_went_in(store):
+def test_times_and_text_come_back_as_they_went_in(store, with_scratch):
     moment = datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
     zoned = moment.astimezone(datetime.strptime("+0530", "%z").tzinfo)
     value = {"text": "a\x00b\ud800 é", "number": 1.5, "none": None}
     with store.begin() as conn:
         conn.execute(
-            sa.insert(sensor_state).values(name="nul \x00 \ud800", value=value, updated_at=zoned)
+            sa.insert(scratch).values(name="nul \x00 \ud800", value=value, updated_at=zoned)
         )
-        row = conn.execute(sa.select(sensor_state)).one()
+        row = conn.execute(sa.select(scratch)).one()
     assert row.updated_at == moment
     assert row.updated_at.utcoffset() == timedelta(0)
     assert row.value == value
     assert row.name == "nul \ufffd ?"
 
 
-def test_a_time_without_a_zone_is_refused(store):
+def test_a_time_without_a_zone_is_refused(store, with_scratch):
     row = {
         "name": "s",
         "value": 1,
         "updated_at": datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None),
     }
     with pytest.raises(sa.exc.StatementError, match="time zone"), store.begin() as conn:
-        conn.execute(sa.insert(sensor_state).values(**row))
+        conn.execute(sa.insert(scratch).values(**row))
 
 
 def test_the_clock_is_the_databases(reopen):
@@ -151,19 +169,19 @@ def test_sqlite_is_in_wal_mode_and_parents_are_created(tmp_path: Path):
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_reader_does_not_wait_for_a_writer(store):
+def test_a_reader_does_not_wait_for_a_writer(store, with_scratch):
     with store.begin() as writer:
         row = {"name": "s", "value": 1, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        writer.execute(sa.insert(sensor_state).values(**row))
+        writer.execute(sa.insert(scratch).values(**row))
         with store.read() as reader:
-            assert reader.execute(sa.select(sensor_state.c.name)).all() == []
+            assert reader.execute(sa.select(scratch.c.name)).all() == []
 
 
 def _open_and_leave(url: str, barrier: object) -> None:
     barrier.wait(timeout=60)  # type: ignore[attr-defined]
     store = open_store(url)
     with store.read() as conn:
-        conn.execute(sa.select(sensor_state)).all()
+        conn.execute(sa.select(circuits)).all()
     store.close()
 
 
@@ -180,19 +198,19 @@ def test_processes_that_meet_at_an_empty_database_migrate_it_once(empty_url):
     assert [process.exitcode for process in processes] == [0] * 6
 
 
-def test_a_forked_process_uses_connections_of_its_own(store):
+def test_a_forked_process_uses_connections_of_its_own(store, with_scratch):
     with store.read() as conn:
-        conn.execute(sa.select(sensor_state)).all()
+        conn.execute(sa.select(scratch)).all()
     context = multiprocessing.get_context("fork")
     child = context.Process(target=_write_one, args=(store,))
     child.start()
     child.join(60)
     assert child.exitcode == 0
     with store.read() as conn:
-        assert conn.execute(sa.select(sensor_state.c.name)).scalars().all() == ["child"]
+        assert conn.execute(sa.select(scratch.c.name)).scalars().all() == ["child"]
 
 
 def _write_one(store: object) -> None:
     with store.begin() as conn:  # type: ignore[attr-defined]
         row = {"name": "child", "value": 1, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
-        conn.execute(sa.insert(sensor_state).values(**row))
+        conn.execute(sa.insert(scratch).values(**row))

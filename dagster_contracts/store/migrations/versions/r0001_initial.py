@@ -437,13 +437,6 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_table(
-        "dagster_contracts_sensor_state",
-        sa.Column("name", PlainText, nullable=False),
-        sa.Column("value", JsonText, nullable=False),
-        sa.Column("updated_at", UtcTime, nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_dagster_contracts_sensor_state")),
-    )
-    op.create_table(
         "dagster_contracts_silences",
         sa.Column("id", serial(), autoincrement=True, nullable=False),
         sa.Column("matchers", JsonText, nullable=False),
