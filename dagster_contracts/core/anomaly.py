@@ -321,7 +321,12 @@ def forecast_breach(
     still = ordered[bisect_right(ordered, elapsed) :]
     expected = last + timedelta(seconds=quantile(still, 0.5)) if still else None
     late = [wait for wait in still if wait > allowed]
-    chance = len(late) / len(still) if still else 1.0
+    if still:
+        chance = len(late) / len(still)
+    else:
+        # Later than ever. A tenth more than the longest wait is still a wobble, not an outage.
+        patience = ordered[-1] * 1.1
+        chance = 0.0 if elapsed <= patience < allowed else 1.0
     breached = now > breach_at
     return BreachForecast(
         breach_at=breach_at,

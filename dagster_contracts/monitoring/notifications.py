@@ -91,9 +91,7 @@ class NotificationQueue:
             due = conn.execute(
                 sa.select(notifications)
                 .where(notifications.c.state == "pending", notifications.c.available_at <= now)
-                .order_by(
-                    notifications.c.created_at, notifications.c.group_key, notifications.c.id
-                )
+                .order_by(notifications.c.created_at, notifications.c.group_key, notifications.c.id)
                 .limit(100)
                 .with_for_update(skip_locked=True)
             ).all()

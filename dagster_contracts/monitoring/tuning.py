@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil, floor, log10
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.anomaly import ScoringRules, quantile, score_series
+from dagster_contracts.core.anomaly import ScoringRules, SeriesPoint, quantile, score_series
 from dagster_contracts.core.condition import (
     Comparison,
     ComparisonOperator,
@@ -25,6 +26,7 @@ from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import proposals
 
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _UPPER = (ComparisonOperator.GT, ComparisonOperator.GE)
 
 
@@ -68,7 +70,7 @@ def propose(
             if len(points) < min_points:
                 continue
             rules = ScoringRules(absolute_floor=1e-3)
-            normal = [s.point.value for s in score_series(points, rules) if not s.anomalous]
+            normal = _normal_values(points, rules)
             high, middle = quantile(normal, share), quantile(normal, 0.5)
             fitting = _rounded_up(high + margin * max(0.0, high - middle))
             limit = float(comparison.quantity.value)
@@ -90,6 +92,17 @@ def propose(
                 )
             )
     return tuple(found)
+
+
+def _normal_values(points: Sequence[SeriesPoint], rules: ScoringRules) -> list[float]:
+    """The values that are no anomalies; the first ones, which have no history, by what followed."""
+    backwards = [SeriesPoint(_EPOCH - (p.at - _EPOCH), p.value) for p in reversed(points)]
+    later = tuple(reversed(score_series(backwards, rules)))
+    return [
+        forward.point.value
+        for forward, backward in zip(score_series(points, rules), later, strict=True)
+        if not (backward if forward.score is None else forward).anomalous
+    ]
 
 
 def _reason(

@@ -211,6 +211,17 @@ def test_an_overdue_feed_is_predicted_before_the_promise_breaks() -> None:
     assert found.explanation.startswith("will break its freshness promise in about 50 min")
 
 
+def test_a_little_later_than_ever_is_no_outage() -> None:
+    last = arrivals(20)[-1]
+
+    found = forecast_breach(
+        arrivals(20), limit=timedelta(hours=2), now=last + timedelta(minutes=64)
+    )
+
+    assert found is not None
+    assert not found.predicted
+
+
 def test_a_promise_that_is_broken_is_no_prediction() -> None:
     last = arrivals(20)[-1]
 

@@ -417,5 +417,3 @@ def test_every_kind_of_alert_has_a_family_that_groups_it() -> None:
         "metric",
         "consumer",
     }
-
-

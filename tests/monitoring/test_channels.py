@@ -31,7 +31,7 @@ class Hook:
         hook = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+            def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 hook.received.append(json.loads(self.rfile.read(length)))
                 self.send_response(hook.status)
