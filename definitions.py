@@ -1,10 +1,10 @@
 """A day in the life of two pipelines whose data is under contract.
 
 Flights and weather become a report on delays; what customers do in a shop becomes recommendations.
-The contracts stand in ``contracts/``. ``flights`` and ``weather`` are declared to keep theirs, and are
-judged before they are published; ``real_time_navigation`` knows nothing of its contract, and is
-checked all the same. The reports know nothing of circuits or fallbacks: they take their inputs as
-any Dagster asset does.
+The contracts stand in ``contracts/``. ``flights`` and ``weather`` are declared to keep theirs, and
+are judged before they are published; ``real_time_navigation`` knows nothing of its contract, and
+is checked all the same. The reports know nothing of circuits or fallbacks: they take their inputs
+as any Dagster asset does.
 """
 
 from datetime import UTC, date, datetime, timedelta

@@ -1,9 +1,9 @@
 """``make demo``: a contract protects a pipeline, told while it happens.
 
-Everything here is done as a person would do it. Runs are started with Dagster's own command and the
-multiprocess executor; a real Dagster daemon ticks the sensors, which trip, probe and heal; faults
-are switched on in what the outside delivers. Nothing is told that was not read back from the Dagster
-instance, the state store or the stored assets, and the story ends by checking itself.
+Everything here is done as a person would do it. Runs are started with Dagster's own command and
+the multiprocess executor; a real Dagster daemon ticks the sensors, which trip, probe and heal;
+faults are switched on in what the outside delivers. Nothing is told that was not read back from
+the Dagster instance, the state store or the stored assets, and the story ends by checking itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def run_job(job: str, partition: str | None = None) -> None:
 
 @contextmanager
 def daemon() -> Iterator[None]:
-    """A Dagster daemon for as long as the story lasts: it ticks the sensors and starts their runs."""
+    """A Dagster daemon while the story lasts: it ticks the sensors and starts their runs."""
     log = (FOLDER / "daemon.log").open("w")
     process = subprocess.Popen(  # noqa: S603 - our own command
         [
@@ -134,6 +135,10 @@ class Stage:
         """``closed``, ``open``, ..."""
         found = [c for c in self.runtime.breaker.circuits() if c.key.contract == contract]
         return str(found[0].effective_state.value) if found else "closed"
+
+    def is_closed(self, contract: str) -> bool:
+        """Whether consumers of a contract read its primary."""
+        return self.state(contract) == "closed"
 
     def tell_circuit(self, contract: str) -> None:
         """What a circuit is now, and why."""
@@ -277,7 +282,7 @@ def tell(stage: Stage, faults: FaultSwitch) -> None:
     for contract in ("flights", "weather"):
         wait_for(
             f"the probe of {contract} has closed its circuit",
-            lambda contract=contract: stage.state(contract) == "closed",
+            partial(stage.is_closed, contract),
         )
         stage.tell_circuit(contract)
     wait_for("what was built on a fallback is healed", lambda: stage.open_reads() == 0)

@@ -11,6 +11,8 @@ from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
 from dagster_contracts.orchestration.evaluation import evaluate_batch
+from dagster_contracts.orchestration.io_manager import PartitionBatches
+from dagster_contracts.orchestration.step import VALIDATOR_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -46,26 +48,37 @@ def _checks(
         ins={"data": dg.AssetIn(key=binding.asset_key)},
         description=f"Validates {binding.asset} against {binding.contract.ref}.",
         required_resource_keys={RESOURCE_KEY},
+        op_tags={VALIDATOR_TAG: "true"},
         can_subset=True,
     )
     def contract_checks(context: dg.AssetCheckExecutionContext, data: Any) -> Any:
         runtime = open_runtime()
-        evaluation = evaluate_batch(
-            runtime,
-            binding,
-            data,
-            run_id=context.run.run_id,
-            partition=context.partition_key if context.has_partition_key else None,
-            tags=context.run.tags,
-            published=True,
-        )
-        yield from build_check_results(
-            binding,
-            evaluation.report,
-            circuit=evaluation.circuit,
-            translator=translator,
-            selected={key.name for key in context.selected_asset_check_keys},
-            in_op=False,
-        )
+        batches = data if isinstance(data, PartitionBatches) else {None: data}
+        selected = {key.name for key in context.selected_asset_check_keys}
+        results: dict[str, dg.AssetCheckResult] = {}
+        for partition, batch in batches.items():
+            evaluation = evaluate_batch(
+                runtime,
+                binding,
+                batch,
+                run_id=context.run.run_id,
+                partition=partition,
+                tags=context.run.tags,
+                published=True,
+            )
+            for result in build_check_results(
+                binding,
+                evaluation.report,
+                circuit=evaluation.circuit,
+                translator=translator,
+                selected=selected,
+                in_op=False,
+            ):
+                # Dagster takes one result for each check of a run: of several partitions the
+                # first that failed is shown.
+                name = result.check_name or ""
+                if name not in results or (results[name].passed and not result.passed):
+                    results[name] = result
+        yield from results.values()
 
     return contract_checks

@@ -82,7 +82,8 @@ def contract_asset(reference: str, /, **options: Any) -> Callable[[F], dg.Assets
 
         stand_in = _like(function, unwired)
         setattr(stand_in, _DECLARATION, declaration)
-        return dg.asset(**options)(stand_in)
+        made: dg.AssetsDefinition = dg.asset(**options)(stand_in)
+        return made
 
     return decorate
 
@@ -143,7 +144,8 @@ def build_contract_asset(
     if skips and not binding.contract.has_fallback:
         options["output_required"] = False
     audited = _audited(declaration.function, binding, open_runtime, translator, skips)
-    return dg.asset(**options)(audited)
+    made: dg.AssetsDefinition = dg.asset(**options)(audited)
+    return made
 
 
 def _with_key(given: Any, key: dg.AssetKey) -> dg.AssetIn:

@@ -246,13 +246,13 @@ def _resources(
         if level.source.kind is SourceKind.ASSET
     }
     inner_of = {asset: key_of[asset] for asset in fallbacks if asset in key_of}
-    for key in sorted(wrapped):
-        inner = resources.get(key, dg.fs_io_manager if key == "io_manager" else None)
+    for name in sorted(wrapped):
+        inner = resources.get(name, dg.fs_io_manager if name == "io_manager" else None)
         if inner is None:
             continue  # Dagster itself says which resource is missing.
-        resources[key + INNER_SUFFIX] = inner
-        resources[key] = _switching(
-            key, inner_of, partitions_of, bindings, resource.runtime, translator
+        resources[name + INNER_SUFFIX] = inner
+        resources[name] = _switching(
+            name, inner_of, partitions_of, bindings, resource.runtime, translator
         )
     return resources
 

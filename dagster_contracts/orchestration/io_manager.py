@@ -12,6 +12,10 @@ from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.reads import Read, Reader
 from dagster_contracts.orchestration.step import (
     DEGRADED_TAG,
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    VALIDATOR_TAG,
     Step,
     step_of_input,
     step_of_output,
@@ -19,6 +23,10 @@ from dagster_contracts.orchestration.step import (
 
 QUARANTINED = "contract/quarantine"
 """Output metadata of a refused batch: it was put aside, and the primary keeps the last good one."""
+
+
+class PartitionBatches(dict[str, Any]):
+    """The batches of several partitions, for a check step that judges each by itself."""
 
 
 class ContractIOManager(dg.IOManager):
@@ -49,6 +57,8 @@ class ContractIOManager(dg.IOManager):
         if not context.has_asset_key:
             return self.inner.load_input(context)
         step = step_of_input(context)
+        if VALIDATOR_TAG in context.op_def.tags:
+            return self._load_batches(context, step)
         if step.checks:
             return self.inner.load_input(context)
         binding = self._bindings.get(context.asset_key)
@@ -88,6 +98,31 @@ class ContractIOManager(dg.IOManager):
                 }
             )
         self._reader.settle(step, reads)
+
+    def _load_batches(self, context: dg.InputContext, step: Step) -> Any:
+        """What a check step validates: the run's partitions, and not all that there are.
+
+        A check has no partitions of its own, so that Dagster would load all of the asset.
+        """
+        partitions_def = self._partitions_by_asset.get(context.asset_key)
+        if partitions_def is None:
+            return self.inner.load_input(context)
+        if PARTITION_TAG in step.tags:
+            partitions = [step.tags[PARTITION_TAG]]
+        elif RANGE_START_TAG in step.tags and RANGE_END_TAG in step.tags:
+            partitions = list(
+                partitions_def.get_partition_keys_in_range(
+                    dg.PartitionKeyRange(step.tags[RANGE_START_TAG], step.tags[RANGE_END_TAG]),
+                    dynamic_partitions_store=context.instance,
+                )
+            )
+        else:
+            # A check that is run by itself looks at the newest data there is.
+            newest = _newest_partition(context.instance, context.asset_key, partitions_def, None)
+            partitions = [newest] if newest is not None else []
+        return PartitionBatches(
+            {p: self._load_asset(context, context.asset_key, p) for p in partitions}
+        )
 
     def _load_one(
         self,

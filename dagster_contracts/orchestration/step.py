@@ -24,6 +24,14 @@ DEGRADED_TAG = "dagster-contracts/degraded"
 ACTION_TAG = "dagster-contracts/action"
 """Run tag of a corrective action: what it is, and whose contract asked for it."""
 
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+"""Dagster's own tags on the runs of one partition, or of a range of them."""
+
+VALIDATOR_TAG = "dagster-contracts/validator"
+"""Op tag of a contract's check step."""
+
 BACKFILL_TAG = "dagster/backfill"
 """Dagster's own tag on the runs of a backfill."""
 

@@ -108,3 +108,29 @@ def test_the_probe_of_a_partitioned_asset_runs_the_partition_that_opened_it(
 
     (probe,) = tick.run_requests
     assert probe.partition_key == SECOND
+
+
+def plain(partitioned: Deployment) -> list[Any]:
+    @dg.asset(partitions_def=DAYS)
+    def orders(context) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+        return partitioned.delivered[context.partition_key]
+
+    @dg.asset(partitions_def=DAYS)
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    return [orders, revenue]
+
+
+def test_the_check_step_of_a_plain_asset_judges_the_partition_of_the_run(
+    partitioned: Deployment, checks: Any
+) -> None:
+    defs = partitioned.defs(*plain(partitioned))
+
+    assert checks(partitioned.run(defs, "orders", partition=FIRST))["schema"] is True
+    partitioned.delivered[SECOND] = BAD
+    assert checks(partitioned.run(defs, "orders", partition=SECOND))["schema"] is False
+
+    observed = partitioned.runtime.history.latest("orders", "orders")
+    assert observed is not None
+    assert observed.partition == SECOND
