@@ -220,7 +220,9 @@ def test_under_an_override_everything_is_recorded_and_nothing_moves(
         assert not step.transitions
         assert NoteKind.RECORDED in _kinds(step)
         assert not story.tick(STALE).transitions
-        assert not story.fail(holder="run 1").transitions
+        failed = story.fail(holder="run 1")
+        assert not failed.transitions
+        assert NoteKind.RECORDED in _kinds(failed)
         assert _kinds(story.send(ProbeAsked(holder="run 1"))) == [NoteKind.PROBE_REFUSED]
     story.expect(state)
     assert story.circuit.lease is None

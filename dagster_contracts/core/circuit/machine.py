@@ -301,8 +301,7 @@ class _Turn:
 
     def _is_the_probe(self, event: Observed | Failed) -> bool:
         """Whether an evaluation of an open circuit is its probe; the reason is noted if not."""
-        if self._probe_if_due():
-            return True
+        self._probe_if_due()
         if self.circuit.state is CircuitState.OPEN:
             self._recorded(event.evaluation_id, f"open; next probe {self.circuit.next_probe_at}")
             return False
@@ -312,10 +311,10 @@ class _Turn:
         self._recorded(event.evaluation_id, f"the probe is {lease.holder}'s")
         return False
 
-    def _probe_if_due(self) -> bool:
+    def _probe_if_due(self) -> None:
         due = self.circuit.next_probe_at
         if self.circuit.state is not CircuitState.OPEN or (due is not None and self._now < due):
-            return False
+            return
         self._move(
             CircuitState.HALF_OPEN,
             TransitionCause.PROBE_DUE,
@@ -324,7 +323,6 @@ class _Turn:
             next_probe_at=None,
             good_probes=0,
         )
-        return True
 
     def _request_probe(self) -> None:
         circuit = self.circuit
