@@ -41,6 +41,7 @@ Examples:
 
 
 @click.group(
+    "dagster-contracts",
     cls=LazyGroup,
     lazy=COMMANDS,
     epilog=EPILOG,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dagster_contracts.cli.json_rows import ENDINGS, read_json_rows
 from dagster_contracts.cli.lazy_group import FINDINGS
 from dagster_contracts.cli.output import format_option, print_json, print_line, progress
 from dagster_contracts.cli.places import Places, pass_places
@@ -91,7 +92,7 @@ def validate_data(
     now = _moment(as_of)
     found = read_one(contract, places)
     schema_object = _object(found, object_name)
-    source = _data(data)
+    source = _data(data, schema_object or found.objects[0])
     with progress(f"validating {data} against {found.ref}"):
         report = validate(
             source,
@@ -139,28 +140,15 @@ def _object(contract: Contract, name: str | None) -> SchemaObject | None:
     raise click.UsageError(f"{contract.ref} has no object {name!r}; it has {known}")
 
 
-def _data(path: str) -> object:
+def _data(path: str, schema_object: SchemaObject | None = None) -> object:
     """What the engine is given; ``click.UsageError`` where no file is there."""
     if "://" in path:
         return path
     if not Path(path).exists() and not glob.glob(path, recursive=True):
         raise click.UsageError(f"there is no data at {path!r}")
-    if path.endswith(".json"):
-        return _json(path)
+    if path.endswith(ENDINGS) and Path(path).is_file():
+        return read_json_rows(Path(path), schema_object or SchemaObject(name="reference"))
     return path
-
-
-def _json(path: str) -> object:
-    """A JSON array of rows, or one row a line, whichever the file begins with."""
-    # Polars takes a while to import, and no other format needs it here.
-    import polars as pl
-
-    try:
-        with open(path, "rb") as file:
-            is_array = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-        return pl.read_json(path) if is_array else pl.read_ndjson(path)
-    except pl.exceptions.PolarsError as error:
-        raise click.UsageError(f"{path!r} is no JSON table: {error}") from None
 
 
 def _moment(text: str | None) -> datetime | None:

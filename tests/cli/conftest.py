@@ -126,15 +126,21 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """Two contracts and two data files; the working directory is its root."""
+def empty_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty folder, which is the working directory; nothing is set in the environment."""
     for name in ("PATH", "STORE", "ARCHIVE", "ACTOR", "ALLOW_ENV"):
         monkeypatch.delenv(f"DAGSTER_CONTRACTS_{name}", raising=False)
     root = tmp_path / "project"
-    made = Project(root)
-    made.write("contracts/orders/1.0.0.yaml", ORDERS.format(version="1.0.0"))
-    made.write("contracts/prices/1.0.0.yaml", PRICES)
-    made.write("good.csv", GOOD)
-    made.write("bad.csv", BAD)
+    root.mkdir()
     monkeypatch.chdir(root)
-    return made
+    return Project(root)
+
+
+@pytest.fixture
+def project(empty_project: Project) -> Project:
+    """Two contracts and two data files."""
+    empty_project.write("contracts/orders/1.0.0.yaml", ORDERS.format(version="1.0.0"))
+    empty_project.write("contracts/prices/1.0.0.yaml", PRICES)
+    empty_project.write("good.csv", GOOD)
+    empty_project.write("bad.csv", BAD)
+    return empty_project

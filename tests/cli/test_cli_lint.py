@@ -187,7 +187,8 @@ def test_show_as_json_has_conditions_as_text(project: Project) -> None:
 def test_text_that_would_steer_a_terminal_is_spelled(project: Project) -> None:
     project.write(
         "contracts/odd.yaml",
-        'data_contract: {name: odd, description: "red \\e[31m bell \\a", schema: {fields: {a: {type: string}}}}\n',
+        'data_contract: {name: odd, description: "red \\e[31m bell \\a",\n'
+        "  schema: {fields: {a: {type: string}}}}\n",
     )
 
     ran = project.run("show", "odd")
