@@ -203,7 +203,8 @@ def _read_field(
     nested: list[Relationship] = []
     children = _read_fields(field, "fields", nested)
     item_node = field.take("items")
-    items = _read_field(field, "items", item_node, nested) if item_node is not None else None
+    inner = "values" if logical_type is LogicalType.MAP else "items"
+    items = _read_field(field, inner, item_node, nested) if item_node is not None else None
     if logical_type is None and type_node is None:
         logical_type = LogicalType.OBJECT if children else LogicalType.ARRAY if items else None
     target = field.text("references")

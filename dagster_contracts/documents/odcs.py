@@ -24,7 +24,7 @@ from dagster_contracts.core.reference import Version, is_name
 from dagster_contracts.documents.compact import Expected, infer_event_time
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
 from dagster_contracts.documents.odcs_schema import read_schema_object
-from dagster_contracts.documents.odcs_validation import validate_odcs
+from dagster_contracts.documents.odcs_validation import NEWEST, validate_odcs
 from dagster_contracts.documents.policy_sections import (
     read_alerts,
     read_compatibility,
@@ -151,6 +151,8 @@ def read_odcs(
         location=root.location,
     )
     section.take("kind")
+    if section.text("api_version") != NEWEST:
+        extras["apiVersion"] = to_json(root.entries["apiVersion"])
     extras.update(section.rest())
     return replace(contract, extras=extras)
 
@@ -182,8 +184,6 @@ def _name(section: Section, expected: Expected, extras: dict[str, Json]) -> str:
     serves unless it is a UUID.
     """
     written, identity = section.text("name"), section.text("id") or ""
-    if identity:
-        extras["id"] = identity
     fitted = re.sub(r"[^A-Za-z0-9_.-]+", "_", written or identity).strip("_.-").lower()[:200]
     candidates = [written or "", "" if _UUID.fullmatch(identity) else identity, fitted, identity]
     usable = [candidate for candidate in candidates if is_name(candidate)]
@@ -198,6 +198,9 @@ def _name(section: Section, expected: Expected, extras: dict[str, Json]) -> str:
                 f"the contract is named {chosen!r} and stands in the folder {expected.name!r}",
                 f"rename one of them: contracts/{chosen}/<version>.yaml",
             )
+    # What the writer would write anyway is not kept: the id of a contract is its name.
+    if identity != chosen:
+        extras["id"] = identity
     if written is not None and written != chosen:
         extras["name"] = written
     if written is None:
@@ -265,7 +268,8 @@ def _description(section: Section, extras: dict[str, Json]) -> str | None:
     node = section.take("description")
     if not isinstance(node, MappingNode):
         return None
-    extras["description"] = to_json(node)
+    if node.entries.keys() != {"purpose"}:
+        extras["description"] = to_json(node)
     for key in ("purpose", "usage", "limitations"):
         found = node.entries.get(key)
         if isinstance(found, ScalarNode) and isinstance(found.value, str):

@@ -27,6 +27,8 @@ from dagster_contracts.documents.yaml_text import (
 #: Our own names among the custom properties of an object and of a property.
 _OBJECT_EXTENSIONS = frozenset({"asset", "extra_columns", "ordered"})
 _PROPERTY_EXTENSIONS = frozenset({"unit", "aliases"})
+#: What an Avro file carries and ODCS has no key for; it comes back to where it was.
+_CARRIED = frozenset({"avroName", "avroDefault"})
 
 
 def read_schema_object(section: Section) -> SchemaObject:
@@ -146,7 +148,9 @@ def _items(
         return found if found.name else replace(found, name="items")
     mapping = section.take("map")
     if isinstance(mapping, MappingNode):
-        extras["map"] = to_json(mapping)
+        key = mapping.entries.get("key")
+        if key is not None and to_json(key) != {"logicalType": "string"}:
+            extras["map"] = to_json(mapping)
         value = mapping.entries.get("value")
         if isinstance(value, MappingNode):
             inner = Section(value, section.reading, "the values of a map")
@@ -203,6 +207,8 @@ def _custom(section: Section, ours: frozenset[str], extras: dict[str, Json]) -> 
         if key in ours and key not in found.entries:
             found.entries[key] = value
             found.keys[key] = (named.line, named.column)
+        elif isinstance(named, ScalarNode) and named.text in _CARRIED:
+            extras[named.text] = to_json(value)
         else:
             others.append(to_json(item))
     if others:

@@ -22,7 +22,13 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section, describe, exact, snake
-from dagster_contracts.documents.yaml_text import ScalarNode, SequenceNode, to_json
+from dagster_contracts.documents.yaml_text import (
+    MappingNode,
+    ScalarNode,
+    SequenceNode,
+    YamlNode,
+    to_json,
+)
 
 #: Names that Dagster checks of our own carry.
 RESERVED_CHECK_NAMES = frozenset({"schema", "circuit"})
@@ -58,6 +64,18 @@ _OLD_METRICS = {
     "invalidCount": "invalidValues",
     "countCheck": "rowCount",
 }
+#: The engine under which rules that ODCS has no words for are written as custom ones.
+OWN_ENGINE = "dagster_contracts"
+#: The library metrics of ODCS itself; the others are ours.
+STANDARD_METRICS = frozenset(
+    {
+        LibraryMetric.NULL_VALUES,
+        LibraryMetric.MISSING_VALUES,
+        LibraryMetric.INVALID_VALUES,
+        LibraryMetric.DUPLICATE_VALUES,
+        LibraryMetric.ROW_COUNT,
+    }
+)
 _COUNTS_FAILURES = {
     LibraryMetric.NULL_VALUES,
     LibraryMetric.MISSING_VALUES,
@@ -82,6 +100,8 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
     what is not understood in ``extras``.
     """
     section.what = "a quality rule"
+    if not strict:
+        section = _unwrapped(section)
     kind = _kind(section)
     name = section.text("name") or ""
     metric = _metric(section, kind)
@@ -132,6 +152,46 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         extras.update(section.rest())
     _check(section, rule)
     return replace(rule, extras=extras) if extras else rule
+
+
+def _unwrapped(section: Section) -> Section:
+    """An ODCS rule with our own words where the compact form has them.
+
+    Those are the custom properties ``column``, ``warn`` and ``filter``, and the rule that a custom
+    one of our own engine holds in its implementation.
+    """
+    node = section.node
+    found = MappingNode(node.path, node.line, node.column)
+    found.entries, found.keys = dict(node.entries), dict(node.keys)
+    engine, body = node.entries.get("engine"), node.entries.get("implementation")
+    if (
+        isinstance(engine, ScalarNode)
+        and engine.text == OWN_ENGINE
+        and isinstance(body, MappingNode)
+    ):
+        for key in ("type", "engine", "implementation"):
+            found.entries.pop(key, None)
+        found.entries.update(body.entries)
+        found.keys.update(body.keys)
+    custom = node.entries.get("customProperties")
+    if isinstance(custom, SequenceNode):
+        others: list[YamlNode] = []
+        for item in custom.items:
+            word = item.entries["property"] if isinstance(item, MappingNode) else None
+            ours = isinstance(word, ScalarNode) and word.text in ("column", "warn", "filter")
+            if isinstance(item, MappingNode) and isinstance(word, ScalarNode) and ours:
+                found.entries[word.text] = item.entries["value"]
+                found.keys[word.text] = (word.line, word.column)
+            else:
+                others.append(item)
+        if others:
+            found.entries["customProperties"] = SequenceNode(
+                node.path, custom.line, custom.column, others
+            )
+        else:
+            del found.entries["customProperties"]
+    changed = len(found.entries) != len(node.entries) or found.entries != node.entries
+    return Section(found, section.reading, section.what) if changed else section
 
 
 def _kind(section: Section) -> RuleKind:

@@ -211,50 +211,47 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
         unit = item.spelling("unit")
         element = item.spelling("element")
         level = _odcs_level(item, name, value, unit)
-        custom, severity = _odcs_custom(item)
-        extras: dict[str, Json] = {**item.rest(), **custom}
-        if isinstance(value, ScalarNode):
-            extras["value"] = value.value
+        kept, severity = _odcs_custom(item)
+        column, schema_object = _column(element), _object(element)
+        if isinstance(value, ScalarNode) and (unit is not None or not isinstance(value.value, str)):
+            kept["value"] = value.value
+        elif level.condition is not None and _is_bare(level.text):
+            kept["value"] = level.text
         if unit is not None:
-            extras["unit"] = unit
-        if element is not None:
-            extras["element"] = element
+            kept["unit"] = unit
+        if element is not None and element != ".".join(filter(None, (schema_object, column))):
+            kept["element"] = element
         if name != level.property:
-            extras["property"] = name
+            kept["property"] = name
         found.append(
             SlaProperty(
                 property=level.property,
                 condition=level.condition,
                 not_evaluated=level.not_evaluated,
                 text=level.text,
-                element=_column(element),
-                schema_object=_object(element),
+                element=column,
+                schema_object=schema_object,
                 severity=severity,
                 id=item.text("id"),
                 driver=item.text("driver"),
                 description=item.text("description"),
                 location=item.location,
-                extras={
-                    k: v for k, v in extras.items() if k not in ("id", "driver", "description")
-                },
+                extras={**kept, **item.rest()},
             )
         )
     return tuple(found)
 
 
 def _odcs_custom(item: Section) -> tuple[dict[str, Json], Severity]:
-    """The custom properties as they are, and the severity among them."""
+    """The custom properties that are not ours, and the severity, which is."""
     severity = Severity.ERROR
-    node = item.take("custom_properties")
-    if node is None:
-        return {}, severity
-    if isinstance(node, SequenceNode):
-        for entry in node.items:
-            if isinstance(entry, MappingNode):
-                named = Section(entry, item.reading, "a custom property")
-                if named.spelling("property") == "severity":
-                    severity = named.choice("value", Severity, Severity.ERROR)
-    return {"customProperties": to_json(node)}, severity
+    others: list[Json] = []
+    for entry in item.sections("custom_properties"):
+        if entry.spelling("property") == "severity":
+            severity = entry.choice("value", Severity, Severity.ERROR)
+        else:
+            others.append(to_json(entry.node))
+    return ({"customProperties": others} if others else {}), severity
 
 
 def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | None) -> _Level:

@@ -178,6 +178,12 @@ def decode(content: bytes | str, path: str) -> str:
         ) from None
 
 
+def looks_like_number(text: str) -> bool:
+    """Whether ``text`` without quotes would be read as a number."""
+    patterns = (_INTEGER, _BASED, _FLOAT, _NOT_FINITE)
+    return any(pattern.fullmatch(text) for pattern in patterns)
+
+
 def to_json(node: YamlNode) -> Json:
     """The plain value, without places."""
     if isinstance(node, ScalarNode):

@@ -101,31 +101,6 @@ def test_every_service_level_is_measured_or_says_why_not() -> None:
         assert level.text
 
 
-def test_no_value_is_lost() -> None:
-    """Every scalar of the richest example is in the model or in its extras."""
-    path = OFFICIAL / "full-example.odcs.yaml"
-    contract = load_contract(path)
-    everything = repr(contract)
-
-    def scalars(value: object) -> list[object]:
-        if isinstance(value, dict):
-            return [found for item in value.values() for found in scalars(item)]
-        if isinstance(value, list):
-            return [found for item in value for found in scalars(item)]
-        return [value]
-
-    raw = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
-    # What is said by the shape of the model: its kind, and the false and -1 that are defaults.
-    silent = {"DataContract", "true", "false", "-1", "library", "foreignKey", "", "object"}
-    missing = {
-        text
-        for text in map(str, scalars(raw))
-        if text not in everything and text not in silent and repr(text)[1:-1] not in everything
-    }
-    # Paths of relationships are read as columns, numbers as exact fractions.
-    assert missing <= {"tbl.rcvr_id", "tbl.rcvr_cntry_code", "4"}
-
-
 @pytest.mark.parametrize(
     ("content", "where", "what", "hint"),
     [
