@@ -6,7 +6,7 @@ that one bad rule cannot hide the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -42,11 +42,17 @@ from dagster_contracts.engine.compiler import (
     present,
 )
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.literal import all_of
+from dagster_contracts.engine.keys import (
+    Groups,
+    KeyRule,
+    among_hashes,
+    grouped_queries,
+    key_finding,
+    key_rule,
+    read_groups,
+    repeated_hashes,
+)
 from dagster_contracts.engine.scan import Backend, Row, Scan, first_line
-
-COUNT = "__contracts_n"
-"""Name of the column that counts the rows of a group."""
 
 _ROW_TESTS = (
     Required,
@@ -73,16 +79,6 @@ class RowRule:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRule:
-    """A rule about the groups of a key."""
-
-    rule: PlannedRule
-    columns: tuple[str, ...]
-    groups: nw.LazyFrame[Any]
-    within: nw.Expr | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Measurement:
     """All counts.
 
@@ -98,7 +94,7 @@ class Measurement:
     newest: Any = None
     row_rules: Mapping[str, RowRule] = field(default_factory=dict)
     key_rules: Mapping[str, KeyRule] = field(default_factory=dict)
-    duplicates: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    largest_groups: Mapping[str, Sequence[Row]] = field(default_factory=dict)
     unreadable: str | None = None
 
 
@@ -121,42 +117,63 @@ def measure(
     for name in counted:
         plan.count_missing(name)
     if event_time is not None:
-        plan.select("newest", nw.col(event_time).max())
+        plan.ask_newest(event_time)
     return plan.run(groups_shown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How a finding is read, and the answers that it needs."""
+
+    needs: tuple[str, ...]
+    read: Callable[[Row], Finding]
 
 
 @dataclass
 class _Plan:
-    """The queries as they grow, and how their answers become findings."""
+    """The queries as they grow, and how their answers become findings.
+
+    ``parts`` are computed for each row, ``answers`` over the parts: engines do not see that a flag
+    is counted and asked for again in "any rule broken", and would compute it twice.
+    """
 
     scan: Scan
     columns: Columns
-    selected: dict[str, nw.Expr] = field(default_factory=dict)
+    parts: dict[str, nw.Expr] = field(default_factory=dict)
+    answers: dict[str, tuple[str, nw.Expr]] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
-    readers: dict[str, Callable[[Row], Finding]] = field(default_factory=dict)
-    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    readers: dict[str, _Answer] = field(default_factory=dict)
     row_rules: dict[str, RowRule] = field(default_factory=dict)
+    flags: dict[str, str] = field(default_factory=dict)
     key_rules: dict[str, KeyRule] = field(default_factory=dict)
     missing_alias: dict[str, str] = field(default_factory=dict)
 
-    def select(self, alias: str, expr: nw.Expr) -> str:
-        self.selected[alias] = expr
+    def part(self, expr: nw.Expr) -> str:
+        name = f"p{len(self.parts)}"
+        self.parts[name] = expr
+        return name
+
+    def count(self, part: str) -> str:
+        """The answer that counts the rows for which a part is true."""
+        alias = f"count_{part}"
+        self.answers[alias] = (part, self._counted(nw.col(part)))
         return alias
 
-    def count(self, flag: nw.Expr) -> nw.Expr:
-        """How many rows a flag is true for."""
+    def _counted(self, flag: nw.Expr) -> nw.Expr:
         if self.scan.backend is Backend.POLARS:
             return flag.sum()
         # Databases neither sum nor cast booleans alike; all of them count.
         return nw.when(flag).then(nw.lit(1)).count()
 
     def count_missing(self, name: str) -> str:
-        alias = self.missing_alias.get(name)
-        if alias is None:
-            alias = f"m{len(self.missing_alias)}"
-            self.missing_alias[name] = alias
-            self.select(alias, self.count(missing(nw.col(name), self.columns.schema[name])))
-        return alias
+        if name not in self.missing_alias:
+            part = self.part(missing(nw.col(name), self.columns.schema[name]))
+            self.missing_alias[name] = self.count(part)
+        return self.missing_alias[name]
+
+    def ask_newest(self, name: str) -> None:
+        part = self.part(nw.col(name))
+        self.answers["newest"] = (part, nw.col(part).max())
 
     def add(self, rule: PlannedRule) -> None:
         try:
@@ -185,93 +202,112 @@ class _Plan:
 
     def add_row_rule(self, rule: PlannedRule, flag: nw.Expr) -> None:
         within = self.filter_of(rule)
-        number = len(self.row_rules)
-        test = rule.test
-        needs: tuple[str, ...]
+        test, tested = rule.test, "rows"
+        needs: tuple[str, ...] = ()
         if within is not None:
             flag = flag & within
-            tested = self.select(f"t{number}", self.count(within))
-            failed = self.select(f"f{number}", self.count(flag))
-            needs = (failed, tested)
+            tested = self.count(self.part(within))
+            needs = (tested,)
+        if isinstance(test, Required) and len(test.path) == 1 and within is None:
+            failed = self.count_missing(test.path[0])
         else:
-            tested = "rows"
-            if isinstance(test, Required) and len(test.path) == 1:
-                failed = self.count_missing(test.path[0])
-            else:
-                failed = self.select(f"f{number}", self.count(flag))
-            needs = (failed,)
+            failed = self.count(self.part(flag))
         self.row_rules[rule.name] = RowRule(rule, flag, within)
-        self.needs[rule.name] = needs
-        self.readers[rule.name] = lambda row: Finding(tested=row[tested], failed=row[failed])
+        self.flags[rule.name] = self.answers[failed][0]
+        self.readers[rule.name] = _Answer(
+            (failed, *needs), lambda row: Finding(tested=row[tested], failed=row[failed])
+        )
 
     def add_key(self, rule: PlannedRule, key: tuple[str, ...]) -> None:
-        filters = [present(nw.col(name), self.columns.require((name,))) for name in key]
         within = self.filter_of(rule)
+        self.key_rules[rule.name] = key_rule(rule, key, self.scan, self.columns, within)
         if within is not None:
-            self.select(f"t_{rule.name}", self.count(within))
-            filters.append(within)
-        frame = self.scan.frame.filter(all_of(filters)).select(*key)
-        groups = frame.group_by(*key).agg(nw.len().alias(COUNT))
-        self.key_rules[rule.name] = KeyRule(rule, key, groups, within)
+            self.answers[f"tested_{rule.name}"] = self.answers[self.count(self.part(within))]
 
     def add_aggregate(self, rule: PlannedRule, test: Aggregate) -> None:
         within = self.filter_of(rule)
-        name = rule.name
         if test.metric is LibraryMetric.ROW_COUNT:
-            alias = "rows"
-            if within is not None:
-                alias = self.select(f"a_{name}", self.count(within))
-            self.needs[name] = (alias,)
-            self.readers[name] = lambda row: Finding(value=Fraction(row[alias]))
+            counted = "rows" if within is None else self.count(self.part(within))
+            needs = () if within is None else (counted,)
+            self.readers[rule.name] = _Answer(
+                needs, lambda row: Finding(value=Fraction(row[counted]))
+            )
             return
-        assert test.column is not None
-        dtype = self.columns.require((test.column,))
+        column = test.column or ""
+        dtype = self.columns.require((column,))
         if not dtype.is_numeric():
             raise UncompilableError(f"{test.metric.value} of a column of type {dtype}")
-        value = nw.col(test.column)
+        value = nw.col(column)
         kept = present(value, dtype) if within is None else present(value, dtype) & within
-        if dtype.is_float() or within is not None:
-            value = nw.when(kept).then(value)
-        alias = self.select(f"a_{name}", _aggregate(test, value, dtype))
-        tested = self.select(f"n_{name}", self.count(kept))
-        self.needs[name] = (alias, tested)
-        self.readers[name] = lambda row: _aggregated(row[alias], row[tested])
+        part = self.part(nw.when(kept).then(value))
+        alias = f"aggregate_{part}"
+        self.answers[alias] = (part, _aggregate(test, nw.col(part), dtype))
+        tested = self.count(self.part(kept))
+        self.readers[rule.name] = _Answer(
+            (alias, tested), lambda row: _aggregated(row[alias], row[tested])
+        )
 
     def run(self, groups_shown: int) -> Measurement:
-        frame = self.scan.frame
-        broken = self._broken_row_flags(self.row_rules.values())
-        fused = frame.select(
+        broken = self._broken_row_flags(self.row_rules)
+        fused = self.scan.frame
+        if self.parts:
+            fused = fused.select(*[expr.alias(name) for name, expr in self.parts.items()])
+        fused = fused.select(
             nw.len().alias("rows"),
-            *[expr.alias(alias) for alias, expr in self.selected.items()],
-            *[self.count(flag).alias(f"any_{kind}") for kind, flag in broken.items()],
+            *[expr.alias(alias) for alias, (_, expr) in self.answers.items()],
+            *[self._counted(flag).alias(f"any_{kind}") for kind, flag in broken.items()],
         )
-        keys = [query for rule in self.key_rules.values() for query in _key_queries(rule)]
-        shown = [_largest_groups(rule, groups_shown) for rule in self.key_rules.values()]
         try:
-            answers = self.scan.collect([fused, *keys, *shown])
-        except Exception:  # engines raise what they like; each rule gets its own chance below
+            return self._run_together(fused, groups_shown)
+        except Exception:  # engines raise what they like; now each rule gets its own chance
             return self._run_one_by_one(groups_shown)
-        row = answers[0][0]
-        findings = dict(self.findings)
-        for name, read in self.readers.items():
-            findings[name] = read(row)
-        duplicates = {}
-        for number, (name, rule) in enumerate(self.key_rules.items()):
-            findings[name] = _key_finding(rule, answers[1 + number], row)
-            duplicates[name] = answers[1 + len(keys) + number]
-        return self._measured(row, findings, duplicates)
 
-    def _broken_row_flags(self, rules: Any) -> dict[OutcomeKind, nw.Expr]:
+    def _run_together(self, fused: nw.LazyFrame[Any], shown: int) -> Measurement:
+        hashed = {n: r for n, r in self.key_rules.items() if r.hashed and not r.counts_groups}
+        direct = {n: r for n, r in self.key_rules.items() if n not in hashed}
+        queries = {name: grouped_queries(rule, shown) for name, rule in direct.items()}
+        answers = self.scan.collect(
+            [
+                fused,
+                *[repeated_hashes(rule) for rule in hashed.values()],
+                *[query for several in queries.values() for query in several],
+            ]
+        )
+        row = answers.pop(0)[0]
+        groups: dict[str, Groups] = {}
+        suspects: dict[str, KeyRule] = {}
+        for name, rule in hashed.items():
+            found = answers.pop(0)
+            if found:
+                suspects[name] = among_hashes(rule, found)
+            else:
+                groups[name] = Groups(groups=0)
+        for name, several in queries.items():
+            groups[name] = read_groups(direct[name], [answers.pop(0) for _ in several])
+        second = {name: grouped_queries(rule, shown) for name, rule in suspects.items()}
+        answers = self.scan.collect([query for several in second.values() for query in several])
+        for name, several in second.items():
+            groups[name] = read_groups(suspects[name], [answers.pop(0) for _ in several])
+        findings = dict(self.findings)
+        for name, answer in self.readers.items():
+            findings[name] = answer.read(row)
+        for name, rule in self.key_rules.items():
+            findings[name] = self._key_finding(rule, groups[name], row)
+        return self._measured(row, findings, groups)
+
+    def _key_finding(self, rule: KeyRule, groups: Groups, row: Row) -> Finding:
+        tested = row["rows"] if rule.within is None else row[f"tested_{rule.rule.name}"]
+        return key_finding(rule, groups, tested)
+
+    def _broken_row_flags(self, names: Iterable[str]) -> dict[OutcomeKind, nw.Expr]:
         flags: dict[OutcomeKind, list[nw.Expr]] = {}
-        for compiled in rules:
-            flags.setdefault(compiled.rule.kind, []).append(compiled.flag)
+        for name in names:
+            kind = self.row_rules[name].rule.kind
+            flags.setdefault(kind, []).append(nw.col(self.flags[name]))
         return {kind: nw.any_horizontal(*found, ignore_nulls=True) for kind, found in flags.items()}
 
     def _measured(
-        self,
-        row: Row,
-        findings: Mapping[str, Finding],
-        duplicates: Mapping[str, Sequence[Row]],
+        self, row: Row, findings: Mapping[str, Finding], groups: Mapping[str, Groups]
     ) -> Measurement:
         kinds = (OutcomeKind.SCHEMA, OutcomeKind.QUALITY)
         return Measurement(
@@ -284,82 +320,50 @@ class _Plan:
             newest=row.get("newest"),
             row_rules=self.row_rules,
             key_rules=self.key_rules,
-            duplicates=duplicates,
+            largest_groups={name: found.largest for name, found in groups.items()},
         )
 
-    def _run_one_by_one(self, groups_shown: int) -> Measurement:
-        frame = self.scan.frame
+    def _run_one_by_one(self, shown: int) -> Measurement:
         try:
-            row = dict(self.scan.collect([frame.select(nw.len().alias("rows"))])[0][0])
+            row = dict(self.scan.collect([self.scan.frame.select(nw.len().alias("rows"))])[0][0])
         except Exception as error:  # nothing can be asked of this data
             reason = f"the data cannot be read: {type(error).__name__}: {first_line(error)}"
             return Measurement(rows=None, findings={}, unreadable=reason)
         findings = dict(self.findings)
-        sound: list[RowRule] = []
-        for name, read in self.readers.items():
-            wanted = [alias for alias in self.needs[name] if alias not in row]
-            try:
-                self._ask(wanted, row)
-                findings[name] = read(row)
-                if name in self.row_rules:
-                    sound.append(self.row_rules[name])
-            except Exception as error:  # the rule that broke the fused query
-                findings[name] = _failed_to_run(error)
-        for alias in [*self.missing_alias.values(), "newest", *self.selected]:
-            if alias not in row and alias in self.selected:
-                # A metric that cannot be measured is left out, and so is unknown.
-                self._ask_quietly(alias, self.selected[alias], row)
-        duplicates: dict[str, Sequence[Row]] = {}
+        errors = {alias: self._ask(alias, row) for alias in self.answers}
+        for name, answer in self.readers.items():
+            wrong = [errors[alias] for alias in answer.needs if errors.get(alias) is not None]
+            findings[name] = _failed_to_run(wrong[0]) if wrong else answer.read(row)
+        groups: dict[str, Groups] = {}
         for name, rule in self.key_rules.items():
-            top = _largest_groups(rule, groups_shown)
             try:
-                answer, duplicates[name] = self.scan.collect([*_key_queries(rule), top])
-                findings[name] = _key_finding(rule, answer, row)
+                groups[name] = read_groups(rule, self.scan.collect(grouped_queries(rule, shown)))
+                findings[name] = self._key_finding(rule, groups[name], row)
             except Exception as error:  # a key of a type that cannot be grouped
                 findings[name] = _failed_to_run(error)
+        sound = [name for name in self.row_rules if findings[name].unmeasured is None]
         for kind, flag in self._broken_row_flags(sound).items():
-            self._ask_quietly(f"any_{kind}", self.count(flag), row)
-        return self._measured(row, findings, duplicates)
+            parts = {self.flags[name] for name in sound}
+            self._try(f"any_{kind}", parts, self._counted(flag), row)
+        return self._measured(row, findings, groups)
 
-    def _ask(self, aliases: Sequence[str], row: Row) -> None:
-        if aliases:
-            query = self.scan.frame.select(*[self.selected[a].alias(a) for a in aliases])
-            row.update(self.scan.collect([query])[0][0])
+    def _ask(self, alias: str, row: Row) -> Exception | None:
+        """Ask for one answer alone; the error where it fails, for the rules that need it."""
+        part, expr = self.answers[alias]
+        return self._try(alias, {part}, expr, row)
 
-    def _ask_quietly(self, alias: str, expr: nw.Expr, row: Row) -> None:
+    def _try(self, alias: str, parts: set[str], expr: nw.Expr, row: Row) -> Exception | None:
+        frame = self.scan.frame.select(*[self.parts[name].alias(name) for name in sorted(parts)])
         try:
-            row.update(self.scan.collect([self.scan.frame.select(expr.alias(alias))])[0][0])
-        except Exception:  # the finding of the rule that it belongs to says what went wrong
-            return
+            row.update(self.scan.collect([frame.select(expr.alias(alias))])[0][0])
+        except Exception as error:  # what fails alone is what broke the fused query
+            return error
+        return None
 
 
-def _failed_to_run(error: Exception) -> Finding:
-    reason = f"the rule failed to run: {type(error).__name__}: {first_line(error)}"
-    return Finding(unmeasured=reason)
-
-
-def _largest_groups(rule: KeyRule, shown: int) -> nw.LazyFrame[Any]:
-    """The groups that repeat most; the smallest key first where they tie, so that runs agree."""
-    repeated = rule.groups.filter(nw.col(COUNT) > 1)
-    largest = [True, *[False] * len(rule.columns)]
-    return repeated.sort(COUNT, *rule.columns, descending=largest).head(shown)
-
-
-def _key_queries(rule: KeyRule) -> list[nw.LazyFrame[Any]]:
-    if isinstance(rule.rule.test, Aggregate):
-        return [rule.groups.select(nw.len().alias("groups"))]
-    repeated = rule.groups.filter(nw.col(COUNT) > 1)
-    return [repeated.select(nw.col(COUNT).sum().alias("rows"), nw.len().alias("groups"))]
-
-
-def _key_finding(rule: KeyRule, answer: Sequence[Row], row: Row) -> Finding:
-    found = answer[0]
-    if isinstance(rule.rule.test, Aggregate):
-        return Finding(value=Fraction(found["groups"]))
-    tested = row["rows"] if rule.within is None else row[f"t_{rule.rule.name}"]
-    # The rows beyond the first of each group.
-    failed = int(found["rows"] or 0) - found["groups"]
-    return Finding(tested=tested, failed=failed)
+def _failed_to_run(error: Exception | None) -> Finding:
+    what = f"{type(error).__name__}: {first_line(error)}" if error is not None else "no answer"
+    return Finding(unmeasured=f"the rule failed to run: {what}")
 
 
 def _aggregate(test: Aggregate, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:

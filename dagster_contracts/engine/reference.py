@@ -11,8 +11,8 @@ from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import Exists
 from dagster_contracts.engine.compiler import BrokenColumnError, Columns, missing
 from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.keys import COUNT
 from dagster_contracts.engine.literal import all_of, is_text
-from dagster_contracts.engine.measurement import COUNT
 from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
 from dagster_contracts.engine.sources import open_scan

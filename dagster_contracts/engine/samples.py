@@ -16,8 +16,9 @@ from dagster_contracts.core.contract import Json, SchemaObject, SchemaProperty
 from dagster_contracts.core.rules import RowExpression, TypeMatch, columns_of
 from dagster_contracts.engine.compiler import expression_columns
 from dagster_contracts.engine.csv_source import RAW_PREFIX
+from dagster_contracts.engine.keys import COUNT, KeyRule
 from dagster_contracts.engine.literal import all_of, any_of, instant_literal
-from dagster_contracts.engine.measurement import COUNT, KeyRule, Measurement
+from dagster_contracts.engine.measurement import Measurement
 from dagster_contracts.engine.scan import Backend, Row, Scan
 
 REDACTED = "[redacted]"
@@ -64,7 +65,7 @@ class SampleSource:
                 flag = measurement.row_rules[rule.name].flag
                 queries[rule.name] = self._rows(flag, shown, limit, numbered=not self.key)
             elif rule.name in measurement.key_rules:
-                groups = measurement.duplicates.get(rule.name, ())
+                groups = measurement.largest_groups.get(rule.name, ())
                 if groups:
                     flag = self._in_groups(measurement.key_rules[rule.name], groups)
                     queries[rule.name] = self._rows(flag, shown, limit, numbered=True)

@@ -68,6 +68,8 @@ class Scan:
 
     def collect(self, frames: Sequence[nw.LazyFrame[Any]]) -> list[list[Row]]:
         """Run queries over this scan, together where the engine can; rows as dictionaries."""
+        if not frames:
+            return []
         if self.backend is Backend.POLARS:
             import polars as pl  # late: importing the package must stay cheap
 

@@ -44,9 +44,7 @@ def contract(*columns: SchemaProperty, sla: tuple = (), **fields: Any) -> Contra
 
 
 def library(name: str, metric: LibraryMetric, column: str | None = None, **fields: Any):
-    return QualityRule(
-        name=name, kind=RuleKind.LIBRARY, metric=metric, column=column, **fields
-    )
+    return QualityRule(name=name, kind=RuleKind.LIBRARY, metric=metric, column=column, **fields)
 
 
 def expression(name: str, text: str, **fields: Any) -> QualityRule:

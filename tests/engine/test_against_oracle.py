@@ -102,9 +102,7 @@ def cases(draw: st.DrawFn):
 
 
 def column_with_key(prop: SchemaProperty, position: int) -> SchemaProperty:
-    options = {
-        name: getattr(prop.options, name) for name in prop.options.__dataclass_fields__
-    }
+    options = {name: getattr(prop.options, name) for name in prop.options.__dataclass_fields__}
     return column(
         prop.name,
         prop.logical_type,
@@ -143,5 +141,3 @@ def test_every_count_is_what_plain_python_counts(kind: str, case, tmp_path: Path
     for one in report.outcomes:
         if one.failed_rows:
             assert 1 <= len(one.samples) <= 5
-
-

@@ -1,0 +1,125 @@
+"""Duplicates of keys: rows beyond the first of each group; a key with a gap is no duplicate.
+
+Everywhere a key is grouped and counted. Polars has a shorter way for the common case that nearly
+all keys differ: sort the keys (or their hashes, which are quicker to sort than text), look for
+equal neighbours, and group only the rows whose hash occurs again. The grouping is what counts, so
+that two keys of the same hash are never taken for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import narwhals as nw
+
+from dagster_contracts.core.checks import PlannedRule
+from dagster_contracts.core.rules import Aggregate
+from dagster_contracts.engine.compiler import Columns, present
+from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.literal import all_of
+from dagster_contracts.engine.scan import Backend, Row, Scan
+
+COUNT = "__contracts_n"
+"""Name of the column that counts the rows of a group."""
+
+_HASH = "__contracts_hash"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRule:
+    """A rule about the groups of a key: ``keyed`` are the key's columns where none is missing."""
+
+    rule: PlannedRule
+    columns: tuple[str, ...]
+    keyed: nw.LazyFrame[Any]
+    within: nw.Expr | None = None
+    hashed: bool = False
+
+    @property
+    def counts_groups(self) -> bool:
+        """Whether the rule asks for the number of groups, not for duplicates."""
+        return isinstance(self.rule.test, Aggregate)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """What was found: the groups, or the rows in groups of several and the largest of these."""
+
+    groups: int
+    rows: int = 0
+    largest: Sequence[Row] = ()
+
+
+def key_rule(
+    rule: PlannedRule, key: tuple[str, ...], scan: Scan, columns: Columns, within: nw.Expr | None
+) -> KeyRule:
+    """The rule over this scan; raises what :meth:`Columns.require` raises."""
+    filters = [present(nw.col(name), columns.require((name,))) for name in key]
+    if within is not None:
+        filters.append(within)
+    keyed = scan.frame.filter(all_of(filters)).select(*key)
+    return KeyRule(rule, key, keyed, within, hashed=scan.backend is Backend.POLARS)
+
+
+def grouped_queries(rule: KeyRule, shown: int) -> list[nw.LazyFrame[Any]]:
+    """Group and count; :func:`read_groups` reads the answers."""
+    groups = rule.keyed.group_by(*rule.columns).agg(nw.len().alias(COUNT))
+    if rule.counts_groups:
+        return [groups.select(nw.len().alias("groups"))]
+    repeated = groups.filter(nw.col(COUNT) > 1)
+    # Where groups tie, the smallest key comes first, so that two runs show the same.
+    largest = [True, *[False] * len(rule.columns)]
+    return [
+        repeated.select(nw.col(COUNT).sum().alias("rows"), nw.len().alias("groups")),
+        repeated.sort(COUNT, *rule.columns, descending=largest).head(shown),
+    ]
+
+
+def read_groups(rule: KeyRule, answers: Sequence[Sequence[Row]]) -> Groups:
+    """The answers of :func:`grouped_queries`."""
+    found = answers[0][0]
+    if rule.counts_groups:
+        return Groups(groups=found["groups"])
+    # Databases sum counts as decimals, and none at all as null.
+    return Groups(groups=found["groups"], rows=int(found["rows"] or 0), largest=answers[1])
+
+
+def repeated_hashes(rule: KeyRule) -> nw.LazyFrame[Any]:
+    """The hashes that occur more than once; Polars only."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    keyed: pl.LazyFrame = rule.keyed.to_native()
+    ordered = keyed.select(_hash_of(rule).sort().alias(_HASH))
+    again = ordered.filter(pl.col(_HASH) == pl.col(_HASH).shift())
+    return nw.from_native(again.unique())
+
+
+def among_hashes(rule: KeyRule, found: Sequence[Row]) -> KeyRule:
+    """The rule over the rows alone whose hash is one of these."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    keyed: pl.LazyFrame = rule.keyed.to_native()
+    hashes = pl.Series([row[_HASH] for row in found], dtype=pl.UInt64)
+    suspects = keyed.filter(_hash_of(rule).is_in(hashes.implode()))
+    return KeyRule(rule.rule, rule.columns, nw.from_native(suspects), rule.within)
+
+
+def _hash_of(rule: KeyRule) -> Any:
+    """One 64-bit hash of the whole key; unlike multipliers keep (a, b) and (b, a) apart."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    hashes = [pl.col(name).hash() for name in rule.columns]
+    whole = hashes[0]
+    for number, one in enumerate(hashes[1:], start=1):
+        whole = whole + one * (2 * number + 1)
+    return whole
+
+
+def key_finding(rule: KeyRule, groups: Groups, tested: int) -> Finding:
+    """The finding of a rule among ``tested`` rows."""
+    if rule.counts_groups:
+        return Finding(value=Fraction(groups.groups))
+    return Finding(tested=tested, failed=groups.rows - groups.groups)
