@@ -10,36 +10,23 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.changes import Changes, Verdict, VersionBump
 from dagster_contracts.core.compatibility import diff
-from dagster_contracts.core.contract import Contract, ContractStatus, Json, Protects
+from dagster_contracts.core.contract import Contract, ContractStatus
 from dagster_contracts.core.reference import Version
 from dagster_contracts.documents.folder import ContractFolder, load_contract
-from dagster_contracts.errors import (
-    IncompatibleChangeError,
-    PolicyError,
-    UnknownContractError,
-    VersionConflictError,
-)
+from dagster_contracts.errors import PolicyError, UnknownContractError, VersionConflictError
 from dagster_contracts.registry.cache import ContractCache
-from dagster_contracts.registry.catalog import Catalog, read_decisions
+from dagster_contracts.registry.catalog import Catalog, Decision, read_decisions
 from dagster_contracts.registry.consumers import Consumer, ConsumerEdge, Impact, impact_of
-from dagster_contracts.registry.events import (
-    ContractEvent,
-    EventKind,
-    NewEvent,
-    event_of,
-    record_event,
-)
-from dagster_contracts.registry.fingerprint import body_hash
+from dagster_contracts.registry.events import ContractEvent, event_of
+from dagster_contracts.registry.gate import check_version
 from dagster_contracts.registry.subscriptions import SubscriptionBook
+from dagster_contracts.registry.version_book import VersionBook, rows_of
 from dagster_contracts.store.database import Store
-from dagster_contracts.store.outbox import Outbox
 from dagster_contracts.store.tables import contract_events, contract_versions
 
-_UNPUBLISHED = (ContractStatus.PROPOSED, ContractStatus.DRAFT)
-#: A message must stay readable; the rest of a long list is counted.
-_TOLD_CHANGES = 50
+#: Who recorded what nobody published by name.
+_FOUND = "registry sync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +58,8 @@ class ContractRegistry:
     ) -> None:
         self._store = store
         self._read_folder = folder if callable(folder) else lambda: folder
-        self._outbox = Outbox(store)
         self._book = SubscriptionBook(store)
+        self._versions = VersionBook(store, self._book)
         self._catalogs = ContractCache(lambda _: self._read(), ttl=ttl, clock=clock)
         self._contracts: ContractCache[Contract] = ContractCache(
             lambda ref: self._catalog().resolve(ref), ttl=ttl, clock=clock
@@ -178,7 +165,7 @@ class ContractRegistry:
 
     # --- recording --------------------------------------------------------------------------------
 
-    def sync(self, *, actor: str = "registry sync") -> tuple[ContractEvent, ...]:
+    def sync(self, *, actor: str = _FOUND) -> tuple[ContractEvent, ...]:
         """Record what is new in the folder: versions, and changes of their status.
 
         Each thing is recorded and told once, however many processes look. The first versions of a
@@ -206,9 +193,9 @@ class ContractRegistry:
                 continue
             with self._store.begin() as conn:
                 self._store.lock(conn, f"contract:{name}")
-                silent = not _rows(conn, name)
+                silent = not rows_of(conn, name)
                 for contract in found:
-                    event, conflict = self._record(
+                    event, conflict = self._versions.record(
                         conn, contract, found, actor=actor, reason="found", silent=silent
                     )
                     events += [event] if event else []
@@ -238,34 +225,20 @@ class ContractRegistry:
                 why="what is published must be what every process resolves",
                 hint=f"save it as {contract.name}/{contract.version}.yaml in the contracts folder",
             )
-        self.check(contract, siblings)
+        check_version(contract, siblings)
         with self._store.begin() as conn:
             self._store.lock(conn, f"contract:{contract.name}")
-            event, conflict = self._record(
+            event, conflict = self._versions.record(
                 conn, contract, siblings, actor=actor, reason=reason, silent=False
             )
             if event is None and conflict is None:
-                event = _published_event(conn, contract)
+                event = self._versions.claim_publication(
+                    conn, contract, actor=actor, reason=reason, found_by=_FOUND
+                )
         if conflict is not None:
             raise conflict
         assert event is not None
         return event
-
-    def check(self, contract: Contract, siblings: Iterable[Contract]) -> tuple[Changes, ...]:
-        """Judge a version against the last one below it, or against all where it says so.
-
-        Raises :class:`IncompatibleChangeError` where its version bump is too small.
-        """
-        earlier = _earlier(contract, siblings)
-        if not contract.compatibility.transitive:
-            earlier = earlier[-1:]
-        judged = []
-        for previous in earlier:
-            changes = diff(previous, contract)
-            judged.append(changes)
-            if not changes.is_enough(contract.compatibility.protects):
-                raise _incompatible(previous, contract, changes)
-        return tuple(judged)
 
     def deprecate(
         self,
@@ -305,194 +278,23 @@ class ContractRegistry:
     ) -> ContractEvent:
         _need(actor, reason, f"make a contract {status}")
         self._changed()
-        contract = self._catalog().get(name, version)
-        if contract.status is ContractStatus.RETIRED and status is not ContractStatus.RETIRED:
+        catalog = self._catalog()
+        document = catalog.folder.get(name, version)
+        if catalog.get(name, version).status is ContractStatus.RETIRED is not status:
             raise PolicyError(
-                f"{contract.ref} is retired and cannot be {status} again",
+                f"{document.ref} is retired and cannot be {status} again",
                 hint="publish a new version",
             )
-        siblings = self.versions(name)
+        siblings = [catalog.folder.get(name, each) for each in catalog.folder.versions(name)]
+        decision = Decision(status=status, until=until, successor=successor)
         with self._store.begin() as conn:
             self._store.lock(conn, f"contract:{name}")
-            now = self._store.now(conn)
-            self._record(conn, contract, siblings, actor=actor, reason="found", silent=True)
-            decided = {
-                "decided_status": status.value,
-                "decided_until": until.isoformat() if until else None,
-                "decided_successor": successor,
-            }
-            row = _rows(conn, name)[version]
-            same = all(row._mapping[column] == value for column, value in decided.items())
-            kind = EventKind.RETIRED if status is ContractStatus.RETIRED else EventKind.DEPRECATED
-            if same:
-                event = _last_event(conn, name, version, kind)
-            else:
-                conn.execute(
-                    sa.update(contract_versions)
-                    .filter_by(contract=name, version=version)
-                    .values(**decided, updated_at=now)
-                )
-                payload: dict[str, Json] = {
-                    **self._lifecycle(conn, contract, kind),
-                    "until": decided["decided_until"],
-                    "successor": successor,
-                }
-                new = _new_event(conn, kind, contract, actor, reason, payload)
-                event = record_event(conn, self._outbox, new, now=now, tell=True)
-        self._changed()
-        assert event is not None
-        return event
-
-    def _record(
-        self,
-        conn: sa.Connection,
-        contract: Contract,
-        siblings: Iterable[Contract],
-        *,
-        actor: str,
-        reason: str,
-        silent: bool,
-    ) -> tuple[ContractEvent | None, VersionConflictError | None]:
-        """Record one version as it is now; the caller holds the contract's lock."""
-        now = self._store.now(conn)
-        row = _rows(conn, contract.name).get(contract.version)
-        seen = {
-            "content_hash": contract.content_hash,
-            "body_hash": body_hash(contract),
-            "status": contract.status.value,
-            "deprecated_until": _iso(contract.deprecated_until),
-            "successor": contract.successor,
-            "owner": contract.owner,
-            "place": str(contract.location) if contract.location else None,
-            "updated_at": now,
-        }
-        key = {"contract": contract.name, "version": contract.version}
-        if row is None:
-            conn.execute(
-                sa.insert(contract_versions).values(
-                    **key, **seen, published_at=now, published_by=actor
-                )
+            self._versions.record(
+                conn, document, siblings, actor=_FOUND, reason="found", silent=True
             )
-            early = contract.status in _UNPUBLISHED
-            kind = EventKind.PROPOSED if early else EventKind.PUBLISHED
-            payload = self._news(conn, contract, siblings, kind)
-            new = _new_event(conn, kind, contract, actor, reason, payload)
-            return record_event(conn, self._outbox, new, now=now, tell=not silent), None
-        if row.content_hash == contract.content_hash:
-            return None, None
-        lifecycle = (row.status, row.deprecated_until, row.successor) != (
-            seen["status"],
-            seen["deprecated_until"],
-            seen["successor"],
-        )
-        early = ContractStatus(row.status) in _UNPUBLISHED
-        if not early and not (lifecycle and row.body_hash == seen["body_hash"]):
-            return self._conflict(conn, contract, row, actor=actor)
-        conn.execute(sa.update(contract_versions).filter_by(**key).values(**seen))
-        kind = _kind_of_change(ContractStatus(row.status), contract.status)
-        if kind is EventKind.PUBLISHED:
-            payload = self._news(conn, contract, siblings, kind)
-        else:
-            payload = self._lifecycle(conn, contract, kind)
-        new = _new_event(conn, kind, contract, actor, reason, payload)
-        return record_event(conn, self._outbox, new, now=now, tell=True), None
-
-    def _conflict(
-        self,
-        conn: sa.Connection,
-        contract: Contract,
-        row: sa.Row[tuple[object, ...]],
-        *,
-        actor: str,
-    ) -> tuple[ContractEvent | None, VersionConflictError]:
-        published = str(row._mapping["content_hash"])
-        error = VersionConflictError(
-            f"{contract.ref} was published and then edited",
-            where=contract.location or contract.ref,
-            why=f"published was {published}, the document now is {contract.content_hash}",
-            hint=(
-                "restore the document and save the change as a new version beside it "
-                f"({contract.name}/{_next_version(contract.version)}.yaml)"
-            ),
-        )
-        payload: dict[str, Json] = {
-            "published_hash": published,
-            "found_hash": contract.content_hash,
-            "explanation": str(error),
-            "owner": contract.owner,
-        }
-        event = NewEvent(
-            key=f"edited:{contract.ref}:{contract.content_hash}",
-            kind=EventKind.EDITED,
-            contract=contract.name,
-            version=contract.version,
-            actor=actor,
-            reason="found",
-            payload=payload,
-        )
-        now = self._store.now(conn)
-        return record_event(conn, self._outbox, event, now=now, tell=True), error
-
-    # --- what is told -----------------------------------------------------------------------------
-
-    def _news(
-        self,
-        conn: sa.Connection,
-        contract: Contract,
-        siblings: Iterable[Contract],
-        kind: EventKind,
-    ) -> dict[str, Json]:
-        """What a new version changes, and what that means to each consumer."""
-        earlier = _earlier(contract, siblings)
-        consumers = self._book.consumers(contract.name, contract, conn)
-        payload: dict[str, Json] = {
-            "status": contract.status.value,
-            "owner": contract.owner,
-            "content_hash": contract.content_hash,
-            "previous": None,
-        }
-        if not earlier:
-            payload["notify"] = _notify(consumers, kind, {})
-            return payload
-        previous = earlier[-1]
-        changes = diff(previous, contract)
-        if previous.consumers:
-            # Who was declared before and is not any more is still concerned by this version.
-            old = self._book.consumers(contract.name, previous, conn)
-            known = {consumer.name for consumer in consumers}
-            consumers += tuple(c for c in old if c.name not in known)
-        impacts = impact_of(changes, consumers)
-        protects = contract.compatibility.protects
-        document = changes.to_json()
-        payload |= {
-            "previous": previous.version,
-            "consumer": document["consumer"],
-            "producer": document["producer"],
-            "bump": document["bump"],
-            "declared_bump": document["declared_bump"],
-            "enough": changes.is_enough(protects),
-            "changes": [change.to_json() for change in changes.items[:_TOLD_CHANGES]],
-            "more_changes": max(0, len(changes) - _TOLD_CHANGES),
-            "breaks": [i.to_json() for i in impacts if i.verdict is Verdict.BREAKS],
-            "warns": [i.to_json() for i in impacts if i.verdict is Verdict.WARNS],
-        }
-        by_name = {impact.consumer.name: impact for impact in impacts}
-        payload["notify"] = _notify(consumers, kind, by_name)
-        return payload
-
-    def _lifecycle(
-        self, conn: sa.Connection, contract: Contract, kind: EventKind
-    ) -> dict[str, Json]:
-        """What a change of status means: everybody who consumes the contract is concerned."""
-        consumers = self._book.consumers(contract.name, contract, conn)
-        return {
-            "status": contract.status.value,
-            "owner": contract.owner,
-            "until": _iso(contract.deprecated_until),
-            "successor": contract.successor,
-            "concerns": [*sorted({consumer.name for consumer in consumers})],
-            "notify": _notify(consumers, kind, {}),
-        }
+            event = self._versions.decide(conn, document, decision, actor=actor, reason=reason)
+        self._changed()
+        return event
 
 
 def _at_path(folder: ContractFolder, path: Path) -> Contract:
@@ -502,139 +304,6 @@ def _at_path(folder: ContractFolder, path: Path) -> Contract:
         if contract.location is not None and Path(contract.location.path).resolve() == wanted:
             return contract
     return load_contract(path)
-
-
-def _notify(
-    consumers: Iterable[Consumer], kind: EventKind, impacts: dict[str, Impact]
-) -> list[Json]:
-    """Who is to be told, on which channels, and what it means to them."""
-    told: list[Json] = []
-    for consumer in consumers:
-        if not consumer.wants(kind.value):
-            continue
-        impact = impacts.get(consumer.name)
-        told.append(
-            {
-                "subscriber": consumer.name,
-                "owners": list(consumer.owners),
-                "channels": list(consumer.channels),
-                "verdict": str(impact.verdict if impact else Verdict.FINE),
-                "sentences": list(impact.sentences) if impact else [],
-            }
-        )
-    return told
-
-
-def _rows(conn: sa.Connection, name: str) -> dict[str, sa.Row[tuple[object, ...]]]:
-    rows = conn.execute(sa.select(contract_versions).where(contract_versions.c.contract == name))
-    return {row._mapping["version"]: row for row in rows}
-
-
-def _new_event(
-    conn: sa.Connection,
-    kind: EventKind,
-    contract: Contract,
-    actor: str,
-    reason: str,
-    payload: dict[str, Json],
-) -> NewEvent:
-    # The contract's lock is held, so that counting gives each event a number of its own.
-    count = conn.execute(
-        sa.select(sa.func.count())
-        .select_from(contract_events)
-        .filter_by(contract=contract.name, version=contract.version)
-    ).scalar_one()
-    return NewEvent(
-        key=f"{kind.value}:{contract.ref}:{count}",
-        kind=kind,
-        contract=contract.name,
-        version=contract.version,
-        actor=actor,
-        reason=reason,
-        payload=payload,
-    )
-
-
-def _published_event(conn: sa.Connection, contract: Contract) -> ContractEvent | None:
-    for kind in (EventKind.PUBLISHED, EventKind.PROPOSED):
-        event = _last_event(conn, contract.name, contract.version, kind)
-        if event is not None:
-            return event
-    return None
-
-
-def _last_event(
-    conn: sa.Connection, name: str, version: str, kind: EventKind
-) -> ContractEvent | None:
-    row = conn.execute(
-        sa.select(contract_events)
-        .filter_by(contract=name, version=version, kind=kind.value)
-        .order_by(contract_events.c.id.desc())
-        .limit(1)
-    ).one_or_none()
-    return None if row is None else event_of(row)
-
-
-def _kind_of_change(old: ContractStatus, new: ContractStatus) -> EventKind:
-    match new:
-        case ContractStatus.RETIRED:
-            return EventKind.RETIRED
-        case ContractStatus.DEPRECATED:
-            return EventKind.DEPRECATED
-        case ContractStatus.PROPOSED | ContractStatus.DRAFT:
-            return EventKind.REVISED
-        case ContractStatus.ACTIVE:
-            return EventKind.PUBLISHED if old in _UNPUBLISHED else EventKind.ACTIVATED
-
-
-def _earlier(contract: Contract, siblings: Iterable[Contract]) -> list[Contract]:
-    """Published versions below this one, lowest first."""
-    mine = Version.parse(contract.version)
-    below = [
-        other
-        for other in siblings
-        if Version.parse(other.version) < mine and other.status not in _UNPUBLISHED
-    ]
-    return sorted(below, key=lambda other: Version.parse(other.version))
-
-
-def _incompatible(
-    previous: Contract, contract: Contract, changes: Changes
-) -> IncompatibleChangeError:
-    protects = contract.compatibility.protects
-    needed = changes.needed_bump(protects)
-    guilty = [
-        change
-        for change in changes.counted
-        if change.bump >= needed
-        or (protects is not Protects.CONSUMER and change.producer is Verdict.BREAKS)
-    ]
-    listed = "; ".join(change.message for change in guilty[:5])
-    more = f"; and {len(guilty) - 5} more" if len(guilty) > 5 else ""
-    declared = changes.declared_bump
-    return IncompatibleChangeError(
-        f"{contract.ref} needs a {needed} version after {previous.version}, "
-        f"and it declares {declared if declared is not None else 'no version number'}",
-        where=contract.location or contract.ref,
-        why=f"it must suit every {protects} of {previous.version}: {listed}{more}"
-        if protects is not Protects.FULL
-        else f"it must suit producers and consumers of {previous.version}: {listed}{more}",
-        hint=f"call it {_next_version(previous.version, needed)}, or take the change back",
-    )
-
-
-def _next_version(version: str, bump: VersionBump = VersionBump.PATCH) -> str:
-    release = Version.parse(version).release
-    if not release:
-        return "1.0.0"
-    major, minor, patch = release[:3]
-    match bump:
-        case VersionBump.MAJOR:
-            return f"{major + 1}.0.0"
-        case VersionBump.MINOR:
-            return f"{major}.{minor + 1}.0"
-        case _:
-            return f"{major}.{minor}.{patch + 1}"
 
 
 def _joined(conflicts: list[VersionConflictError]) -> VersionConflictError:
@@ -653,7 +322,3 @@ def _need(actor: str, reason: str, to_do: str) -> None:
             f"to {to_do}, say who does it and why",
             hint="give an actor and a reason; both stand in the contract's history",
         )
-
-
-def _iso(day: date | None) -> str | None:
-    return None if day is None else day.isoformat()

@@ -629,7 +629,7 @@ FIELDS = [
     pytest.param(kind, field.name, id=f"{kind.__name__}.{field.name}")
     for kind in SAMPLES
     for field in fields(kind)
-    if field.name not in SILENT
+    if field.name not in SILENT and field.compare
 ]
 
 
@@ -740,6 +740,15 @@ def test_items_of_an_array_are_compared() -> None:
 
     assert [c.path for c in changes] == ["orders.tags[]"]
     assert changes.consumer is BREAKS
+
+
+def test_a_promise_that_nothing_measures_is_compared_as_text() -> None:
+    def promise(text: str) -> Contract:
+        level = SlaProperty(property="support", condition=None, text=text, not_evaluated="text")
+        return contract(prop(), sla=(level,))
+
+    assert verdict(promise("24/7"), promise("office hours")) == (WARNS, WARNS, MINOR)
+    assert len(diff(promise("24/7"), promise("24/7"))) == 0
 
 
 # --- words, JSON, versions ------------------------------------------------------------------------

@@ -192,9 +192,7 @@ def test_an_edit_under_cover_of_a_deprecation_is_one(desk: Desk) -> None:
         desk.registry.sync()
 
 
-def test_processes_that_look_at_once_tell_once(
-    desk: Desk, reopen: Callable[[], Store]
-) -> None:
+def test_processes_that_look_at_once_tell_once(desk: Desk, reopen: Callable[[], Store]) -> None:
     desk.write("1.0.0")
     desk.registry.sync()
     desk.write("2.0.0", "")
@@ -242,6 +240,19 @@ def test_publish_takes_a_bump_that_is_enough(desk: Desk) -> None:
     assert (event.kind, event.actor, event.reason) == (EventKind.PUBLISHED, "ada", "cleaning up")
     assert desk.registry.publish(path, actor="bob", reason="again") == event
     assert desk.registry.published("orders")[-1].published_by == "ada"
+
+
+def test_what_the_sync_found_first_is_signed_by_whoever_publishes_it(desk: Desk) -> None:
+    desk.write("1.0.0")
+    desk.registry.sync()
+    path = desk.write("2.0.0", "")
+    desk.registry.sync()
+
+    event = desk.registry.publish(path, actor="ada", reason="cleaning up")
+
+    assert (event.actor, event.reason) == ("ada", "cleaning up")
+    assert desk.registry.published("orders")[-1].published_by == "ada"
+    assert desk.told() == ["contract.published"]
 
 
 def test_publish_checks_all_earlier_versions_where_the_contract_says_so(desk: Desk) -> None:

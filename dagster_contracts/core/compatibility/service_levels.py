@@ -31,7 +31,7 @@ def diff_sla(
             _came_or_went(changes, path, right, Motion.ADDED)
         elif right is None and left is not None:
             _came_or_went(changes, path, left, Motion.REMOVED)
-        elif left is not None and right is not None and left != right:
+        elif left is not None and right is not None:
             _service_level(changes, path, left, right)
 
 
@@ -85,8 +85,6 @@ def _service_level(changes: ChangeList, path: str, old: SlaProperty, new: SlaPro
         way = compare_demands(old.condition, new.condition)
         what = f"{path}: promised was {_promise(old)}, now it is {_promise(new)}"
         changes.demand(path, "sla", way, what, advisory=advisory)
-        if way is Direction.SAME:
-            changes.note(path, "sla_spelling", old.text, new.text, f"{path}: its spelling")
     changes.ask(path, "sla_element", old.element, new.element, f"the column that {path} speaks of")
     rank = list(Severity).index(new.severity) - list(Severity).index(old.severity)
     if rank:

@@ -1,0 +1,82 @@
+"""The gate for new versions: judged against earlier ones, refused where the bump is too small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dagster_contracts.core.changes import Changes, Verdict, VersionBump
+from dagster_contracts.core.compatibility import diff
+from dagster_contracts.core.contract import Contract, ContractStatus, Protects
+from dagster_contracts.core.reference import Version
+from dagster_contracts.errors import IncompatibleChangeError
+
+#: Versions that nobody was promised anything by.
+UNPUBLISHED = (ContractStatus.PROPOSED, ContractStatus.DRAFT)
+
+
+def check_version(contract: Contract, siblings: Iterable[Contract]) -> tuple[Changes, ...]:
+    """Judge a version against the last one below it, or against all where it says so.
+
+    Raises :class:`IncompatibleChangeError` where its version bump is too small.
+    """
+    earlier = earlier_versions(contract, siblings)
+    if not contract.compatibility.transitive:
+        earlier = earlier[-1:]
+    judged = []
+    for previous in earlier:
+        changes = diff(previous, contract)
+        judged.append(changes)
+        if not changes.is_enough(contract.compatibility.protects):
+            raise _incompatible(previous, contract, changes)
+    return tuple(judged)
+
+
+def earlier_versions(contract: Contract, siblings: Iterable[Contract]) -> list[Contract]:
+    """Published versions below this one, lowest first."""
+    mine = Version.parse(contract.version)
+    below = [
+        other
+        for other in siblings
+        if Version.parse(other.version) < mine and other.status not in UNPUBLISHED
+    ]
+    return sorted(below, key=lambda other: Version.parse(other.version))
+
+
+def _incompatible(
+    previous: Contract, contract: Contract, changes: Changes
+) -> IncompatibleChangeError:
+    protects = contract.compatibility.protects
+    needed = changes.needed_bump(protects)
+    guilty = [
+        change
+        for change in changes.counted
+        if change.bump >= needed
+        or (protects is not Protects.CONSUMER and change.producer is Verdict.BREAKS)
+    ]
+    listed = "; ".join(change.message for change in guilty[:5])
+    more = f"; and {len(guilty) - 5} more" if len(guilty) > 5 else ""
+    declared = changes.declared_bump
+    return IncompatibleChangeError(
+        f"{contract.ref} needs a {needed} version after {previous.version}, "
+        f"and it declares {declared if declared is not None else 'no version number'}",
+        where=contract.location or contract.ref,
+        why=f"it must suit every {protects} of {previous.version}: {listed}{more}"
+        if protects is not Protects.FULL
+        else f"it must suit producers and consumers of {previous.version}: {listed}{more}",
+        hint=f"call it {next_version(previous.version, needed)}, or take the change back",
+    )
+
+
+def next_version(version: str, bump: VersionBump = VersionBump.PATCH) -> str:
+    """The version that this bump leads to; ``1.0.0`` after what is no number."""
+    release = Version.parse(version).release
+    if not release:
+        return "1.0.0"
+    major, minor, patch = release[:3]
+    match bump:
+        case VersionBump.MAJOR:
+            return f"{major + 1}.0.0"
+        case VersionBump.MINOR:
+            return f"{major}.{minor + 1}.0"
+        case _:
+            return f"{major}.{minor}.{patch + 1}"
