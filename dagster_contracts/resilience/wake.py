@@ -14,8 +14,9 @@ FRESHNESS = "data_freshness"
 AGE = "materialization_age"
 REPORTS = "consumer_reports"
 
-# A comparison such as `> 30min` is still false at 30 minutes sharp.
+# At 30 minutes sharp `>= 30min` has come true, and `> 30min` has not.
 _JUST_AFTER = timedelta(milliseconds=1)
+_THOUSAND_YEARS = Fraction(31_536_000_000)
 
 
 def freshness_since(circuit: Circuit, contract: Contract) -> datetime | None:
@@ -50,8 +51,8 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
     if circuit.state is CircuitState.CLOSED and contract.resilience is not None:
         open_when = contract.resilience.circuit.open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
-        crossings = _crossings(circuit, contract, comparisons)
-        moments.extend(moment for moment in crossings if moment > now)
+        for crossing in _crossings(circuit, contract, comparisons):
+            moments.extend(m for m in (crossing, crossing + _JUST_AFTER) if m > now)
         if any(comparison.metric == REPORTS for comparison in comparisons):
             # Reports arrive in another table, without a word to the circuit.
             moments.append(now)
@@ -67,18 +68,19 @@ def _crossings(
         hold = comparison.hold.duration if comparison.hold else None
         base = since.get(comparison.metric)
         if base is not None:
-            crossing = base + _duration(comparison.quantity.value) + _JUST_AFTER
+            crossing = base + _duration(comparison.quantity.value)
             yield crossing
             if hold is not None:
                 yield crossing + hold
         if hold is not None:
             for observation in circuit.window:
-                yield observation.at + hold + _JUST_AFTER
+                yield observation.at + hold
 
 
 def _duration(seconds: Fraction) -> timedelta:
-    # Beyond a thousand years a threshold is never crossed, and timedelta would overflow.
-    return timedelta(microseconds=int(min(seconds, Fraction(31_536_000_000)) * 1_000_000))
+    # Beyond a thousand years a threshold is never crossed, and dates would overflow.
+    capped = max(-_THOUSAND_YEARS, min(seconds, _THOUSAND_YEARS))
+    return timedelta(microseconds=int(capped * 1_000_000))
 
 
 def _seconds_since(moment: datetime | None, now: datetime) -> Fraction | None:
