@@ -15,7 +15,6 @@ from dagster_contracts.core.contract import (
     MonitoringPolicy,
     Protects,
 )
-from dagster_contracts.core.metrics import DEFAULT
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode
@@ -160,9 +159,3 @@ def read_compatibility(section: Section) -> CompatibilityPolicy:
     )
     section.finish()
     return policy
-
-
-def known_metric_names() -> tuple[str, ...]:
-    """Every metric name that needs no declaration, families as ``null_ratio.<column>``."""
-    families = (f"{name}.<{kind}>" for name, (_, kind) in DEFAULT.families.items())
-    return (*DEFAULT.names, *DEFAULT.aliases, *families)

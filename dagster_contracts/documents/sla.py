@@ -17,7 +17,6 @@ from dagster_contracts.core.condition import (
     Dimension,
     Quantity,
     parse_quantity,
-    render,
 )
 from dagster_contracts.core.contract import Json, Severity, SlaProperty
 from dagster_contracts.core.quantity import find_unit
@@ -330,11 +329,6 @@ def _odcs_quantity(
 def canonical_property(name: str) -> str:
     """The ODCS spelling of a property: ``error_rate`` and ``ErrorRate`` are ``errorRate``."""
     return _SPELLINGS.get(name.replace("_", "").replace("-", "").lower(), name)
-
-
-def sla_text(sla: SlaProperty) -> str:
-    """The service level in one line: its condition where it has one."""
-    return render(sla.condition) if sla.condition is not None else sla.text
 
 
 def _column(element: str | None) -> str | None:
