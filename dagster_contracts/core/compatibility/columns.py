@@ -24,6 +24,7 @@ from dagster_contracts.core.contract import (
 )
 
 _READER_FAILS = "whoever reads it will fail"
+_COMPARED_NAMES = 2_500
 
 
 def compare_properties(
@@ -31,10 +32,13 @@ def compare_properties(
 ) -> None:
     """``extras`` is the old object's rule for top-level columns, ``None`` inside a nested one."""
     nested = extras is None
+    # Where very much came and went it is a rewrite, and comparing all names would take seconds.
+    pairs = len(matching.removed) * len(matching.added)
+    candidates = matching.added if pairs <= _COMPARED_NAMES else ()
     for gone in matching.removed:
         where = f"{path}.{gone.name}"
         here = changes if nested else changes.at(column=gone.column)
-        rename = likely_rename(gone, matching.added)
+        rename = likely_rename(gone, candidates)
         advice = ""
         if rename is not None:
             advice = (
