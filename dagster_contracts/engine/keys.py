@@ -30,7 +30,7 @@ _HASH = "__contracts_hash"
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """A rule about the groups of a key: ``keyed`` are the key's columns where none is missing."""
+    """A rule about the groups of a key: ``keyed`` has the key, by :func:`places`, where none of it is missing."""
 
     rule: PlannedRule
     columns: tuple[str, ...]
@@ -60,21 +60,29 @@ def key_rule(
     filters = [present(nw.col(name), columns.require((name,))) for name in key]
     if within is not None:
         filters.append(within)
-    keyed = scan.frame.filter(all_of(filters)).select(*key)
+    # By position: engines that group by text stumble over names such as a.b.
+    names = [nw.col(name).alias(place) for name, place in zip(key, places(key), strict=True)]
+    keyed = scan.frame.filter(all_of(filters)).select(*names)
     return KeyRule(rule, key, keyed, within, hashed=scan.backend is Backend.POLARS)
+
+
+def places(key: Sequence[str]) -> list[str]:
+    """The names of a key's columns in the answers: ``k0``, ``k1``, ..."""
+    return [f"k{number}" for number in range(len(key))]
 
 
 def grouped_queries(rule: KeyRule, shown: int) -> list[nw.LazyFrame[Any]]:
     """Group and count; :func:`read_groups` reads the answers."""
-    groups = rule.keyed.group_by(*rule.columns).agg(nw.len().alias(COUNT))
+    key = places(rule.columns)
+    groups = rule.keyed.group_by(*key).agg(nw.len().alias(COUNT))
     if rule.counts_groups:
         return [groups.select(nw.len().alias("groups"))]
     repeated = groups.filter(nw.col(COUNT) > 1)
     # Where groups tie, the smallest key comes first, so that two runs show the same.
-    largest = [True, *[False] * len(rule.columns)]
+    largest = [True, *[False] * len(key)]
     return [
         repeated.select(nw.col(COUNT).sum().alias("rows"), nw.len().alias("groups")),
-        repeated.sort(COUNT, *rule.columns, descending=largest).head(shown),
+        repeated.sort(COUNT, *key, descending=largest).head(shown),
     ]
 
 
@@ -111,7 +119,7 @@ def _hash_of(rule: KeyRule) -> Any:
     """One 64-bit hash of the whole key; unlike multipliers keep (a, b) and (b, a) apart."""
     import polars as pl  # late: importing the package must stay cheap
 
-    hashes = [pl.col(name).hash() for name in rule.columns]
+    hashes = [pl.col(name).hash() for name in places(rule.columns)]
     whole = hashes[0]
     for number, one in enumerate(hashes[1:], start=1):
         whole = whole + one * (2 * number + 1)

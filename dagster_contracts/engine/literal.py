@@ -159,7 +159,12 @@ def _fit_instant(operator: BoundOperator, moment: datetime, dtype: nw.dtypes.DTy
 
 def instant_literal(moment: datetime, dtype: nw.dtypes.DType) -> nw.Expr:
     """An instant as a literal of a timestamp column's own unit and zone."""
-    return nw.lit(moment, dtype=dtype)
+    zone = getattr(dtype, "time_zone", None)
+    if zone is None:
+        return nw.lit(moment, dtype=dtype)
+    utc = nw.Datetime(getattr(dtype, "time_unit", "us"), "UTC")
+    literal = nw.lit(moment.astimezone(UTC), dtype=utc)
+    return literal if zone == "UTC" else literal.dt.convert_time_zone(zone)
 
 
 def _fit_day(operator: BoundOperator, limit: date | datetime | time) -> FittedBound:

@@ -248,27 +248,29 @@ class _Plan:
         )
 
     def run(self, groups_shown: int) -> Measurement:
+        try:
+            return self._run_together(groups_shown)
+        except Exception:  # engines raise what they like; now each rule gets its own chance
+            return self._run_one_by_one(groups_shown)
+
+    def _fused(self) -> nw.LazyFrame[Any]:
         broken = self._broken_row_flags(self.row_rules)
-        fused = self.scan.frame
+        frame = self.scan.frame
         if self.parts:
-            fused = fused.select(*[expr.alias(name) for name, expr in self.parts.items()])
-        fused = fused.select(
+            frame = frame.select(*[expr.alias(name) for name, expr in self.parts.items()])
+        return frame.select(
             nw.len().alias("rows"),
             *[expr.alias(alias) for alias, (_, expr) in self.answers.items()],
             *[self._counted(flag).alias(f"any_{kind}") for kind, flag in broken.items()],
         )
-        try:
-            return self._run_together(fused, groups_shown)
-        except Exception:  # engines raise what they like; now each rule gets its own chance
-            return self._run_one_by_one(groups_shown)
 
-    def _run_together(self, fused: nw.LazyFrame[Any], shown: int) -> Measurement:
+    def _run_together(self, shown: int) -> Measurement:
         hashed = {n: r for n, r in self.key_rules.items() if r.hashed and not r.counts_groups}
         direct = {n: r for n, r in self.key_rules.items() if n not in hashed}
         queries = {name: grouped_queries(rule, shown) for name, rule in direct.items()}
         answers = self.scan.collect(
             [
-                fused,
+                self._fused(),
                 *[repeated_hashes(rule) for rule in hashed.values()],
                 *[query for several in queries.values() for query in several],
             ]
@@ -353,8 +355,9 @@ class _Plan:
         return self._try(alias, {part}, expr, row)
 
     def _try(self, alias: str, parts: set[str], expr: nw.Expr, row: Row) -> Exception | None:
-        frame = self.scan.frame.select(*[self.parts[name].alias(name) for name in sorted(parts)])
         try:
+            wanted = [self.parts[name].alias(name) for name in sorted(parts)]
+            frame = self.scan.frame.select(*wanted)
             row.update(self.scan.collect([frame.select(expr.alias(alias))])[0][0])
         except Exception as error:  # what fails alone is what broke the fused query
             return error

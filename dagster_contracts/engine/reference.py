@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
@@ -11,7 +11,7 @@ from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import Exists
 from dagster_contracts.engine.compiler import BrokenColumnError, Columns, missing
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.keys import COUNT
+from dagster_contracts.engine.keys import COUNT, places
 from dagster_contracts.engine.literal import all_of, is_text
 from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
@@ -93,21 +93,29 @@ def _absent_keys(
     test: Exists, scan: Scan, other: Scan, common: list[nw.dtypes.DType]
 ) -> list[dict[str, Any]]:
     """The keys that the other table lacks, with their number of rows, the most frequent first."""
-    near = [nw.col(n).cast(t).alias(n) for n, t in zip(test.columns, common, strict=True)]
+    key = places(test.columns)
     there = [~missing(nw.col(name), scan.schema[name]) for name in test.columns]
-    keys = scan.frame.filter(all_of(there)).select(*near).group_by(*test.columns)
-    counted = keys.agg(nw.len().alias(COUNT))
-    far = [nw.col(n).cast(t).alias(n) for n, t in zip(test.to, common, strict=True)]
-    targets = other.frame.select(*far).unique()
+    near = _cast_keys(test.columns, common)
+    counted = scan.frame.filter(all_of(there)).select(*near).group_by(*key)
+    keys = counted.agg(nw.len().alias(COUNT))
+    targets = other.frame.select(*_cast_keys(test.to, common)).unique()
     engine = scan
     if other.backend is not scan.backend or scan.backend is not Backend.POLARS:
         # Two engines, or two connections: the distinct keys, which are few, meet in Polars.
-        counted, targets = _in_polars(scan, counted), _in_polars(other, targets)
-        engine = Scan(kind="polars", backend=Backend.POLARS, frame=counted, schema={})
-    absent = counted.join(targets, left_on=list(test.columns), right_on=list(test.to), how="anti")
-    return engine.collect(
-        [absent.sort(COUNT, *test.columns, descending=[True, *[False] * len(test.columns)])]
-    )[0]
+        keys, targets = _in_polars(scan, keys), _in_polars(other, targets)
+        engine = Scan(kind="polars", backend=Backend.POLARS, frame=keys, schema={})
+    absent = keys.join(targets, on=key, how="anti")
+    most = [True, *[False] * len(key)]
+    found = engine.collect([absent.sort(COUNT, *key, descending=most)])[0]
+    return [
+        {**{n: row[k] for n, k in zip(test.columns, key, strict=True)}, COUNT: row[COUNT]}
+        for row in found
+    ]
+
+
+def _cast_keys(columns: Sequence[str], common: list[nw.dtypes.DType]) -> list[nw.Expr]:
+    named = zip(columns, common, places(columns), strict=True)
+    return [nw.col(name).cast(dtype).alias(place) for name, dtype, place in named]
 
 
 def _in_polars(scan: Scan, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

@@ -16,7 +16,7 @@ from dagster_contracts.core.contract import Json, SchemaObject, SchemaProperty
 from dagster_contracts.core.rules import RowExpression, TypeMatch, columns_of
 from dagster_contracts.engine.compiler import expression_columns
 from dagster_contracts.engine.csv_source import RAW_PREFIX
-from dagster_contracts.engine.keys import COUNT, KeyRule
+from dagster_contracts.engine.keys import COUNT, KeyRule, places
 from dagster_contracts.engine.literal import all_of, any_of, instant_literal
 from dagster_contracts.engine.measurement import Measurement
 from dagster_contracts.engine.scan import Backend, Row, Scan
@@ -116,7 +116,12 @@ class SampleSource:
         """True for the rows of these groups; whole groups, the first row included."""
         schema = self.scan.schema
         same: list[nw.Expr] = [
-            all_of([_equals(name, group[name], schema[name]) for name in rule.columns])
+            all_of(
+                [
+                    _equals(name, group[place], schema[name])
+                    for name, place in zip(rule.columns, places(rule.columns), strict=True)
+                ]
+            )
             for group in groups
         ]
         found = any_of(same)
