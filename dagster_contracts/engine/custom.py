@@ -36,11 +36,12 @@ def measure_custom(
 ) -> Finding:
     """Run the rule; whatever it raises becomes the reason why it was not evaluated."""
     try:
-        target = _resolve(test.implementation, custom)
-        if test.engine.lower() == "pandera":
-            return run_pandera(target, data, test.column, rows, source, samples)
-        if test.engine.lower() not in _PYTHON_ENGINES:
+        engine = test.engine.lower()
+        if engine != "pandera" and engine not in _PYTHON_ENGINES:
             return Finding(unmeasured=f"the engine {test.engine!r} is not known here")
+        target = _resolve(test.implementation, custom)
+        if engine == "pandera":
+            return run_pandera(target, data, test.column, rows, source, samples)
         if not callable(target):
             return Finding(unmeasured=f"{test.implementation!r} is no function")
         return _finding(_call(target, data, test.column), rows, source, samples)

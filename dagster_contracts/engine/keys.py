@@ -30,7 +30,10 @@ _HASH = "__contracts_hash"
 
 @dataclass(frozen=True, slots=True)
 class KeyRule:
-    """A rule about the groups of a key: ``keyed`` has the key, by :func:`places`, where none of it is missing."""
+    """A rule about the groups of a key.
+
+    ``keyed`` has the key, by :func:`places`, in the rows where none of it is missing.
+    """
 
     rule: PlannedRule
     columns: tuple[str, ...]

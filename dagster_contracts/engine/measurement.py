@@ -7,7 +7,7 @@ that one bad rule cannot hide the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -95,6 +95,7 @@ class Measurement:
     row_rules: Mapping[str, RowRule] = field(default_factory=dict)
     key_rules: Mapping[str, KeyRule] = field(default_factory=dict)
     largest_groups: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+    torn_columns: Mapping[str, str] = field(default_factory=dict)
     unreadable: str | None = None
 
 
@@ -347,7 +348,12 @@ class _Plan:
         for kind, flag in self._broken_row_flags(sound).items():
             parts = {self.flags[name] for name in sound}
             self._try(f"any_{kind}", parts, self._counted(flag), row)
-        return self._measured(row, findings, groups)
+        torn = {
+            name: f"{name} cannot be read: {type(error).__name__}: {first_line(error)}"
+            for name, alias in self.missing_alias.items()
+            if (error := errors[alias]) is not None
+        }
+        return replace(self._measured(row, findings, groups), torn_columns=torn)
 
     def _ask(self, alias: str, row: Row) -> Exception | None:
         """Ask for one answer alone; the error where it fails, for the rules that need it."""

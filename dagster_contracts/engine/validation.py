@@ -21,6 +21,7 @@ from dagster_contracts.core.outcome import (
 from dagster_contracts.core.rules import (
     Custom,
     Exists,
+    Presence,
     RowExpression,
     ServiceLevel,
     SqlQuery,
@@ -187,6 +188,8 @@ class _Request:
             if finding.broken is not None or name not in findings:
                 findings[name] = finding
         for rule in rules:
+            if isinstance(rule.test, Presence) and rule.test.path[0] in measurement.torn_columns:
+                findings[rule.name] = Finding(broken=measurement.torn_columns[rule.test.path[0]])
             if rule.name not in findings:
                 findings[rule.name] = self._measure_elsewhere(
                     rule, data, source, columns, measurement.rows

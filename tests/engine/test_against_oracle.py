@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -29,8 +29,9 @@ from tests.engine.oracle import counts
 INTEGERS = st.sampled_from([-3, -1, 0, 1, 2, 3, 7, 2**53, 2**53 + 1, -(2**63), 2**63 - 1])
 FLOATS = st.sampled_from([-1.5, 0.0, 0.1, 1.0, 2.5, 1e300, math.nan, math.inf, -math.inf])
 TEXTS = st.text(alphabet="abN19 é\n'\"", max_size=4)
+EPOCH = datetime(2024, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 DATES = st.dates(date(2023, 12, 30), date(2024, 1, 3))
-INSTANTS = st.datetimes(datetime(2024, 1, 1), datetime(2024, 1, 1, 0, 0, 2)).map(
+INSTANTS = st.datetimes(EPOCH, EPOCH.replace(second=2)).map(
     lambda moment: moment.replace(microsecond=moment.microsecond // 250_000 * 250_000)
 )
 DECIMALS = st.integers(-300, 300).map(lambda cents: Decimal(cents) / 100)
@@ -61,7 +62,7 @@ def limits(name: str) -> st.SearchStrategy:
         case "d":
             return DATES
         case _:
-            return INSTANTS | DATES.map(lambda day: datetime(day.year, day.month, day.day))
+            return INSTANTS | DATES.map(lambda day: datetime.combine(day, time()))
 
 
 @st.composite
