@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dagster_contracts.core.circuit import (
     Alert,
@@ -40,7 +42,14 @@ from dagster_contracts.core.circuit import (
     transition_to_json,
     would_open,
 )
-from dagster_contracts.core.condition import Condition, Truth, parse_condition
+from dagster_contracts.core.circuit.judgement import trimmed
+from dagster_contracts.core.condition import (
+    Condition,
+    Observation,
+    Truth,
+    evaluate,
+    parse_condition,
+)
 from dagster_contracts.core.contract import (
     CircuitMode,
     CircuitPolicy,
@@ -366,6 +375,26 @@ def test_too_few_observations_do_not_open_and_a_tick_is_no_way_around() -> None:
     assert story.observe(BAD).circuit.state is CircuitState.OPEN
 
 
+def test_what_evaluations_measured_needs_them_in_the_window_even_for_a_tick() -> None:
+    story = Story(replace(POLICY, min_observations=2))
+    story.observe(BAD)
+    story.observe(BAD)
+    story.observe(GOOD, at=10)
+    story.observe(BAD)
+    assert story.circuit.evaluations == 4
+    assert _unmoved(story.tick())
+    assert story.tick(STALE).circuit.state is CircuitState.OPEN
+
+
+def test_a_tick_needs_as_many_evaluations_as_the_policy_says_and_no_more() -> None:
+    story = Story(replace(POLICY, min_observations=2))
+    story.observe(GOOD)
+    assert _unmoved(story.tick(STALE))
+    story.fail()
+    assert story.circuit.evaluations == 2
+    assert story.tick(STALE).circuit.state is CircuitState.OPEN
+
+
 def test_a_hold_of_checks_opens_at_the_last_of_them_and_reads_are_no_checks() -> None:
     policy = replace(POLICY, open_when=_conditions("schema_validation_errors > 5% for 3 checks"))
     story = Story(policy)
@@ -431,6 +460,41 @@ def test_on_unknown_open_opens_for_an_evaluation_but_not_for_a_tick() -> None:
     assert _unmoved(story.tick({"data_freshness": None}))
     step = story.observe(UNKNOWN)
     assert [t.cause for t in step.transitions] == [TransitionCause.UNKNOWN]
+
+
+_looks = st.lists(
+    st.tuples(
+        st.integers(0, 15),
+        st.sampled_from([None, Fraction(0), Fraction(1)]),
+        st.sampled_from([None, Fraction(0), Fraction(1)]),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+
+
+@given(_looks)
+def test_what_is_left_of_the_window_decides_like_all_of_it(
+    looks: list[tuple[int, Fraction | None, Fraction | None, bool]],
+) -> None:
+    conditions = _conditions(
+        "consumer_reports > 0 for 30min",
+        "consumer_reports > 0 for 7min and source_unavailable > 0 for 20min",
+        "source_unavailable == 0 for 3 checks",
+    )
+    policy = replace(POLICY, open_when=conditions)
+    whole: list[Observation] = []
+    kept: tuple[Observation, ...] = ()
+    at = NOON
+    for minutes, reports, unavailable, check in looks:
+        at += timedelta(minutes=minutes)
+        metrics = {"consumer_reports": reports, "source_unavailable": unavailable}
+        look = Observation(at, metrics, check=check)
+        whole.append(look)
+        kept = trimmed((*kept, look), policy)
+        for condition in conditions:
+            assert evaluate(condition, kept) == evaluate(condition, whole)
+    assert len(kept) <= 3 + 2 * 31
 
 
 # -- late --
@@ -711,6 +775,17 @@ def test_a_probe_that_does_not_answer_what_opened_the_circuit_is_not_good(
     assert (story.state is CircuitState.CLOSED) is closes
 
 
+def test_a_probe_that_answers_nothing_is_not_good_even_if_a_tick_opened_the_circuit() -> None:
+    story = Story()
+    story.observe(GOOD)
+    story.tick(STALE, at=60)
+    assert story.circuit.opened_by == ()
+    story.tick(at=70)
+    step = story.observe(UNKNOWN)
+    assert [t.cause for t in step.transitions] == [TransitionCause.PROBE_BAD]
+    assert "could not be measured" in step.transitions[0].explanation
+
+
 def test_with_on_unknown_open_a_probe_must_answer_everything() -> None:
     story = Story(replace(POLICY, on_unknown=OnUnknown.OPEN)).to(CircuitState.HALF_OPEN)
     story.observe({"schema_validation_errors": 0, "data_freshness": None})
@@ -986,6 +1061,16 @@ def test_who_vouches_for_the_data_gets_it(override: Override, refused: bool) -> 
     story = Story()
     story.send(Forced(override=override, actor="ann", reason="known"))
     assert (_audit(story, BAD) is Truth.TRUE) is refused
+
+
+def test_a_contract_that_only_watches_refuses_nothing_but_says_what_it_would() -> None:
+    batch = Observed(evaluation_id="audit", metrics=_exact(BAD))
+    policy = replace(POLICY, mode=CircuitMode.METRICS_ONLY)
+    decision = would_open(Circuit(key=KEY), batch, policy=policy, now=NOON)
+    assert decision.truth is Truth.FALSE
+    assert decision.explanation.startswith("would have been refused: schema_validation_errors")
+    forced = Circuit(key=KEY, override=Override.FORCED_OPEN)
+    assert would_open(forced, batch, policy=policy, now=NOON).truth is Truth.TRUE
 
 
 def test_too_few_observations_refuse_nothing() -> None:
