@@ -381,7 +381,7 @@ class _Parser:
         return node
 
     def signed(self) -> Node:
-        minus = 0
+        minus, start = 0, self.token.offset
         while self.take("-"):
             minus += 1
         node = self.value()
@@ -391,7 +391,8 @@ class _Parser:
             case Literal(int() | Decimal() | timedelta() as value) if not isinstance(value, bool):
                 return Literal(-value)
             case Literal():
-                raise self.wrong("only numbers and durations have a sign")
+                what = "only numbers and durations have a sign"
+                raise ExpressionSyntaxError(what, text=self.text, offset=start)
             case _:
                 return Arithmetic("-", Literal(0), node)
 

@@ -84,7 +84,8 @@ class Measurement:
 
     ``broken_rows`` has, for each kind of rule, the rows that break at least one row-level rule of
     it. ``missing`` has the null or NaN values of each column, ``newest`` the newest event time as
-    the engine gives it. ``flags`` and ``duplicates`` are kept for the samples.
+    the engine gives it. ``torn_columns`` are those whose values cannot be had, with the reason: a
+    lazy frame may promise more than it keeps. The rest is kept for the samples.
     """
 
     rows: int | None
@@ -335,8 +336,8 @@ class _Plan:
         findings = dict(self.findings)
         errors = {alias: self._ask(alias, row) for alias in self.answers}
         for name, answer in self.readers.items():
-            wrong = [errors[alias] for alias in answer.needs if errors.get(alias) is not None]
-            findings[name] = _failed_to_run(wrong[0]) if wrong else answer.read(row)
+            failures = [errors[alias] for alias in answer.needs if errors.get(alias) is not None]
+            findings[name] = _failed_to_run(failures[0]) if failures else answer.read(row)
         groups: dict[str, Groups] = {}
         for name, rule in self.key_rules.items():
             try:
@@ -349,9 +350,9 @@ class _Plan:
             parts = {self.flags[name] for name in sound}
             self._try(f"any_{kind}", parts, self._counted(flag), row)
         torn = {
-            name: f"{name} cannot be read: {type(error).__name__}: {first_line(error)}"
+            name: f"{name} cannot be read: {type(wrong).__name__}: {first_line(wrong)}"
             for name, alias in self.missing_alias.items()
-            if (error := errors[alias]) is not None
+            if (wrong := errors[alias]) is not None
         }
         return replace(self._measured(row, findings, groups), torn_columns=torn)
 

@@ -96,16 +96,18 @@ class _Checks:
             case TypeMatch(_, logical_type):
                 yield self.own(name, self._type_test(logical_type))
             case Enumerated(_, values):
-                yield self.check.isin(list(values), name=name)
+                yield self.check.isin(list(values), name=name, error=name)
             case Bound(_, operator, limit):
-                yield self._bound(operator)(limit, name=name)
+                yield self._bound(operator)(limit, name=name, error=name)
             case Length(_, minimum, maximum, False):
-                yield self.check.str_length(minimum, maximum, name=name)
+                yield self.check.str_length(minimum, maximum, name=name, error=name)
             case Pattern(_, pattern):
-                yield self.check.str_contains(translate(pattern, self.dialect), name=name)
+                yield self.check.str_contains(
+                    translate(pattern, self.dialect), name=name, error=name
+                )
             case Format(_, form):
                 pattern = translate(TEXT_FORMATS[form], self.dialect)
-                yield self.check.str_contains(pattern, name=name)
+                yield self.check.str_contains(pattern, name=name, error=name)
             case MultipleOf(_, divisor):
                 yield self.own(name, self._multiple_test(float(divisor)))
             case All(parts):

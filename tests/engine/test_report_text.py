@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import polars as pl
+
+from dagster_contracts.core.condition import parse_condition
+from dagster_contracts.core.contract import ExtraColumns, LibraryMetric, SlaProperty
+from dagster_contracts.engine.report_text import headline, report_json, report_text
+from dagster_contracts.engine.validation import validate
+from tests.engine.builders import (
+    INTEGER,
+    STRING,
+    column,
+    contract,
+    expression,
+    library,
+    threshold,
+)
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+ROWS = 2000
+FRAME = pl.DataFrame(
+    {"id": range(ROWS), "s": [None, *["x"] * (ROWS - 1)], "n": [-1] * 20 + [1] * (ROWS - 20)}
+)
+MADE = contract(
+    column("id", INTEGER, primary_key_position=1),
+    column("s", STRING, required=True),
+    column("n", INTEGER, minimum=0),
+    quality=(
+        expression("positive", "n > 0", description="Amounts are positive"),
+        library("rows", LibraryMetric.ROW_COUNT, threshold=threshold("mustBeGreaterThan", 5000)),
+        library(
+            "tolerant",
+            LibraryMetric.NULL_VALUES,
+            "s",
+            threshold=threshold("mustBeLessThan", 1, percent=True),
+        ),
+        library("nobody", LibraryMetric.MEAN, "n"),
+    ),
+    sla=(SlaProperty(property="completeness", condition=parse_condition("completeness > 99%")),),
+)
+
+
+def test_the_headline_says_how_many_rows_break_what():
+    report = validate(FRAME, MADE, now=NOW)
+    assert headline(report, "schema") == (
+        "20 of 2,000 rows (1%) break orders@1.0.0: n.minimum 20, s.required 1"
+    )
+    assert headline(report, "positive") == (
+        "20 of 2,000 rows (1%) break orders@1.0.0: Amounts are positive"
+    )
+    assert headline(report, "rows") == "rowCount is 2,000, not more than 5,000"
+    assert headline(report, "tolerant") == (
+        "1 of 2,000 rows (<0.1%) break orders@1.0.0: nullValues of s (tolerated: less than 1%)"
+    )
+    assert headline(report, "nobody").startswith("Not evaluated: mean needs an operator")
+    assert headline(report, "sla_completeness").startswith("completeness:")
+    assert headline(report, "gone") == "orders@1.0.0 has no check gone"
+
+
+def test_the_headline_of_good_data():
+    good = contract(column("id", INTEGER, primary_key_position=1))
+    assert headline(validate(FRAME, good), "schema") == (
+        "2,000 rows keep all 4 rules of orders@1.0.0"
+    )
+    assert headline(validate(FRAME.head(0), good)) == "0 rows keep all 4 rules of orders@1.0.0"
+
+
+def test_the_headline_names_a_missing_column_once():
+    report = validate(FRAME.rename({"s": "S"}), MADE)
+    text = headline(report, "schema")
+    assert text == (
+        "The data breaks orders@1.0.0: the column s is missing; the data has 'S', n.minimum 20"
+    )
+
+
+def test_the_headline_of_a_warning_and_of_no_table():
+    wary = contract(column("id", INTEGER), extra_columns=ExtraColumns.WARN)
+    assert "not in the contract: s, n" in headline(validate(FRAME, wary))
+    assert headline(validate(None, MADE), "schema") == (
+        "The data breaks orders@1.0.0: the asset returned no table but NoneType"
+    )
+
+
+def test_the_json_is_json_and_complete():
+    report = validate(FRAME, MADE, now=NOW, evaluation_id="e")
+    found = json.loads(json.dumps(report_json(report), allow_nan=False))
+    assert {"contract", "version", "status", "rows", "metrics", "outcomes"} <= set(found)
+    assert (found["status"], found["rows"]) == ("failed", ROWS)
+    assert found["metrics"]["schema_validation_errors"] == 0.01
+    rule = next(one for one in found["outcomes"] if one["rule"] == "s.required")
+    assert {
+        key: rule[key]
+        for key in (
+            "check",
+            "column",
+            "status",
+            "rows_tested",
+            "failed_rows",
+            "failed_ratio",
+            "samples",
+            "reason",
+        )
+    } == {
+        "check": "schema",
+        "column": "s",
+        "status": "failed",
+        "rows_tested": ROWS,
+        "failed_rows": 1,
+        "failed_ratio": 1 / ROWS,
+        "samples": [{"id": 0, "s": None}],
+        "reason": None,
+    }
+
+
+def test_the_text_lists_what_did_not_pass_with_its_samples():
+    lines = report_text(validate(FRAME, MADE, now=NOW, samples=1)).splitlines()
+    assert lines[0].startswith("FAILED")
+    assert any("s.required: 1 of 2,000 rows" in line for line in lines)
+    assert "    id=0, s=None" in lines
+    assert not any("id.type" in line for line in lines)
