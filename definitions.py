@@ -104,9 +104,7 @@ def recommendations(real_time_navigation: pd.DataFrame) -> pd.DataFrame:
 
 # What `dagster job execute -j ...` and the Launchpad offer; a run may as well be any selection.
 jobs = [
-    dg.define_asset_job(
-        "flights_day", ["flights", "weather", "planes", "airline_schedule", "delay_report"]
-    ),
+    dg.define_asset_job("flights_day", ["flights", "weather", "airline_schedule", "delay_report"]),
     dg.define_asset_job("shop", ["real_time_navigation", "sales_history", "recommendations"]),
     dg.define_asset_job("navigation", ["real_time_navigation"]),
     dg.define_asset_job("recommend", ["recommendations"]),
@@ -131,6 +129,15 @@ defs = with_contracts(
             recommendations,
         ],
         jobs=jobs,
+        # Every step has a process of its own; they are forked from one that has the imports done.
+        executor=dg.multiprocess_executor.configured(
+            {
+                "max_concurrent": 2,
+                "start_method": {
+                    "forkserver": {"preload_modules": ["pandas", "dagster_contracts"]}
+                },
+            }
+        ),
         resources={"io_manager": dg.FilesystemIOManager(base_dir=str(FOLDER / "assets"))},
     ),
     contracts=contracts,

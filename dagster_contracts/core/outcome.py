@@ -85,7 +85,7 @@ class ContractReport:
 
     @property
     def status(self) -> OutcomeStatus:
-        """The worst status: failed, else warned, else not evaluated (only if all are), else passed."""
+        """The worst status: failed, else warned, else passed; not evaluated where nothing was."""
         found = {outcome.status for outcome in self.outcomes}
         for status in (OutcomeStatus.FAILED, OutcomeStatus.WARNED):
             if status in found:
@@ -108,5 +108,6 @@ class ContractReport:
         return tuple(
             outcome
             for outcome in self.outcomes
-            if outcome.status is OutcomeStatus.FAILED and rule in (None, outcome.rule, outcome.check)
+            if outcome.status is OutcomeStatus.FAILED
+            and rule in (None, outcome.rule, outcome.check)
         )

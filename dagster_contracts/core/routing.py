@@ -191,7 +191,8 @@ def _why_fallback(
         return RouteReason.OVERRIDE, _by_operator(circuit)
     if circuit.effective_state is not CircuitState.CLOSED:
         state = circuit.state.replace("_", "-")
-        since = "" if circuit.opened_at is None else f" since {circuit.opened_at.isoformat(' ')}"
+        opened = circuit.opened_at
+        since = "" if opened is None else f" since {opened:%Y-%m-%d %H:%M:%S} UTC"
         because = "" if circuit.reason is None else f": {circuit.reason}"
         return RouteReason.CIRCUIT_OPEN, f"the circuit is {state}{since}{because}"
     name = "the primary" if primary is None else primary.level.name

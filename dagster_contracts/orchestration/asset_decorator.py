@@ -143,7 +143,14 @@ def build_contract_asset(
     skips = resilience is not None and resilience.on_exhausted is OnExhausted.SKIP
     if skips and not binding.contract.has_fallback:
         options["output_required"] = False
-    audited = _audited(declaration.function, binding, open_runtime, translator, skips)
+    audited = _audited(
+        declaration.function,
+        binding,
+        open_runtime,
+        translator,
+        skips=skips and not binding.contract.has_fallback,
+        partitioned=assets_def.partitions_def is not None,
+    )
     made: dg.AssetsDefinition = dg.asset(**options)(audited)
     return made
 
@@ -181,7 +188,9 @@ def _audited(
     binding: Binding,
     open_runtime: Callable[[], ContractsRuntime],
     translator: ContractTranslator,
+    *,
     skips: bool,
+    partitioned: bool,
 ) -> F:
     """``function``, whose result is judged and becomes a materialization with check results."""
 
@@ -194,7 +203,8 @@ def _audited(
             binding,
             value,
             run_id=context.run.run_id,
-            partition=context.partition_key if context.has_partition_key else None,
+            # A run for one partition may also make assets that have none.
+            partition=context.partition_key if partitioned and context.has_partition_key else None,
             tags=context.run.tags,
             published=False,
         )
@@ -207,7 +217,7 @@ def _audited(
         )
         if evaluation.refused:
             context.log.warning(f"{binding.asset} refused its batch: {evaluation.explanation}")
-        if evaluation.refused and skips and not binding.contract.has_fallback:
+        if evaluation.refused and skips:
             yield from checks
             return
         yield dg.MaterializeResult(

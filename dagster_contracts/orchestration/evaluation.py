@@ -93,6 +93,15 @@ def evaluate_batch(
         metrics={**report.metrics, **anomalies.metrics},
         unknown_because={**report.unknown_because, **anomalies.unknown_because},
     )
+    kind = frame_kind(data)
+    table = to_arrow(data) if kind is not None and _keeps_last_valid(binding) else None
+    # The file is written first, its row in the transaction that judges the batch: a snapshot is
+    # kept exactly where the batch was not refused.
+    staged = (
+        runtime.snapshots.stage(key, table, kind=kind or "pyarrow", report=report)
+        if table is not None
+        else None
+    )
     verdict = runtime.breaker.record(
         contract,
         report,
@@ -101,22 +110,17 @@ def evaluate_batch(
         # A healing run or a probe of an older partition is asked for by the breaker itself.
         backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
         probe_holder=tags.get(PROBE_TAG),
+        also=staged.commit if staged is not None else None,
     )
-    refused = verdict.refused
     quarantined = None
-    is_table = frame_kind(data) is not None
-    if refused and not published and is_table:
+    if verdict.refused and not published and kind is not None:
         quarantined = runtime.quarantine.put(
-            key, to_arrow(data), report, kind=frame_kind(data) or "pyarrow", run_id=run_id
+            key, table if table is not None else to_arrow(data), report, kind=kind, run_id=run_id
         ).id
-    if not refused and is_table and _keeps_last_valid(binding):
-        runtime.snapshots.keep(
-            key, to_arrow(data), kind=frame_kind(data) or "pyarrow", report=report
-        )
     return BatchEvaluation(
         report=report,
         circuit=verdict.circuit if binding.protects else None,
-        refused=refused,
+        refused=verdict.refused,
         explanation=verdict.explanation,
         quarantined=quarantined,
         anomalies=anomalies.sentences,

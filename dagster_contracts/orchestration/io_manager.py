@@ -112,8 +112,7 @@ class ContractIOManager(dg.IOManager):
         elif RANGE_START_TAG in step.tags and RANGE_END_TAG in step.tags:
             partitions = list(
                 partitions_def.get_partition_keys_in_range(
-                    dg.PartitionKeyRange(step.tags[RANGE_START_TAG], step.tags[RANGE_END_TAG]),
-                    dynamic_partitions_store=context.instance,
+                    dg.PartitionKeyRange(step.tags[RANGE_START_TAG], step.tags[RANGE_END_TAG])
                 )
             )
         else:
@@ -167,8 +166,9 @@ class ContractIOManager(dg.IOManager):
             for p in partitions
         }
         if all(route.serves_primary for route in routes.values()):
+            position = self._reader.position()
             self._reads.setdefault(step.key, []).extend(
-                Read.primary(binding, partition) for partition in partitions
+                Read.primary(binding, partition, position) for partition in partitions
             )
             return self.inner.load_input(context)
         if not isinstance(self.inner, dg.UPathIOManager):

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit, CircuitState
-from dagster_contracts.core.condition import Truth, evaluate
+from dagster_contracts.core.condition import Observation, Truth, evaluate
 from dagster_contracts.core.contract import (
     FallbackLevel,
     FallbackSource,
     OnExhausted,
     SourceKind,
 )
-from dagster_contracts.core.routing import LevelStatus, Route, choose_route
+from dagster_contracts.core.routing import (
+    CurrentLevel,
+    LevelStatus,
+    Route,
+    RouteReason,
+    choose_route,
+)
 from dagster_contracts.errors import CircuitOpenError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset
 from dagster_contracts.orchestration.step import PROBE_TAG, Step
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.wake import clock_metrics
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -42,9 +50,11 @@ class Read:
     reason: str
     degraded: bool
     generation: int = 0
+    position: int = 0
+    """Where the ledger stood before the data was loaded: what came later, this read cannot heal."""
 
     @classmethod
-    def primary(cls, binding: Binding, partition: str | None) -> Read:
+    def primary(cls, binding: Binding, partition: str | None, position: int) -> Read:
         """A read of the primary."""
         return cls(
             contract=binding.contract.ref,
@@ -54,6 +64,7 @@ class Read:
             source=binding.asset,
             reason="the circuit is closed",
             degraded=False,
+            position=position,
         )
 
     def sentence(self) -> str:
@@ -118,7 +129,15 @@ class Reader:
             binding.contract, binding.circuit_key(partition)
         ).circuit
         levels = binding.resilience.levels or (_IMPLIED_PRIMARY,)
-        activations = {level.name: _activation(level, circuit) for level in levels}
+        # Ticks leave nothing in the window: what grows old by itself is measured here.
+        now = self._runtime.now()
+        seen = circuit.observations
+        aged = {
+            **(seen[-1].metrics if seen else {}),
+            **clock_metrics(circuit, binding.contract, now),
+        }
+        window = (*seen, Observation(now, aged, check=False))
+        activations = {level.name: _activation(level, window) for level in levels}
         closed = circuit.effective_state is CircuitState.CLOSED
         if closed and not unavailable and Truth.TRUE not in activations.values():
             # The everyday case costs one look at the circuit: no source is examined.
@@ -131,6 +150,7 @@ class Reader:
                 partition=partition,
                 instance=instance,
                 activation=activations[level.name],
+                now=now,
                 unavailable=unavailable.get(level.name),
             )
             for level in levels
@@ -138,7 +158,14 @@ class Reader:
         holder = step.tags.get(PROBE_TAG)
         lease = circuit.lease
         holds_lease = holder is not None and lease is not None and lease.holder == holder
-        return RoutePreview(circuit, choose_route(statuses, circuit, holds_lease=holds_lease))
+        route = choose_route(
+            statuses,
+            circuit,
+            holds_lease=holds_lease,
+            now=now,
+            current=self._current(circuit, levels, binding, step, partition),
+        )
+        return RoutePreview(circuit, route)
 
     def read(
         self,
@@ -161,6 +188,7 @@ class Reader:
             What the primary raised, where the contract declares nothing else to read.
         """
         contract = binding.contract
+        position = self._runtime.ledger.position()
         unavailable: dict[str, str] = {}
         primary_error: Exception | None = None
         while True:
@@ -198,7 +226,7 @@ class Reader:
                     )
                 continue
             if level.source.kind is SourceKind.PRIMARY:
-                return data, Read.primary(binding, partition)
+                return data, Read.primary(binding, partition, position)
             read = Read(
                 contract=contract.ref,
                 upstream=binding.asset,
@@ -212,9 +240,14 @@ class Reader:
             self._write_down(binding, read, step)
             return data, read
 
+    def position(self) -> int:
+        """Where the ledger stands now."""
+        return self._runtime.ledger.position()
+
     def inherited(self, key: dg.AssetKey, partition: str | None, step: Step) -> Read:
         """A read of an asset without a circuit: degraded where it was built from a fallback."""
         upstream = key.to_user_string()
+        position = self._runtime.ledger.position()
         found: Sequence[DegradedRead] = ()
         for consumer in step.assets:
             found = self._runtime.ledger.inherit(
@@ -233,6 +266,7 @@ class Reader:
                 source=upstream,
                 reason="it was built from good data",
                 degraded=False,
+                position=position,
             )
         first = found[0]
         return Read(
@@ -248,22 +282,22 @@ class Reader:
 
     def settle(self, step: Step, reads: Sequence[Read]) -> None:
         """The step's output is stored: close the ledger's rows of what it read from good data."""
-        good: dict[str, list[str | None]] = {}
+        good: dict[str, list[Read]] = {}
         for read in reads:
             if not read.degraded:
-                good.setdefault(read.upstream, []).append(read.partition)
+                good.setdefault(read.upstream, []).append(read)
         for consumer in step.assets:
             suffers = self._runtime.ledger.open_reads(
                 consumer=consumer, consumer_partition=step.partition
             )
             for upstream in good.keys() & {read.upstream for read in suffers}:
-                partitions = good[upstream]
                 self._runtime.ledger.settle(
                     consumer=consumer,
                     consumer_partition=step.partition,
                     upstream=upstream,
                     run_id=step.run_id,
-                    upstream_partitions=partitions,
+                    upstream_partitions=[read.partition for read in good[upstream]],
+                    up_to=min(read.position for read in good[upstream]),
                 )
 
     def _write_down(self, binding: Binding, read: Read, step: Step) -> None:
@@ -292,11 +326,10 @@ class Reader:
         partition: str | None,
         instance: dg.DagsterInstance,
         activation: Truth,
+        now: datetime,
         unavailable: str | None,
     ) -> LevelStatus:
-        facts = self.sources.facts(
-            binding, level, partition=partition, instance=instance, now=self._runtime.now()
-        )
+        facts = self.sources.facts(binding, level, partition=partition, instance=instance, now=now)
         return LevelStatus(
             level=level,
             exists=facts.exists,
@@ -306,6 +339,30 @@ class Reader:
             activation=activation,
             unavailable_reason=unavailable or facts.why_not,
         )
+
+    def _current(
+        self,
+        circuit: Circuit,
+        levels: Sequence[FallbackLevel],
+        binding: Binding,
+        step: Step,
+        partition: str | None,
+    ) -> CurrentLevel | None:
+        """The level that this consumer was last served in this generation of the circuit."""
+        if not any(level.min_dwell for level in levels):
+            return None
+        for consumer in step.assets:
+            for read in reversed(self._runtime.ledger.open_reads(circuit.key, consumer=consumer)):
+                if (
+                    read.upstream == binding.asset
+                    and read.upstream_partition == partition
+                    and read.generation == circuit.generation
+                    and read.since is not None
+                ):
+                    closed = circuit.effective_state is CircuitState.CLOSED
+                    reason = RouteReason.ACTIVATION if closed else RouteReason.CIRCUIT_OPEN
+                    return CurrentLevel(read.level, read.since, reason)
+        return None
 
     def _missing_columns(
         self, binding: Binding, level: FallbackLevel, step: Step
@@ -319,9 +376,9 @@ class Reader:
         return tuple(column for column in dict.fromkeys(needed) if column not in promised)
 
 
-def _activation(level: FallbackLevel, circuit: Circuit) -> Truth:
+def _activation(level: FallbackLevel, window: Sequence[Observation]) -> Truth:
     """Whether any of the level's conditions holds over what was last observed."""
-    truths = [evaluate(c, circuit.window).truth for c in level.activation_conditions]
+    truths = [evaluate(c, window).truth for c in level.activation_conditions]
     if Truth.TRUE in truths:
         return Truth.TRUE
     return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE
