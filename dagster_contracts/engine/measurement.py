@@ -71,11 +71,11 @@ _ROW_TESTS = (
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """A rule about single rows, compiled: its flag, and the filter that picks its rows."""
+    """A rule about single rows: ``broken`` is true for them; ``part`` is where it is computed."""
 
     rule: PlannedRule
-    flag: nw.Expr
-    within: nw.Expr | None = None
+    broken: nw.Expr
+    part: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,47 +135,51 @@ class _Answer:
 class _Plan:
     """The queries as they grow, and how their answers become findings.
 
-    ``parts`` are computed for each row, ``answers`` over the parts: engines do not see that a flag
-    is counted and asked for again in "any rule broken", and would compute it twice.
+    ``parts`` are computed for each row and stand beside the data; ``counted`` ones are flags whose
+    true values are counted, ``aggregates`` are asked over a part. In one step engines would not see
+    that a flag is counted and asked for again in "any rule broken", and compute it twice.
     """
 
     scan: Scan
     columns: Columns
     parts: dict[str, nw.Expr] = field(default_factory=dict)
-    answers: dict[str, tuple[str, nw.Expr]] = field(default_factory=dict)
+    counted: list[str] = field(default_factory=list)
+    aggregates: dict[str, tuple[str, nw.Expr]] = field(default_factory=dict)
     findings: dict[str, Finding] = field(default_factory=dict)
     readers: dict[str, _Answer] = field(default_factory=dict)
     row_rules: dict[str, RowRule] = field(default_factory=dict)
-    flags: dict[str, str] = field(default_factory=dict)
     key_rules: dict[str, KeyRule] = field(default_factory=dict)
-    missing_alias: dict[str, str] = field(default_factory=dict)
+    key_filters: dict[str, str] = field(default_factory=dict)
+    missing_parts: dict[str, str] = field(default_factory=dict)
 
     def part(self, expr: nw.Expr) -> str:
-        name = f"p{len(self.parts)}"
+        name = f"__contracts_p{len(self.parts)}"
         self.parts[name] = expr
         return name
 
-    def count(self, part: str) -> str:
-        """The answer that counts the rows for which a part is true."""
-        alias = f"count_{part}"
-        self.answers[alias] = (part, self._counted(nw.col(part)))
-        return alias
+    def count(self, flag: nw.Expr) -> str:
+        """A part whose true values are counted; the answer has its name."""
+        name = self.part(flag)
+        self.counted.append(name)
+        return name
 
-    def _counted(self, flag: nw.Expr) -> nw.Expr:
+    def _counts(self, names: Sequence[str]) -> list[nw.Expr]:
+        """The number of rows for which each of these flags is true, under its name."""
+        if not names:
+            return []
         if self.scan.backend is Backend.POLARS:
-            return flag.sum()
+            return [nw.col(*names).sum()]
         # Databases neither sum nor cast booleans alike; all of them count.
-        return nw.when(flag).then(nw.lit(1)).count()
+        return [nw.when(nw.col(n)).then(nw.lit(1)).count().alias(n) for n in names]
 
     def count_missing(self, name: str) -> str:
-        if name not in self.missing_alias:
-            part = self.part(missing(nw.col(name), self.columns.schema[name]))
-            self.missing_alias[name] = self.count(part)
-        return self.missing_alias[name]
+        if name not in self.missing_parts:
+            flag = missing(nw.col(name), self.columns.schema[name])
+            self.missing_parts[name] = self.count(flag)
+        return self.missing_parts[name]
 
     def ask_newest(self, name: str) -> None:
-        part = self.part(nw.col(name))
-        self.answers["newest"] = (part, nw.col(part).max())
+        self.aggregates["newest"] = (name, nw.col(name).max())
 
     def add(self, rule: PlannedRule) -> None:
         try:
@@ -208,14 +212,13 @@ class _Plan:
         needs: tuple[str, ...] = ()
         if within is not None:
             flag = flag & within
-            tested = self.count(self.part(within))
+            tested = self.count(within)
             needs = (tested,)
         if isinstance(test, Required) and len(test.path) == 1 and within is None:
             failed = self.count_missing(test.path[0])
         else:
-            failed = self.count(self.part(flag))
-        self.row_rules[rule.name] = RowRule(rule, flag, within)
-        self.flags[rule.name] = self.answers[failed][0]
+            failed = self.count(flag)
+        self.row_rules[rule.name] = RowRule(rule, flag, failed)
         self.readers[rule.name] = _Answer(
             (failed, *needs), lambda row: Finding(tested=row[tested], failed=row[failed])
         )
@@ -224,12 +227,12 @@ class _Plan:
         within = self.filter_of(rule)
         self.key_rules[rule.name] = key_rule(rule, key, self.scan, self.columns, within)
         if within is not None:
-            self.answers[f"tested_{rule.name}"] = self.answers[self.count(self.part(within))]
+            self.key_filters[rule.name] = self.count(within)
 
     def add_aggregate(self, rule: PlannedRule, test: Aggregate) -> None:
         within = self.filter_of(rule)
         if test.metric is LibraryMetric.ROW_COUNT:
-            counted = "rows" if within is None else self.count(self.part(within))
+            counted = "rows" if within is None else self.count(within)
             needs = () if within is None else (counted,)
             self.readers[rule.name] = _Answer(
                 needs, lambda row: Finding(value=Fraction(row[counted]))
@@ -242,9 +245,9 @@ class _Plan:
         value = nw.col(column)
         kept = present(value, dtype) if within is None else present(value, dtype) & within
         part = self.part(nw.when(kept).then(value))
-        alias = f"aggregate_{part}"
-        self.answers[alias] = (part, _aggregate(test, nw.col(part), dtype))
-        tested = self.count(self.part(kept))
+        alias = f"aggregate {rule.name}"
+        self.aggregates[alias] = (part, _aggregate(test, nw.col(part), dtype))
+        tested = self.count(kept)
         self.readers[rule.name] = _Answer(
             (alias, tested), lambda row: _aggregated(row[alias], row[tested])
         )
@@ -255,24 +258,26 @@ class _Plan:
         except Exception:  # engines raise what they like; now each rule gets its own chance
             return self._run_one_by_one(groups_shown)
 
-    def _fused(self) -> nw.LazyFrame[Any]:
-        broken = self._broken_row_flags(self.row_rules)
-        frame = self.scan.frame
-        if self.parts:
-            frame = frame.select(*[expr.alias(name) for name, expr in self.parts.items()])
-        return frame.select(
-            nw.len().alias("rows"),
-            *[expr.alias(alias) for alias, (_, expr) in self.answers.items()],
-            *[self._counted(flag).alias(f"any_{kind}") for kind, flag in broken.items()],
-        )
+    def _staged(self, names: Iterable[str]) -> nw.LazyFrame[Any]:
+        parts = [self.parts[name].alias(name) for name in names if name in self.parts]
+        return self.scan.frame.with_columns(*parts) if parts else self.scan.frame
 
     def _run_together(self, shown: int) -> Measurement:
+        broken = self._broken_row_flags(self.row_rules)
+        staged = self._staged(self.parts).with_columns(
+            *[flag.alias(name) for name, flag in broken.items()]
+        )
+        fused = staged.select(
+            nw.len().alias("rows"),
+            *[expr.alias(alias) for alias, (_, expr) in self.aggregates.items()],
+            *self._counts([*self.counted, *broken]),
+        )
         hashed = {n: r for n, r in self.key_rules.items() if r.hashed and not r.counts_groups}
         direct = {n: r for n, r in self.key_rules.items() if n not in hashed}
         queries = {name: grouped_queries(rule, shown) for name, rule in direct.items()}
         answers = self.scan.collect(
             [
-                self._fused(),
+                fused,
                 *[repeated_hashes(rule) for rule in hashed.values()],
                 *[query for several in queries.values() for query in several],
             ]
@@ -300,27 +305,30 @@ class _Plan:
         return self._measured(row, findings, groups)
 
     def _key_finding(self, rule: KeyRule, groups: Groups, row: Row) -> Finding:
-        tested = row["rows"] if rule.within is None else row[f"tested_{rule.rule.name}"]
-        return key_finding(rule, groups, tested)
+        return key_finding(rule, groups, row[self.key_filters.get(rule.rule.name, "rows")])
 
-    def _broken_row_flags(self, names: Iterable[str]) -> dict[OutcomeKind, nw.Expr]:
-        flags: dict[OutcomeKind, list[nw.Expr]] = {}
+    def _broken_row_flags(self, names: Iterable[str]) -> dict[str, nw.Expr]:
+        flags: dict[str, list[str]] = {}
         for name in names:
-            kind = self.row_rules[name].rule.kind
-            flags.setdefault(kind, []).append(nw.col(self.flags[name]))
-        return {kind: nw.any_horizontal(*found, ignore_nulls=True) for kind, found in flags.items()}
+            compiled = self.row_rules[name]
+            flags.setdefault(_any_of(compiled.rule.kind), []).append(compiled.part)
+        return {
+            name: nw.any_horizontal(nw.col(*dict.fromkeys(found)), ignore_nulls=True)
+            for name, found in flags.items()
+        }
 
     def _measured(
-        self, row: Row, findings: Mapping[str, Finding], groups: Mapping[str, Groups]
+        self,
+        row: Row,
+        findings: Mapping[str, Finding],
+        groups: Mapping[str, Groups],
     ) -> Measurement:
         kinds = (OutcomeKind.SCHEMA, OutcomeKind.QUALITY)
         return Measurement(
             rows=row["rows"],
             findings=findings,
-            broken_rows={kind: row.get(f"any_{kind}") or 0 for kind in kinds},
-            missing={
-                name: row[alias] for name, alias in self.missing_alias.items() if alias in row
-            },
+            broken_rows={kind: row.get(_any_of(kind)) or 0 for kind in kinds},
+            missing={name: row[part] for name, part in self.missing_parts.items() if part in row},
             newest=row.get("newest"),
             row_rules=self.row_rules,
             key_rules=self.key_rules,
@@ -334,7 +342,9 @@ class _Plan:
             reason = f"the data cannot be read: {type(error).__name__}: {first_line(error)}"
             return Measurement(rows=None, findings={}, unreadable=reason)
         findings = dict(self.findings)
-        errors = {alias: self._ask(alias, row) for alias in self.answers}
+        errors = {name: self._try(self._counts([name])[0], [name], row) for name in self.counted}
+        for alias, (part, expr) in self.aggregates.items():
+            errors[alias] = self._try(expr.alias(alias), [part], row)
         for name, answer in self.readers.items():
             failures = [errors[alias] for alias in answer.needs if errors.get(alias) is not None]
             findings[name] = _failed_to_run(failures[0]) if failures else answer.read(row)
@@ -346,29 +356,36 @@ class _Plan:
             except Exception as error:  # a key of a type that cannot be grouped
                 findings[name] = _failed_to_run(error)
         sound = [name for name in self.row_rules if findings[name].unmeasured is None]
-        for kind, flag in self._broken_row_flags(sound).items():
-            parts = {self.flags[name] for name in sound}
-            self._try(f"any_{kind}", parts, self._counted(flag), row)
+        staged = self._staged(self.row_rules[name].part for name in sound)
+        for name, flag in self._broken_row_flags(sound).items():
+            found = self._ask(staged.with_columns(flag.alias(name)), self._counts([name])[0], row)
+            errors[name] = found
         torn = {
             name: f"{name} cannot be read: {type(wrong).__name__}: {first_line(wrong)}"
-            for name, alias in self.missing_alias.items()
-            if (wrong := errors[alias]) is not None
+            for name, part in self.missing_parts.items()
+            if (wrong := errors[part]) is not None
         }
-        return replace(self._measured(row, findings, groups), torn_columns=torn)
+        measured = self._measured(row, findings, groups)
+        return replace(measured, torn_columns=torn)
 
-    def _ask(self, alias: str, row: Row) -> Exception | None:
+    def _try(self, expr: nw.Expr, parts: Sequence[str], row: Row) -> Exception | None:
         """Ask for one answer alone; the error where it fails, for the rules that need it."""
-        part, expr = self.answers[alias]
-        return self._try(alias, {part}, expr, row)
-
-    def _try(self, alias: str, parts: set[str], expr: nw.Expr, row: Row) -> Exception | None:
         try:
-            wanted = [self.parts[name].alias(name) for name in sorted(parts)]
-            frame = self.scan.frame.select(*wanted)
-            row.update(self.scan.collect([frame.select(expr.alias(alias))])[0][0])
+            staged = self._staged(parts)
         except Exception as error:  # what fails alone is what broke the fused query
             return error
+        return self._ask(staged, expr, row)
+
+    def _ask(self, frame: nw.LazyFrame[Any], expr: nw.Expr, row: Row) -> Exception | None:
+        try:
+            row.update(self.scan.collect([frame.select(expr)])[0][0])
+        except Exception as error:  # see above
+            return error
         return None
+
+
+def _any_of(kind: OutcomeKind) -> str:
+    return f"__contracts_any_{kind.value}"
 
 
 def _failed_to_run(error: Exception | None) -> Finding:

@@ -58,20 +58,29 @@ class SampleSource:
         self, measurement: Measurement, rules: Collection[PlannedRule], limit: int
     ) -> dict[str, tuple[Sample, ...]]:
         """Up to ``limit`` rows for each of the failed rules, in one collection of queries."""
+        if limit <= 0:
+            return {}
         queries: dict[str, nw.LazyFrame[Any]] = {}
         for rule in rules:
             shown = self._shown(rule)
+            flag: nw.Expr | None = None
             if rule.name in measurement.row_rules:
-                flag = measurement.row_rules[rule.name].flag
-                queries[rule.name] = self._rows(flag, shown, limit, numbered=not self.key)
-            elif rule.name in measurement.key_rules:
-                groups = measurement.largest_groups.get(rule.name, ())
-                if groups:
-                    flag = self._in_groups(measurement.key_rules[rule.name], groups)
-                    queries[rule.name] = self._rows(flag, shown, limit, numbered=True)
+                flag = measurement.row_rules[rule.name].broken
+                numbered = not self.key
+            elif measurement.largest_groups.get(rule.name):
+                groups = measurement.largest_groups[rule.name]
+                flag = self._in_groups(measurement.key_rules[rule.name], groups)
+                numbered = True
             elif isinstance(rule.test, TypeMatch) and shown:
-                queries[rule.name] = self._rows(None, shown, limit, numbered=False)
-        if not queries or limit <= 0:
+                numbered = False
+            else:
+                continue
+            frame = self._numbered(self.scan.frame) if numbered else self.scan.frame
+            if frame is not self.scan.frame:
+                shown = [ROW_NUMBER, *shown]
+            chosen = frame if flag is None else frame.filter(flag)
+            queries[rule.name] = chosen.select(*shown).head(limit)
+        if not queries:
             return {}
         try:
             answers = self.scan.collect(list(queries.values()))
@@ -100,17 +109,12 @@ class SampleSource:
     def _known(self) -> frozenset[str]:
         return frozenset(self.scan.schema) - frozenset(self.scan.strange)
 
-    def _rows(
-        self, flag: nw.Expr | None, columns: Sequence[str], limit: int, *, numbered: bool
-    ) -> nw.LazyFrame[Any]:
-        frame = self.scan.frame
-        able = self.scan.backend is Backend.POLARS and ROW_NUMBER not in self.scan.schema
-        if numbered and able:
-            frame = nw.from_native(frame.to_native().with_row_index(ROW_NUMBER))
-            columns = [ROW_NUMBER, *columns]
-        if flag is not None:
-            frame = frame.filter(flag)
-        return frame.select(*columns).head(limit)
+    def _numbered(self, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+        """The frame with the numbers of its rows, where rows have an order."""
+        if self.scan.backend is not Backend.POLARS or ROW_NUMBER in self.scan.schema:
+            return frame
+        numbered: nw.LazyFrame[Any] = nw.from_native(frame.to_native().with_row_index(ROW_NUMBER))
+        return numbered
 
     def _in_groups(self, rule: KeyRule, groups: Sequence[Row]) -> nw.Expr:
         """True for the rows of these groups; whole groups, the first row included."""

@@ -95,25 +95,16 @@ def polars_scan(kind: str, lazy: pl.LazyFrame) -> Scan:
         for name, dtype in native.items()
         if dtype == pl.Object or isinstance(dtype, pl.Unknown | pl.BaseExtension)
     }
+    frame = nw.from_native(lazy)
     return Scan(
         kind=kind,
         backend=Backend.POLARS,
-        frame=nw.from_native(lazy),
-        schema={name: _narwhals_type(dtype) for name, dtype in native.items()},
+        frame=frame,
+        schema=dict(frame.collect_schema()),
         strange=strange,
         untyped=frozenset(name for name, dtype in native.items() if dtype == pl.Null),
         has_row_numbers=True,
     )
-
-
-def _narwhals_type(dtype: Any) -> nw.dtypes.DType:
-    import polars as pl  # late: importing the package must stay cheap
-
-    if dtype == pl.Object or dtype == pl.Null:
-        return nw.Unknown()
-    empty = pl.DataFrame(schema={"x": dtype})
-    found: nw.dtypes.DType = nw.from_native(empty, eager_only=True).schema["x"]
-    return found
 
 
 def refuse_duplicates(names: Sequence[str]) -> None:
