@@ -28,7 +28,9 @@ def scan_pandas(
     wanted = [name for name in names if columns is None or name in columns]
     converted, strange = _from_pandas(frame, wanted)
     untyped = frozenset(
-        name for name in converted if frame[name].dtype == object and frame[name].isna().all()
+        name
+        for name, column in converted.items()
+        if frame[name].dtype == object and column.null_count() == len(column)
     )
     polars_frame = pl.DataFrame(
         {

@@ -6,6 +6,7 @@ relation, an Ibis table and a Spark frame are queried where they are.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
-from dagster_contracts.engine.csv_source import scan_csv
+from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv
 from dagster_contracts.engine.pandas_source import scan_pandas
 from dagster_contracts.engine.scan import (
     Backend,
@@ -28,6 +29,10 @@ from dagster_contracts.engine.scan import (
 
 if TYPE_CHECKING:
     pass
+
+
+_SMALL_FILES = 96 * 2**20
+"""Bytes on disk up to which files are read into memory once; Parquet grows about fourfold there."""
 
 
 def open_scan(
@@ -71,13 +76,15 @@ def _open(
         case "pyarrow_dataset":
             return polars_scan(kind, pl.scan_pyarrow_dataset(data))
         case "parquet":
-            return polars_scan(kind, pl.scan_parquet(_local_or_remote(data)))
+            scan = polars_scan(kind, pl.scan_parquet(_local_or_remote(data)))
+            return _read_once(scan, data, columns)
         case "json_lines":
-            return polars_scan(kind, pl.scan_ndjson(_local_or_remote(data)))
+            scan = polars_scan(kind, pl.scan_ndjson(_local_or_remote(data)))
+            return _read_once(scan, data, columns)
         case "csv":
             separator = "\t" if str(data).lower().endswith(".tsv") else ","
             lazy = pl.scan_csv(_local_or_remote(data), infer_schema=False, separator=separator)
-            return scan_csv(lazy, columns, declared)
+            return _read_once(scan_csv(lazy, columns, declared), data, columns)
         case "narwhals":
             return open_scan(data.to_native(), columns, declared)
         case _:
@@ -132,6 +139,35 @@ def _path_kind(path: str) -> str | None:
     if Path(path).is_dir() and next(Path(path).rglob("*.parquet"), None) is not None:
         return "parquet"
     return None
+
+
+def _read_once(scan: Scan, path: object, columns: Collection[str] | None) -> Scan:
+    """The scan over the columns in memory, where the files are small; else over the files.
+
+    Counts, keys and samples are several queries, and a file would be decoded for each.
+    """
+    import polars as pl  # late: importing the package must stay cheap
+
+    if not _is_small(str(path)):
+        return scan
+    lazy: pl.LazyFrame = scan.frame.to_native()
+    held = lazy.collect_schema().names()
+    wanted = [name for name in held if columns is None or name.removeprefix(RAW_PREFIX) in columns]
+    if not wanted or set(wanted) & set(scan.strange):
+        return scan
+    rows = lazy.select(wanted).collect(engine="streaming")
+    return replace(scan, frame=nw.from_native(rows.lazy()))
+
+
+def _is_small(path: str) -> bool:
+    """Whether the files, all of them local, are small enough to be held decoded."""
+    if "://" in path:
+        return False
+    root = Path(path)
+    files = [root] if root.is_file() else list(root.rglob("*")) if root.is_dir() else None
+    if files is None:
+        files = [Path(found) for found in glob.glob(path, recursive=True)]
+    return sum(file.stat().st_size for file in files if file.is_file()) <= _SMALL_FILES
 
 
 def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
