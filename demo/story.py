@@ -237,6 +237,8 @@ def tell_alert(stage: Stage, contract: str, before: int) -> None:
 def main() -> int:
     """Tell the story; 0 when it went as it should."""
     began = time.monotonic()
+    # Told to stop, the story still stops its daemon.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for leftover in (FOLDER / "assets", HOME, STATE):
         shutil.rmtree(leftover, ignore_errors=True)
     ALERTS.unlink(missing_ok=True)
