@@ -31,6 +31,7 @@ from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
 from dagster_contracts.orchestration.runtime import ContractsRuntime
+from dagster_contracts.orchestration.settling import build_settling_hook
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 INNER_SUFFIX = "__inner"
@@ -179,6 +180,8 @@ def _governed(
             open_runtime=open_runtime,
             translator=translator,
         )
+    if item.is_materializable and item.dependency_keys:
+        item = item.with_hooks({build_settling_hook(open_runtime=open_runtime)})
     bound = [binding for key in sorted(item.keys) if (binding := bindings.get(key)) is not None]
     if not bound:
         return item

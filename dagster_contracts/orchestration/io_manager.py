@@ -50,7 +50,6 @@ class ContractIOManager(dg.IOManager):
         self._partitions_by_asset = partitions_by_asset
         self._bindings = bindings
         self._reader = reader
-        self._reads: dict[tuple[str, str], list[Read]] = {}
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The primary while the circuit is closed, else the first usable fallback."""
@@ -75,7 +74,7 @@ class ContractIOManager(dg.IOManager):
         return self._load_many(context, binding, step, [p for p in partitions if p is not None])
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Publish the output, unless its batch was refused; settle what the step has healed."""
+        """Publish the output, unless its batch was refused; say what it was built from."""
         if (context.output_metadata or {}).get(QUARANTINED) is not None:
             context.log.warning(
                 f"{context.asset_key.to_user_string()} was not published: its batch broke its "
@@ -86,8 +85,7 @@ class ContractIOManager(dg.IOManager):
         if not context.has_asset_key:
             return
         step = step_of_output(context)
-        reads = self._reads.pop(step.key, [])
-        degraded = [read for read in reads if read.degraded]
+        degraded = [read for read in self._reader.remembered(step) if read.degraded]
         if degraded:
             context.add_output_metadata(
                 {
@@ -97,7 +95,6 @@ class ContractIOManager(dg.IOManager):
                     ),
                 }
             )
-        self._reader.settle(step, reads)
 
     def _load_batches(self, context: dg.InputContext, step: Step) -> Any:
         """What a check step validates: the run's partitions, and not all that there are.
@@ -149,7 +146,7 @@ class ContractIOManager(dg.IOManager):
             load_asset=load_asset,
             wanted=context.dagster_type.typing_type,
         )
-        self._reads.setdefault(step.key, []).append(read)
+        self._reader.remember(step, read)
         if read.degraded:
             context.log.warning(read.sentence())
             _add_metadata(context, read)
@@ -167,8 +164,8 @@ class ContractIOManager(dg.IOManager):
         }
         if all(route.serves_primary for route in routes.values()):
             position = self._reader.position()
-            self._reads.setdefault(step.key, []).extend(
-                Read.primary(binding, partition, position) for partition in partitions
+            self._reader.remember(
+                step, *(Read.primary(binding, partition, position) for partition in partitions)
             )
             return self.inner.load_input(context)
         if not isinstance(self.inner, dg.UPathIOManager):
@@ -222,7 +219,7 @@ class ContractIOManager(dg.IOManager):
         """An asset that is itself built from a fallback passes that on to what it feeds."""
         for partition in _partitions(context):
             read = self._reader.inherited(context.asset_key, partition, step)
-            self._reads.setdefault(step.key, []).append(read)
+            self._reader.remember(step, read)
             if read.degraded:
                 _add_metadata(context, read)
 

@@ -280,25 +280,13 @@ class Reader:
             generation=first.generation,
         )
 
-    def settle(self, step: Step, reads: Sequence[Read]) -> None:
-        """The step's output is stored: close the ledger's rows of what it read from good data."""
-        good: dict[str, list[Read]] = {}
-        for read in reads:
-            if not read.degraded:
-                good.setdefault(read.upstream, []).append(read)
-        for consumer in step.assets:
-            suffers = self._runtime.ledger.open_reads(
-                consumer=consumer, consumer_partition=step.partition
-            )
-            for upstream in good.keys() & {read.upstream for read in suffers}:
-                self._runtime.ledger.settle(
-                    consumer=consumer,
-                    consumer_partition=step.partition,
-                    upstream=upstream,
-                    run_id=step.run_id,
-                    upstream_partitions=[read.partition for read in good[upstream]],
-                    up_to=min(read.position for read in good[upstream]),
-                )
+    def remember(self, step: Step, *reads: Read) -> None:
+        """Keep what a step has read until it ends."""
+        self._runtime.step_reads.setdefault(step.key, []).extend(reads)
+
+    def remembered(self, step: Step) -> tuple[Read, ...]:
+        """What the step has read so far, through whichever I/O manager."""
+        return tuple(self._runtime.step_reads.get(step.key, ()))
 
     def _write_down(self, binding: Binding, read: Read, step: Step) -> None:
         for consumer in step.assets:
@@ -404,3 +392,24 @@ def _exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -
         # retried and says that it is no failure of the consumer.
         return dg.Failure(description=f"skipped: {error}", allow_retries=False)
     return error
+
+
+def settle_reads(runtime: ContractsRuntime, step: Step, reads: Sequence[Read]) -> None:
+    """The step succeeded: close the ledger's rows of what it read from good data."""
+    good: dict[str, list[Read]] = {}
+    for read in reads:
+        if not read.degraded:
+            good.setdefault(read.upstream, []).append(read)
+    if not good:
+        return
+    for consumer in step.assets:
+        suffers = runtime.ledger.open_reads(consumer=consumer, consumer_partition=step.partition)
+        for upstream in good.keys() & {read.upstream for read in suffers}:
+            runtime.ledger.settle(
+                consumer=consumer,
+                consumer_partition=step.partition,
+                upstream=upstream,
+                run_id=step.run_id,
+                upstream_partitions=[read.partition for read in good[upstream]],
+                up_to=min(read.position for read in good[upstream]),
+            )

@@ -23,6 +23,7 @@ from dagster_contracts.store.database import Store, open_store
 
 if TYPE_CHECKING:
     from dagster_contracts.monitoring.dispatch import AlertDispatcher
+    from dagster_contracts.orchestration.reads import Read
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class ContractsRuntime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.step_reads: dict[tuple[str, str], list[Read]] = {}
+        """What the steps of this process have read so far, by run and step."""
 
     @cached_property
     def folder(self) -> ContractFolder:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import ContractsWarning, WiringError
-from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, Deployment
 
 STRICT = """
 data_contract:
@@ -176,3 +176,65 @@ def test_a_fallback_that_breaks_its_own_promise_is_passed_over(deployment: Deplo
     (failure,) = [e for e in result.all_node_events if e.is_step_failure]
     error = failure.step_failure_data.error
     assert "does not keep the schema that it promises" in str(error) + str(error.cause)
+
+
+def test_a_consumer_that_stores_its_data_itself_is_settled_too(deployment: Deployment) -> None:
+    stored: list[Any] = []
+
+    @dg.asset
+    def export(orders: pd.DataFrame) -> None:
+        stored.append(orders["order_id"].tolist())
+
+    defs = deployment.defs(*assets(deployment), export)
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders", "export")
+    (read,) = deployment.runtime.ledger.open_reads(consumer="export")
+
+    deployment.runtime.breaker.reset(read.circuit, actor="ada", reason="mended")
+    deployment.delivered["orders"] = NEWER
+    deployment.run(defs, "orders", "export")
+
+    assert stored == [[1, 2, 3], [1, 2, 3], [4, 5, 6]]
+    assert deployment.runtime.ledger.open_reads(consumer="export") == ()
+
+
+def test_a_consumer_that_fails_is_not_healed(deployment: Deployment) -> None:
+    @dg.asset
+    def fragile(orders: pd.DataFrame) -> None:
+        if orders["order_id"].tolist() == [4, 5, 6]:
+            raise RuntimeError("the warehouse is away")
+
+    defs = deployment.defs(*assets(deployment), fragile)
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders", "fragile")
+    (read,) = deployment.runtime.ledger.open_reads(consumer="fragile")
+    deployment.runtime.breaker.reset(read.circuit, actor="ada", reason="mended")
+    deployment.delivered["orders"] = NEWER
+
+    deployment.run(defs, "orders", "fragile", raise_on_error=False)
+
+    assert len(deployment.runtime.ledger.open_reads(consumer="fragile")) == 1
+
+
+def test_a_cascade_is_no_failure_of_the_contracted_consumer(deployment: Deployment) -> None:
+    deployment.contract(
+        """
+        data_contract:
+          name: revenue
+          version: 1.0.0
+          schema: {fields: {order_id: {type: integer}}}
+          resilience: {circuit_breaker: {open_when: ["failed_materializations >= 1"]}}
+        """,
+        "revenue",
+    )
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = BAD
+
+    assert not deployment.run(defs, "orders", "revenue", raise_on_error=False).success
+
+    assert "revenue" not in {
+        c.key.contract for c in deployment.runtime.breaker.circuits() if c.attempts
+    }
+    assert deployment.state("orders") == "open"
