@@ -12,7 +12,7 @@ from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
 from dagster_contracts.orchestration.evaluation import evaluate_batch
 from dagster_contracts.orchestration.io_manager import PartitionBatches
-from dagster_contracts.orchestration.step import VALIDATOR_TAG
+from dagster_contracts.orchestration.step import VALIDATOR_TAG, materialized_at
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _checks(
                 partition=partition,
                 tags=context.run.tags,
                 published=True,
+                arrived_at=materialized_at(context.instance, binding.asset_key),
             )
             for result in build_check_results(
                 binding,

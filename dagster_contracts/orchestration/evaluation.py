@@ -69,19 +69,22 @@ def evaluate_batch(
     """Validate ``data``, count the evaluation once, and keep or put aside the batch.
 
     ``published`` says that the data is already where consumers read it (a check step); otherwise it
-    is audited before that, and a refused batch goes to quarantine.
+    is audited before that, and a refused batch goes to quarantine. ``arrived_at`` is when it was
+    materialized, which latency is counted to; now where it is not given.
     """
     contract = binding.contract
     key = binding.circuit_key(partition)
+    now = runtime.now()
     report = validate(
         data,
         contract,
         schema_object=binding.schema_object,
-        now=runtime.now(),
+        now=now,
         evaluation_id=uuid.uuid4().hex,
         asset=binding.asset,
         partition=partition,
-        arrived_at=arrived_at,
+        # What is judged before it is published has arrived this moment.
+        arrived_at=arrived_at or now,
         history=runtime.history.for_validation(contract.name, binding.asset),
         references=references or {},
         samples=runtime.settings.samples,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -52,6 +53,12 @@ class Step:
     def key(self) -> tuple[str, str]:
         """Identifies the step among all runs."""
         return (self.run_id, self.step_key)
+
+
+def materialized_at(instance: dg.DagsterInstance, key: dg.AssetKey) -> datetime | None:
+    """When the asset was last materialized; ``None`` where it never was."""
+    event = instance.get_latest_materialization_event(key)
+    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def step_of_input(context: dg.InputContext) -> Step:
