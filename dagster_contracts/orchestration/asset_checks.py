@@ -10,6 +10,7 @@ import dagster as dg
 from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import evaluate_batch
 from dagster_contracts.orchestration.io_manager import PartitionBatches
 from dagster_contracts.orchestration.step import VALIDATOR_TAG, materialized_at
@@ -71,6 +72,7 @@ def _checks(
                 binding,
                 evaluation.report,
                 circuit=evaluation.circuit,
+                history=circuit_history(runtime.breaker, evaluation.circuit),
                 translator=translator,
                 selected=selected,
                 in_op=False,

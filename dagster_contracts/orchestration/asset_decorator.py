@@ -15,6 +15,7 @@ from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
 from dagster_contracts.orchestration.io_manager import QUARANTINED
 from dagster_contracts.orchestration.translator import ContractTranslator
@@ -212,6 +213,7 @@ def _audited(
             binding,
             evaluation.report,
             circuit=evaluation.circuit,
+            history=circuit_history(runtime.breaker, evaluation.circuit),
             translator=translator,
             in_op=True,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -10,17 +9,25 @@ from typing import Any
 import dagster as dg
 
 from dagster_contracts.core.checks import PlannedCheck
-from dagster_contracts.core.circuit import Circuit, CircuitState, Override
-from dagster_contracts.core.contract import Json, Severity
-from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeStatus
+from dagster_contracts.core.circuit import Circuit, CircuitState
+from dagster_contracts.core.contract import Severity
+from dagster_contracts.core.metrics import DEFAULT
+from dagster_contracts.core.outcome import (
+    CheckOutcome,
+    ContractReport,
+    OutcomeKind,
+    OutcomeStatus,
+)
+from dagster_contracts.core.quantity import Dimension
 from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding
+from dagster_contracts.orchestration.circuit_check import circuit_headline, circuit_metadata
+from dagster_contracts.orchestration.headlines import broken_rows, headline
+from dagster_contracts.orchestration.outcome_tables import outcomes_table, samples_table
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.history import HistoryEntry
 
 EVALUATION_ID = "contract/evaluation_id"
 """Metadata key under which an evaluation's own UUID stands; a check event without it is foreign."""
-
-_MOST_SAMPLES = 10
-_MOST_RULES = 60
 
 
 def build_check_specs(binding: Binding, *, blocking: bool = False) -> list[dg.AssetCheckSpec]:
@@ -52,11 +59,15 @@ def build_check_results(
     report: ContractReport,
     *,
     circuit: Circuit | None,
+    history: Sequence[HistoryEntry] = (),
     translator: ContractTranslator,
     selected: Iterable[str] | None = None,
     in_op: bool,
 ) -> list[dg.AssetCheckResult]:
-    """One result for each planned check, in the order of the plan; ``circuit`` last."""
+    """One result for each planned check, in the order of the plan; ``circuit`` last.
+
+    ``history`` are the circuit's last changes of state, newest first.
+    """
     wanted = None if selected is None else set(selected)
     results = [
         _check_result(binding, check, report, translator, in_op)
@@ -70,8 +81,11 @@ def build_check_results(
                 asset_key=binding.asset_key,
                 passed=circuit.effective_state is CircuitState.CLOSED,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=circuit_headline(circuit),
-                metadata=circuit_metadata(binding, circuit) | {EVALUATION_ID: report.evaluation_id},
+                description=circuit_headline(circuit, history),
+                metadata={
+                    EVALUATION_ID: report.evaluation_id,
+                    **circuit_metadata(binding, circuit, history=history, now=report.evaluated_at),
+                },
             )
         )
     return results
@@ -105,199 +119,53 @@ def _check_result(
         asset_key=binding.asset_key,
         passed=passed,
         severity=severity,
-        description=headline(binding, check, report, outcomes),
+        description=headline(check, report, outcomes),
         metadata=_metadata(report, outcomes),
     )
 
 
-def headline(
-    binding: Binding,
-    check: PlannedCheck,
-    report: ContractReport,
-    outcomes: Sequence[CheckOutcome],
-) -> str:
-    """One sentence that says what a check found."""
-    bad = [o for o in outcomes if o.status in (OutcomeStatus.FAILED, OutcomeStatus.WARNED)]
-    unknown = [o for o in outcomes if o.status is OutcomeStatus.NOT_EVALUATED]
-    name = binding.contract.ref
-    if not outcomes:
-        return f"not evaluated: {name} plans {check.name}, and the validation did not return it"
-    if check.name == "schema" and bad:
-        broken = [_short(o) for o in sorted(bad, key=_weight, reverse=True)]
-        listed = ", ".join(broken[:4]) + (f", … {len(broken) - 4} more" if len(broken) > 4 else "")
-        ratio = report.metrics.get("schema_validation_errors")
-        if report.rows and ratio is not None:
-            count = round(ratio * report.rows)
-            return f"{count:,} of {report.rows:,} rows ({percent(ratio)}) break {name}: {listed}"
-        return f"{name} is broken: {listed}"
-    if bad:
-        return "; ".join(_sentence(o) for o in bad)
-    if unknown:
-        reasons = "; ".join(f"{o.rule}: {o.reason or 'no reason given'}" for o in unknown[:3])
-        held = len(outcomes) - len(unknown)
-        return (
-            f"not evaluated: {reasons}"
-            if not held
-            else f"{held} rules hold, {len(unknown)} not evaluated: {reasons}"
-        )
-    if check.name == "schema":
-        rows = "an unknown number of" if report.rows is None else f"{report.rows:,}"
-        return f"{rows} rows keep {name}: {len(outcomes)} rules"
-    return "; ".join(_sentence(o) for o in outcomes)
-
-
-def _weight(outcome: CheckOutcome) -> int:
-    return outcome.failed_rows if outcome.failed_rows is not None else 1 << 62
-
-
-def _short(outcome: CheckOutcome) -> str:
-    if outcome.failed_rows:
-        return f"{outcome.rule} {outcome.failed_rows:,}"
-    return f"{outcome.rule} ({outcome.reason})" if outcome.reason else outcome.rule
-
-
-def _sentence(outcome: CheckOutcome) -> str:
-    parts = [outcome.rule]
-    if outcome.failed_rows is not None and outcome.rows_tested is not None and outcome.failed_rows:
-        parts.append(
-            f"{outcome.failed_rows:,} of {outcome.rows_tested:,} rows "
-            f"({(outcome.failed_ratio or 0.0):.1%})"
-        )
-    if outcome.reason:
-        parts.append(outcome.reason)
-    elif outcome.threshold:
-        verb = "holds" if outcome.status is OutcomeStatus.PASSED else "is broken"
-        parts.append(f"{outcome.threshold} {verb}")
-    return ": ".join([parts[0], ", ".join(parts[1:])]) if len(parts) > 1 else parts[0]
-
-
-def percent(ratio: Fraction | float) -> str:
-    """``7.0%``; never ``0.0%`` or ``100.0%`` of what is not quite that."""
-    value = float(ratio) * 100
-    if 0 < value < 0.05:
-        return "<0.1%"
-    if 99.95 <= value < 100:
-        return ">99.9%"
-    return f"{value:.1f}%"
-
-
 def _metadata(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        EVALUATION_ID: report.evaluation_id,
-        "contract": report.ref,
-    }
-    if report.rows is not None:
-        metadata["rows"] = report.rows
-    counted = [o for o in outcomes if o.failed_rows is not None]
-    if counted:
-        metadata["failed_rows"] = sum(o.failed_rows or 0 for o in counted)
-        metadata["failed_ratio"] = max(o.failed_ratio or 0.0 for o in counted)
-    if len(outcomes) == 1 and outcomes[0].value is not None:
-        metadata["value"] = outcomes[0].value
-    if any(o.check == "schema" for o in outcomes):
-        metadata |= {
-            f"metric/{name}": float(value)
-            for name, value in report.metrics.items()
-            if value is not None and "." not in name
-        }
+    metadata: dict[str, Any] = {EVALUATION_ID: report.evaluation_id, "contract": report.ref}
+    if report.partition is not None:
+        metadata["partition"] = report.partition
+    if any(o.kind is OutcomeKind.SCHEMA for o in outcomes):
+        metadata |= _numbers_of_schema(report)
+    elif len(outcomes) == 1:
+        metadata |= _numbers_of_rule(outcomes[0])
     metadata["outcomes"] = outcomes_table(outcomes)
-    samples = _samples(outcomes)
-    if samples:
+    samples = samples_table(outcomes)
+    if samples is not None:
         metadata["samples"] = samples
     return metadata
 
 
-_COLUMNS = (
-    ("rule", "string"),
-    ("status", "string"),
-    ("tested", "int"),
-    ("failed", "int"),
-    ("ratio", "string"),
-    ("threshold", "string"),
-    ("reason", "string"),
-)
+def _numbers_of_schema(report: ContractReport) -> dict[str, Any]:
+    """The batch's numbers, which Dagster plots over time; durations say that they are seconds."""
+    numbers: dict[str, Any] = {}
+    if report.rows is not None:
+        numbers["rows"] = report.rows
+    failed = broken_rows(report)
+    if failed is not None:
+        numbers["failed_rows"] = failed
+    for name, value in report.metrics.items():
+        # One number for each column or rule would bury the others; the store has them all.
+        if value is None or "." in name or name == "row_count":
+            continue
+        metric = DEFAULT.find(name)
+        lasting = metric is not None and metric.dimension is Dimension.DURATION
+        numbers[f"metric/{name}{'_seconds' if lasting else ''}"] = _short_number(value)
+    return numbers
 
 
-def outcomes_table(outcomes: Sequence[CheckOutcome]) -> dg.TableMetadataValue:
-    """Every outcome as a row, the broken ones first."""
-    order = [
-        OutcomeStatus.FAILED,
-        OutcomeStatus.WARNED,
-        OutcomeStatus.NOT_EVALUATED,
-        OutcomeStatus.PASSED,
-    ]
-    ranked = sorted(outcomes, key=lambda o: (order.index(o.status), -(o.failed_rows or 0)))
-    records = [
-        dg.TableRecord(
-            {
-                "rule": o.rule,
-                "status": o.status.value,
-                "tested": o.rows_tested,
-                "failed": o.failed_rows,
-                "ratio": "" if o.failed_ratio is None else percent(o.failed_ratio),
-                "threshold": o.threshold or "",
-                "reason": o.reason or "",
-            }
-        )
-        for o in ranked[:_MOST_RULES]
-    ]
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in _COLUMNS])
-    return dg.MetadataValue.table(records=records, schema=schema)
+def _numbers_of_rule(outcome: CheckOutcome) -> dict[str, Any]:
+    if outcome.failed_rows is not None:
+        return {
+            "failed_rows": outcome.failed_rows,
+            "failed_ratio": _short_number(outcome.failed_ratio or 0.0),
+        }
+    return {} if outcome.value is None else {"value": _short_number(outcome.value)}
 
 
-def _samples(outcomes: Sequence[CheckOutcome]) -> dg.TableMetadataValue | None:
-    rows: list[dict[str, Json]] = []
-    for outcome in outcomes:
-        for sample in outcome.samples:
-            if len(rows) >= _MOST_SAMPLES:
-                break
-            rows.append({"rule": outcome.rule, **sample})
-    if not rows:
-        return None
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    records = [dg.TableRecord({name: _cell(row.get(name)) for name in columns}) for row in rows]
-    return dg.MetadataValue.table(
-        records=records,
-        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in columns]),
-    )
-
-
-def _cell(value: Json) -> str:
-    if value is None:
-        return "null"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def circuit_headline(circuit: Circuit) -> str:
-    """``OPEN since 10:02 (UTC): schema_validation_errors was 7.0%, which is > 5%``."""
-    if circuit.override is not Override.NONE:
-        until = f" until {circuit.override_until:%Y-%m-%d %H:%M}" if circuit.override_until else ""
-        return (
-            f"{circuit.override.value.replace('_', ' ')}{until} by {circuit.override_actor}: "
-            f"{circuit.override_reason}"
-        )
-    if circuit.state is CircuitState.CLOSED:
-        return "closed: consumers read the primary"
-    parts = [circuit.state.value.replace("_", "-").lower()]
-    if circuit.opened_at:
-        parts.append(f"since {circuit.opened_at:%Y-%m-%d %H:%M:%S} UTC")
-    text = " ".join(parts) + (f": {circuit.reason}" if circuit.reason else "")
-    if circuit.next_probe_at and circuit.state is CircuitState.OPEN:
-        text += f"; next probe {circuit.next_probe_at:%H:%M:%S} UTC"
-    return text
-
-
-def circuit_metadata(binding: Binding, circuit: Circuit) -> dict[str, Any]:
-    """What the ``circuit`` check shows beside its headline."""
-    metadata: dict[str, Any] = {
-        "contract": binding.contract.ref,
-        "state": circuit.state.value,
-        "open": 0 if circuit.effective_state is CircuitState.CLOSED else 1,
-        "generation": circuit.generation,
-        "attempts": circuit.attempts,
-    }
-    if circuit.opened_at:
-        metadata["opened_at"] = circuit.opened_at.isoformat()
-    if circuit.next_probe_at:
-        metadata["next_probe_at"] = circuit.next_probe_at.isoformat()
-    return metadata
+def _short_number(value: Fraction | float) -> float:
+    """As exact as a plot needs: nobody reads 0.0062047569803516025."""
+    return float(f"{float(value):.6g}")

@@ -16,7 +16,11 @@ import dagster as dg
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState
 from dagster_contracts.core.contract import HealMode, ProbeMode
 from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding, Bindings
-from dagster_contracts.orchestration.check_results import circuit_headline, circuit_metadata
+from dagster_contracts.orchestration.circuit_check import (
+    circuit_headline,
+    circuit_history,
+    circuit_metadata,
+)
 from dagster_contracts.orchestration.foreign import record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
@@ -147,25 +151,32 @@ class CircuitTick:
             closed = circuit.effective_state is CircuitState.CLOSED
             if before.get(name, "" if not closed else now[name]) == now[name]:
                 continue
+            history = circuit_history(self._runtime.breaker, circuit)
             evaluations.append(
                 dg.AssetCheckEvaluation(
                     asset_key=binding.asset_key,
                     check_name=CIRCUIT_CHECK,
                     passed=closed,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=circuit_headline(circuit),
-                    metadata=circuit_metadata(binding, circuit),
+                    description=circuit_headline(circuit, history),
+                    metadata=circuit_metadata(
+                        binding, circuit, history=history, now=self._runtime.now()
+                    ),
                 )
             )
         return "\n".join(f"{name}={state}" for name, state in sorted(now.items())), evaluations
 
     def summary(self) -> str:
         """One line for the tick's page in the UI."""
+        count = len(self._circuits)
         open_ones = [c for c in self._circuits if c.effective_state is not CircuitState.CLOSED]
+        if not count:
+            return "no circuit has been used yet"
         if not open_ones:
-            return f"{len(self._circuits)} circuits, all closed"
-        listed = ", ".join(str(c.key) for c in open_ones[:5])
-        return f"{len(open_ones)} of {len(self._circuits)} circuits not closed: {listed}"
+            return "1 circuit, closed" if count == 1 else f"{count} circuits, all closed"
+        listed = "; ".join(f"{c.key} is {circuit_headline(c)}" for c in open_ones[:5])
+        more = f"; … {len(open_ones) - 5} more" if len(open_ones) > 5 else ""
+        return f"{len(open_ones)} of {count} circuits not closed: {listed}{more}"
 
     def _binding(self, key: CircuitKey) -> Binding | None:
         return self._bound.get((key.contract, key.asset))

@@ -15,12 +15,13 @@ from dagster_contracts.core.circuit import Override
 from dagster_contracts.core.contract import CorrectiveActionKind
 from dagster_contracts.monitoring.actions import DueAction, claim_action, due_actions
 from dagster_contracts.monitoring.tuning import propose, record_proposals
-from dagster_contracts.monitoring.watch import watch
+from dagster_contracts.monitoring.watch import Finding, watch
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.step import ACTION_TAG, HEAL_TAG
 
 if TYPE_CHECKING:
+    from dagster_contracts.monitoring.dispatch import Delivered
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
 RUN_JOB = CorrectiveActionKind.RUN_JOB
@@ -59,13 +60,23 @@ def build_monitor_sensor(
         done = dispatcher.deliver()
         return dg.SensorResult(
             run_requests=requests,
-            skip_reason=None
-            if requests
-            else f"{done.sent} notifications sent, {done.failed} failed, {done.parked} given up; "
-            f"{len(findings)} findings",
+            skip_reason=None if requests else _summary(done, findings),
         )
 
     return contract_monitor_sensor
+
+
+def _summary(done: Delivered, findings: Sequence[Finding]) -> str:
+    """One line for the tick's page in the UI."""
+    counts = (
+        (done.sent, "sent"),
+        (done.failed, "failed, to be tried again"),
+        (done.parked, "given up"),
+    )
+    told = [f"{count} {what}" for count, what in counts if count]
+    lines = [f"notifications: {', '.join(told)}"] if told else []
+    lines += [finding.summary for finding in findings if not finding.over][:5]
+    return "; ".join(lines) or "nothing to tell"
 
 
 def _carry_out(

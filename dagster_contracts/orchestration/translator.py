@@ -14,6 +14,7 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SchemaProperty,
     Severity,
+    SourceKind,
 )
 
 TAG_PREFIX = "dagster-contracts/"
@@ -60,6 +61,12 @@ class ContractTranslator:
             metadata["contract/resilience"] = dg.MetadataValue.md(
                 _resilience_text(contract.resilience)
             )
+            for level in contract.resilience.levels:
+                if level.source.kind is SourceKind.ASSET and level.source.name:
+                    # Dagster shows it as a link to the asset.
+                    metadata[f"contract/fallback/{level.name}"] = dg.MetadataValue.asset(
+                        self.get_asset_key(level.source.name)
+                    )
         return metadata
 
     def get_column_schema(self, schema_object: SchemaObject) -> dg.TableSchema:
@@ -109,7 +116,9 @@ def _table_column(prop: SchemaProperty) -> dg.TableColumn:
 
 def _sla_table(contract: Contract) -> str:
     rows = ["| service level | promise |", "|---|---|"]
-    rows.extend(f"| {sla.property} | {sla.text or '—'} |" for sla in contract.sla)
+    for sla in contract.sla:
+        promise = sla.text or "—" if sla.condition is None else f"`{render(sla.condition)}`"
+        rows.append(f"| {sla.property} | {promise} |")
     return "\n".join(rows)
 
 
@@ -117,7 +126,7 @@ def _resilience_text(resilience: Resilience) -> str:
     opens = " **or** ".join(f"`{render(c)}`" for c in resilience.circuit.open_when) or "never"
     lines = [f"Opens when {opens}.", ""]
     for number, level in enumerate(resilience.levels):
-        source = level.source.name or level.source.kind.value
+        source = level.source.name or level.source.kind.value.replace("_", " ")
         schema = f", schema `{level.schema}`" if level.schema else ""
         lines.append(f"{number}. **{level.name}**: {source}{schema}")
     return "\n".join(lines)
