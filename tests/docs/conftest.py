@@ -1,4 +1,4 @@
-"""A page of the documentation as a project: its files, its code and its commands, in their order."""
+"""A page of the documentation as a project: its files, its code, its commands, in their order."""
 
 from __future__ import annotations
 
