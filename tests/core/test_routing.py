@@ -74,7 +74,7 @@ def test_while_it_is_not_closed_the_first_usable_fallback_serves(circuit: Circui
     levels = [_primary(), _fallback("backup"), _fallback("cache")]
     route = choose_route(levels, circuit, holds_lease=False)
     assert (_name(route), route.reason) == ("backup", RouteReason.CIRCUIT_OPEN)
-    assert "since 2026-03-02 12:00:00+00:00: schema_validation_errors" in route.explanation
+    assert "since 2026-03-02 12:00:00 UTC: schema_validation_errors" in route.explanation
     refused = dict(route.refused)
     assert "schema_validation_errors was 7.0%" in refused["primary"]
     assert refused["cache"] == "backup comes first"
