@@ -542,8 +542,8 @@ class CompatibilityPolicy:
 class MetricDeclaration:
     """A metric of the contract's own.
 
-    It is reported from outside (``ContractsResource.report_metric``), or computed by the
-    ``expression`` over the data where there is one.
+    It is reported from outside: any check on the asset whose result carries a number of this name
+    in its metadata.
     """
 
     name: str

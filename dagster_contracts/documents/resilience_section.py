@@ -25,7 +25,7 @@ from dagster_contracts.documents.section import Section
 PRIMARY_LEVEL = "primary"
 
 _URI = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]+://|.*[/\\]|.*\.(?:parquet|csv|json|ndjson|arrow|feather)$"
+    r"[A-Za-z][A-Za-z0-9+.-]+://|\.{0,2}[/\\]|.*\.(?:parquet|csv|json|jsonl|ndjson|arrow|feather)$"
 )
 _BREAKER_SYNONYMS = {
     "open_if": "open_when",
@@ -194,8 +194,9 @@ def _read_level(section: Section) -> FallbackLevel:
 def read_source(text: str) -> FallbackSource:
     """What the text of a level's ``source`` means.
 
-    ``last_valid``, ``subset`` and ``primary`` are words; something with a slash, a scheme or a
-    file's ending is a place; everything else is the name of an asset or a contract.
+    ``last_valid``, ``subset`` and ``primary`` are words; something that begins with a scheme, ``/``
+    or ``./``, or has a file's ending, is a place; everything else is the name of an asset or a
+    contract (``raw/orders`` is an asset of two components).
     """
     for kind in (SourceKind.LAST_VALID, SourceKind.SUBSET, SourceKind.PRIMARY):
         if text == kind.value:

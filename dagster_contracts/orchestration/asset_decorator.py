@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_contracts.core.contract import OnExhausted
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.binding import Binding
@@ -140,16 +139,14 @@ def build_contract_asset(
     options.pop("kinds", None)
     if spec.freshness_policy is not None:
         options["freshness_policy"] = spec.freshness_policy
-    resilience = binding.contract.resilience
-    skips = resilience is not None and resilience.on_exhausted is OnExhausted.SKIP
-    if skips and not binding.contract.has_fallback:
+    if binding.skips:
         options["output_required"] = False
     audited = _audited(
         declaration.function,
         binding,
         open_runtime,
         translator,
-        skips=skips and not binding.contract.has_fallback,
+        skips=binding.skips,
         partitioned=assets_def.partitions_def is not None,
     )
     made: dg.AssetsDefinition = dg.asset(**options)(audited)

@@ -13,6 +13,7 @@ from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.contract import (
     Contract,
     ContractStatus,
+    OnExhausted,
     Resilience,
     SchemaObject,
 )
@@ -59,7 +60,17 @@ class Binding:
         A contract with a fallback must let the run go on, because the downstream steps are where
         the fallback is read; without one, stopping is the only protection.
         """
-        return not self.contract.has_fallback
+        return not self.contract.has_fallback and not self.skips
+
+    @property
+    def skips(self) -> bool:
+        """Whether consumers without anything to read are to be skipped and not failed."""
+        resilience = self.contract.resilience
+        return (
+            resilience is not None
+            and not resilience.fallbacks
+            and resilience.on_exhausted is OnExhausted.SKIP
+        )
 
     def circuit_key(self, partition: str | None = None) -> CircuitKey:
         """The circuit that an evaluation or a read of ``partition`` concerns."""

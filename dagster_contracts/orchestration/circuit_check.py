@@ -77,10 +77,11 @@ def circuit_metadata(
         "contract": binding.contract.ref,
         "state": _words(circuit.effective_state),
         "open": 0 if circuit.effective_state is CircuitState.CLOSED else 1,
+        # As text: Dagster plots every number, and these two are none to look at over time.
         "generation": str(circuit.generation),
     }
     if circuit.attempts:
-        metadata["attempts"] = circuit.attempts
+        metadata["attempts"] = str(circuit.attempts)
     if circuit.state is not CircuitState.CLOSED:
         if circuit.opened_at:
             metadata["opened_at"] = dg.MetadataValue.timestamp(circuit.opened_at)

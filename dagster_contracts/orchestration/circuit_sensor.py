@@ -23,7 +23,9 @@ from dagster_contracts.orchestration.circuit_check import (
 )
 from dagster_contracts.orchestration.foreign import record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
+from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -38,9 +40,11 @@ def build_circuit_sensor(
     graph: AssetGraph,
     open_runtime: Callable[[], ContractsRuntime],
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.RUNNING,
-    minimum_interval_seconds: int = 15,
+    minimum_interval_seconds: int = 30,
+    translator: ContractTranslator | None = None,
 ) -> dg.SensorDefinition:
     """The sensor that trips, probes, closes and heals."""
+    used = translator or ContractTranslator()
 
     @dg.sensor(
         name="contract_circuit_sensor",
@@ -52,9 +56,10 @@ def build_circuit_sensor(
     def contract_circuit_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         deadline = time.monotonic() + _SECONDS
         runtime = open_runtime()
-        tick = CircuitTick(runtime, bindings, graph, context.instance)
+        tick = CircuitTick(runtime, bindings, graph, context.instance, used)
         record_foreign_checks(runtime, bindings, context.instance)
         tick.let_time_pass()
+        tick.inherit()
         requests = [*tick.probes()]
         if time.monotonic() < deadline:
             requests.extend(tick.healing())
@@ -80,10 +85,12 @@ class CircuitTick:
         bindings: Bindings,
         graph: AssetGraph,
         instance: dg.DagsterInstance,
+        translator: ContractTranslator,
     ) -> None:
         self._runtime = runtime
         self._graph = graph
         self._instance = instance
+        self._reader = Reader(runtime, bindings, translator)
         self._bound = {(b.contract.name, b.asset): b for b in bindings if b.protects}
         self._circuits: list[Circuit] = []
 
@@ -96,6 +103,25 @@ class CircuitTick:
         ]
         self._runtime.breaker.tick_all(pairs)
         self._circuits = [c for c in self._runtime.breaker.circuits() if self._binding(c.key)]
+
+    def inherit(self) -> None:
+        """Tell each circuit which circuits are open above it: they explain what is wrong here."""
+        open_above = {
+            circuit.key.asset: str(circuit.key)
+            for circuit in self._circuits
+            if circuit.effective_state is not CircuitState.CLOSED
+        }
+        for circuit in self._circuits:
+            binding = self._binding(circuit.key)
+            if binding is None:
+                continue
+            above = {
+                open_above[key.to_user_string()]
+                for key in self._graph.ancestors(binding.asset_key)
+                if key.to_user_string() in open_above
+            }
+            if above != set(circuit.upstream):
+                self._runtime.breaker.set_upstream(binding.contract, circuit.key, above)
 
     def probes(self) -> Iterable[dg.RunRequest]:
         """One run of the primary for each half-open circuit that nobody probes."""
@@ -122,10 +148,15 @@ class CircuitTick:
     def healing(self) -> Iterable[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
         closed = {c.key for c in self._circuits if c.effective_state is CircuitState.CLOSED}
+        healable = {
+            read.circuit: self._reads_primary(read.circuit)
+            for read in self._runtime.ledger.open_reads()
+            if read.circuit in closed and self._heals(read.circuit)
+        }
         healing = self._runtime.healing
         self._follow_up()
         for request in healing.due(
-            lambda key: key in closed and self._heals(key),
+            lambda key: healable.get(key, False),
             order=self._graph.order(),
             only=lambda consumer: dg.AssetKey.from_user_string(consumer) in self._graph.upstream,
         ):
@@ -180,6 +211,12 @@ class CircuitTick:
 
     def _binding(self, key: CircuitKey) -> Binding | None:
         return self._bound.get((key.contract, key.asset))
+
+    def _reads_primary(self, key: CircuitKey) -> bool:
+        binding = self._binding(key)
+        return binding is not None and self._reader.serves_primary(
+            binding, key.partition, self._instance
+        )
 
     def _heals(self, key: CircuitKey) -> bool:
         binding = self._binding(key)

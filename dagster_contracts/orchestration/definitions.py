@@ -110,15 +110,17 @@ def with_contracts(
     graph = AssetGraph.of(governed)
     added_sensors: list[dg.SensorDefinition] = []
     if sensors and len(bindings):
+        common: dict[str, Any] = {
+            "bindings": bindings,
+            "graph": graph,
+            "open_runtime": resource.runtime,
+            "default_status": sensors_status,
+            "minimum_interval_seconds": tick_seconds,
+        }
         added_sensors = [
-            build(
-                bindings=bindings,
-                graph=graph,
-                open_runtime=resource.runtime,
-                default_status=sensors_status,
-                minimum_interval_seconds=tick_seconds,
-            )
-            for build in (build_circuit_sensor, build_registry_sensor, build_monitor_sensor)
+            build_circuit_sensor(**common, translator=used),
+            build_registry_sensor(**common),
+            build_monitor_sensor(**common),
         ]
     wanted = set(job_names(bindings))
     actionable = [job for job in defs.jobs or () if job.name in wanted]

@@ -14,6 +14,8 @@ from dagster_contracts.orchestration.step import PROBE_TAG, step_of_hook
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
+_BLOCKED = "DagsterAssetCheckFailedError"
+
 
 def build_failure_hook(
     *, bindings: Sequence[Binding], open_runtime: Callable[[], ContractsRuntime]
@@ -21,18 +23,16 @@ def build_failure_hook(
     """A hook that counts a failed step of these assets as ``failed_materializations``.
 
     Dagster calls it after the last retry. A step that failed because an upstream's circuit is open
-    is no failure of its own, and is not counted.
+    is no failure of its own, and one that was stopped by a blocking check has been judged already:
+    neither is counted.
     """
     name = "contract_failure_of_" + "__".join(bindings[0].asset_key.path)
 
     @dg.failure_hook(name="".join(c if c.isalnum() or c == "_" else "_" for c in name))
     def count_failure(context: dg.HookContext) -> None:
         error = context.op_exception
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, CircuitOpenError):
-                return
-            cause = cause.__cause__
+        if _explained(error):
+            return
         step = step_of_hook(context)
         for binding in bindings:
             open_runtime().breaker.observe_failure(
@@ -45,3 +45,13 @@ def build_failure_hook(
             )
 
     return count_failure
+
+
+def _explained(error: BaseException | None) -> bool:
+    """Whether a circuit or a check is the reason, somewhere down the chain of causes."""
+    while error is not None:
+        # Dagster does not publish the error of a blocking check; its name is all there is.
+        if isinstance(error, CircuitOpenError) or type(error).__name__ == _BLOCKED:
+            return True
+        error = error.__cause__
+    return False

@@ -43,6 +43,17 @@ class AssetGraph:
         ordered = TopologicalSorter(self.upstream).static_order()
         return tuple(key.to_user_string() for key in ordered if key in self.upstream)
 
+    def ancestors(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
+        """Every asset that ``key`` is built from, directly or through others."""
+        found: set[dg.AssetKey] = set()
+        waiting = list(self.upstream.get(key, ()))
+        while waiting:
+            above = waiting.pop()
+            if above not in found:
+                found.add(above)
+                waiting.extend(self.upstream.get(above, ()))
+        return frozenset(found)
+
     def consumers(self, key: dg.AssetKey) -> tuple[dg.AssetKey, ...]:
         """The assets that read ``key``."""
         return tuple(sorted(k for k, reads in self.upstream.items() if key in reads))

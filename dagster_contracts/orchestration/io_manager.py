@@ -152,7 +152,7 @@ class ContractIOManager(dg.IOManager):
             _add_metadata(context, read)
             # Materialization tags cannot be set from an I/O manager; the run's tags can, and make
             # degraded runs searchable in the UI.
-            context.instance.add_run_tags(step.run_id, {DEGRADED_TAG: binding.contract.name})
+            _tag_run(context.instance, step.run_id, binding.contract.name)
         return data
 
     def _load_many(
@@ -222,6 +222,14 @@ class ContractIOManager(dg.IOManager):
             self._reader.remember(step, read)
             if read.degraded:
                 _add_metadata(context, read)
+
+
+def _tag_run(instance: dg.DagsterInstance, run_id: str, contract: str) -> None:
+    """Name the contract in the run's tag, beside those that are there already."""
+    run = instance.get_run_by_id(run_id)
+    tagged = run.tags.get(DEGRADED_TAG, "") if run is not None else ""
+    names = {*filter(None, tagged.split(",")), contract}
+    instance.add_run_tags(run_id, {DEGRADED_TAG: ",".join(sorted(names))})
 
 
 def _partitions(context: dg.InputContext) -> list[str | None]:

@@ -19,6 +19,7 @@ from dagster_contracts.engine.frames import convert_table, frame_kind, select_co
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.errors import FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.step import materialized_at
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return LevelFacts()
             case SourceKind.SUBSET:
-                return LevelFacts()
+                made = materialized_at(instance, binding.asset_key)
+                return LevelFacts(age=None if made is None else now - made)
             case SourceKind.LAST_VALID:
                 snapshot = self._runtime.snapshots.latest(
                     binding.contract.name,
@@ -103,7 +105,7 @@ class LevelSources:
                     return LevelFacts(exists=False, why_not=f"no batch{of} has passed yet")
                 return LevelFacts(age=now - snapshot.kept_at)
             case SourceKind.ASSET:
-                return self._asset_facts(level, instance, now)
+                return self._asset_facts(level, partition, instance, now)
             case SourceKind.URI:
                 return self._uri_facts(level, now)
             case _:
@@ -162,19 +164,23 @@ class LevelSources:
         return self._bindings.asset_of(level.source.name, self._translator)
 
     def _asset_facts(
-        self, level: FallbackLevel, instance: dg.DagsterInstance, now: datetime
+        self,
+        level: FallbackLevel,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        now: datetime,
     ) -> LevelFacts:
         key = self._asset_key(level)
-        latest = instance.get_latest_materialization_event(key)
+        latest = materialized_at(instance, key)
         if latest is None:
             return LevelFacts(
                 exists=False, why_not=f"{key.to_user_string()} was never materialized"
             )
-        age = now - datetime.fromtimestamp(latest.timestamp, UTC)
+        age = now - latest
         own = self._bindings.get(key)
         if own is None or not own.protects:
             return LevelFacts(age=age)
-        circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(None)).circuit
+        circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(partition)).circuit
         return LevelFacts(circuit_open=circuit.effective_state is not CircuitState.CLOSED, age=age)
 
     def _uri_path(self, level: FallbackLevel) -> Path:

@@ -58,6 +58,7 @@ def build_monitor_sensor(
                     requests.extend(_carry_out(runtime, binding, due, graph))
             record_proposals(runtime.store, propose(runtime.store, binding.contract, binding.asset))
         done = dispatcher.deliver()
+        runtime.keep_house()
         return dg.SensorResult(
             run_requests=requests,
             skip_reason=None if requests else _summary(done, findings),

@@ -16,7 +16,7 @@ from dagster_contracts.orchestration.headlines import percent
 _MOST_SAMPLES = 12
 _MOST_ROWS = 60
 _FEW = 12
-"""So many outcomes are shown one by one; of more, those that passed share a row per column."""
+"""So many outcomes are shown one by one; of more, those that passed share rows."""
 
 _ORDER = (
     OutcomeStatus.FAILED,
@@ -39,14 +39,19 @@ _COLUMNS = {
 def outcomes_table(outcomes: Sequence[CheckOutcome]) -> dg.TableMetadataValue:
     """Every outcome, the broken ones first; columns that would be empty are left out.
 
-    Each event of Dagster carries this table, so that of many outcomes the passed ones are told
-    column by column: ``carrier: present, type, required, pattern``.
+    Each event of Dagster carries this table, so that many that passed are told column by column
+    (``carrier: present, type, required, pattern``), and in one row where something else is to be
+    seen.
     """
     passed = [o for o in outcomes if o.status is OutcomeStatus.PASSED]
     told = [o for o in outcomes if o.status is not OutcomeStatus.PASSED]
     told.sort(key=lambda o: (_ORDER.index(o.status), -(o.failed_rows or 0)))
-    if len(outcomes) > _FEW:
-        rows = [*map(_row, told), *_by_column(passed)]
+    if len(outcomes) > _FEW and told:
+        rows = [_row(o) for o in told]
+        if passed:
+            rows.append(_record(f"{len(passed)} other rules", OutcomeStatus.PASSED.value))
+    elif len(outcomes) > _FEW:
+        rows = [*_by_column(passed)]
     else:
         rows = [_row(o) for o in (*told, *passed)]
     if len(rows) > _MOST_ROWS:

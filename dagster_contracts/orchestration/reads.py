@@ -167,6 +167,17 @@ class Reader:
         )
         return RoutePreview(circuit, route)
 
+    def serves_primary(
+        self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
+    ) -> bool:
+        """Whether a consumer would now be served the primary.
+
+        While an activation condition degrades a closed circuit, building again would heal nothing.
+        """
+        nobody = Step(run_id="", step_key="", assets=(), partition=None, tags={})
+        preview = self.preview(binding, step=nobody, partition=partition, instance=instance)
+        return preview.serves_primary
+
     def read(
         self,
         binding: Binding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from dagster_contracts.errors import WiringError
+from dagster_contracts.errors import StoreError, WiringError
 from dagster_contracts.orchestration.runtime import ContractsRuntime, Settings, open_runtime
 
 _SQLITE_FILE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/)(?P<path>[^?]+)(?P<query>\?.*)?$")
@@ -46,12 +47,18 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         default_factory=list,
         description="Environment variables that contracts may refer to as ${env:NAME}.",
     )
+    retention_days: int = Field(
+        default=400, description="How long metrics, events and delivered messages are kept."
+    )
+    snapshots_kept: int = Field(
+        default=3, description="How many valid batches of each asset and partition are kept."
+    )
     samples: int = Field(default=5, description="Failing rows that each rule shows.")
     allow_sql: bool = Field(default=False, description="Whether sql rules of contracts may run.")
 
     def resolved(self, root: Path) -> ContractsResource:
         """The same resource with absolute paths."""
-        store = self.store
+        store = _with_environment(self.store)
         match = _SQLITE_FILE.match(store)
         if match and not match["path"].startswith(":memory:"):
             store = f"{match[1]}{(root / match['path']).resolve()}{match['query'] or ''}"
@@ -68,6 +75,8 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             channels=channels,
             owners=self.owners,
             allowed_env=self.allowed_env,
+            retention_days=self.retention_days,
+            snapshots_kept=self.snapshots_kept,
             samples=self.samples,
             allow_sql=self.allow_sql,
         )
@@ -81,6 +90,8 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             channels=tuple(sorted(self.channels.items())),
             owners=tuple(sorted(self.owners.items())),
             allowed_env=tuple(self.allowed_env),
+            retention_days=self.retention_days,
+            snapshots_kept=self.snapshots_kept,
             samples=self.samples,
             allow_sql=self.allow_sql,
         )
@@ -95,6 +106,27 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         Open reports count as the metric ``consumer_reports``.
         """
         return self.runtime().feedback.report(consumer=consumer, contract=contract, text=text)
+
+
+_VARIABLE = re.compile(r"\$\{env:(\w+)\}")
+
+
+def _with_environment(url: str) -> str:
+    """A store URL with its ``${env:NAME}`` (or a whole ``dagster.EnvVar``) replaced."""
+    if isinstance(url, dg.EnvVar):
+        return url.get_value() or _missing(url.env_var_name)
+
+    def value(match: re.Match[str]) -> str:
+        return os.environ.get(match[1]) or _missing(match[1])
+
+    return _VARIABLE.sub(value, url)
+
+
+def _missing(name: str) -> str:
+    raise StoreError(
+        f"the store's URL needs the environment variable {name}, which is not set",
+        hint=f"set {name} for every process of the deployment: web server, daemon, runs",
+    )
 
 
 def location_root(path: str, depth: int = 2) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +21,14 @@ from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import Store, open_store
+from dagster_contracts.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from dagster_contracts.monitoring.dispatch import AlertDispatcher
     from dagster_contracts.orchestration.reads import Read
+
+
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Settings:
     owners: tuple[tuple[str, str], ...] = ()
     allowed_env: tuple[str, ...] = ()
     samples: int = 5
+    retention_days: int = 400
+    snapshots_kept: int = 3
     allow_sql: bool = False
 
 
@@ -45,6 +52,7 @@ class ContractsRuntime:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._house_kept = -_HOUR
         self.step_reads: dict[tuple[str, str], list[Read]] = {}
         """What the steps of this process have read so far, by run and step."""
 
@@ -113,6 +121,17 @@ class ContractsRuntime:
             contracts,
             owners=dict(self.settings.owners),
         )
+
+    def keep_house(self) -> None:
+        """Forget what is too old, at most once an hour in each process."""
+        if time.monotonic() < self._house_kept + _HOUR:
+            return
+        self._house_kept = time.monotonic()
+        kept = timedelta(days=self.settings.retention_days)
+        self.snapshots.sweep(retain_count=self.settings.snapshots_kept)
+        self.quarantine.sweep()
+        self.breaker.prune(events=kept, observations=kept)
+        Outbox(self.store).prune(kept)
 
     def now(self) -> datetime:
         """The store's clock, which waits, leases and ages are measured by."""

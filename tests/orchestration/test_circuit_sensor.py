@@ -174,3 +174,29 @@ def test_changes_are_shown_once_by_the_check_circuit(deployment: Deployment) -> 
 
     assert [e.passed for e in first.asset_events] == [False]
     assert not second.asset_events
+
+
+def test_what_a_closed_circuit_degraded_is_healed_when_its_condition_is_over(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(
+        ORDERS.replace(
+            "{level: last, source: last_valid}",
+            '{level: last, source: last_valid, activation_conditions: ["row_count < 3"]}',
+        )
+    )
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = NEWER.head(2)
+    deployment.run(defs, "orders", "revenue")
+    assert deployment.state() == "closed"
+    assert {r.consumer for r in deployment.runtime.ledger.open_reads()} == {"revenue"}
+
+    assert not deployment.tick(defs, SENSOR).run_requests
+
+    deployment.delivered["orders"] = NEWER
+    deployment.run(defs, "orders")
+    healing = deployment.tick(defs, SENSOR)
+    assert [r.asset_selection for r in healing.run_requests] == [[dg.AssetKey("revenue")]]
+    run_requests(deployment, defs, healing)
+    assert deployment.runtime.ledger.open_reads() == ()

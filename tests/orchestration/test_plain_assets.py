@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import ContractsWarning, WiringError
+from dagster_contracts import ContractsWarning, WiringError, contract_asset
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, Deployment
 
 STRICT = """
@@ -238,3 +238,49 @@ def test_a_cascade_is_no_failure_of_the_contracted_consumer(deployment: Deployme
         c.key.contract for c in deployment.runtime.breaker.circuits() if c.attempts
     }
     assert deployment.state("orders") == "open"
+
+
+def test_a_refused_batch_without_a_fallback_is_no_failed_materialization(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(
+        STRICT
+        + '  resilience: {circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}}\n'
+    )
+
+    @contract_asset("orders")
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    defs = deployment.defs(orders)
+    deployment.delivered["orders"] = BAD
+
+    assert not deployment.run(defs, "orders", raise_on_error=False).success
+
+    entries = deployment.runtime.breaker.history(limit=20)
+    assert [e.kind for e in entries if e.kind == "failed"] == []
+
+
+def test_skip_leaves_the_downstream_out_of_the_run(deployment: Deployment) -> None:
+    deployment.contract(
+        STRICT
+        + "  resilience:\n"
+        + '    circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}\n'
+        + "    on_exhausted: skip\n"
+    )
+
+    @contract_asset("orders")
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    defs = deployment.defs(orders, revenue)
+    deployment.delivered["orders"] = BAD
+
+    result = deployment.run(defs, "orders", "revenue")
+
+    assert result.success
+    assert "revenue" not in {e.node_name for e in result.all_node_events if e.is_step_success}
