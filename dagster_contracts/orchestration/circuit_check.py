@@ -106,8 +106,10 @@ def history_table(history: Sequence[HistoryEntry]) -> str:
     for entry in history:
         why = entry.explanation or _words(entry.cause or "")
         by = f" (by {entry.actor})" if entry.actor else ""
-        when = f"{entry.at:%Y-%m-%d %H:%M:%S}"
-        rows.append(f"| {when} | {_words(entry.after)} | {_cell(why + by)} |")
+        # With a space and a hyphen at which the UI does not break the narrow columns.
+        when = f"{entry.at:%Y-%m-%d\u00a0%H:%M:%S}".replace("-", "\u2011")
+        became = _words(entry.after).replace("-", "\u2011")
+        rows.append(f"| {when} | {became} | {_cell(why + by)} |")
     return "\n".join(rows)
 
 

@@ -59,10 +59,9 @@ def _schema(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
     unknown = [o for o in outcomes if o.status is OutcomeStatus.NOT_EVALUATED]
     if unknown:
         return _unknown(unknown, held=len(outcomes) - len(unknown))
-    tested = "the data keeps" if report.rows is None else f"{_rows(report.rows)} keep"
-    if report.rows == 1:
-        tested = "1 row keeps"
-    return f"{tested} {report.ref} ({len(outcomes)} rules)"
+    tested = "the data" if report.rows is None else _count(report.rows, "row")
+    verb = "keeps" if report.rows in (None, 1) else "keep"
+    return f"{tested} {verb} {report.ref} ({_count(len(outcomes), 'rule')})"
 
 
 def _listed(broken: Sequence[CheckOutcome]) -> str:
@@ -100,7 +99,7 @@ def _unknown(unknown: Sequence[CheckOutcome], *, held: int, check: str = SCHEMA_
         reasons += f"; … {len(unknown) - 3} more"
     if not held:
         return f"not evaluated: {reasons}"
-    return f"{held} rules hold, {len(unknown)} not evaluated: {reasons}"
+    return f"{_count(held, 'rule')} kept, {len(unknown)} not evaluated: {reasons}"
 
 
 def _named(outcome: CheckOutcome, check: str, sentence: str) -> str:
@@ -113,7 +112,7 @@ def _sentence(outcome: CheckOutcome) -> str:
     if failed is not None and tested is not None:
         share = f" ({percent(outcome.failed_ratio or 0.0)})" if failed else ""
         verb = "breaks" if failed == 1 else "break"
-        measured = f"{failed:,} of {_rows(tested)}{share} {verb} the rule"
+        measured = f"{failed:,} of {_count(tested, 'row')}{share} {verb} the rule"
     elif outcome.value is not None and not outcome.reason:
         measured = f"it is {outcome.value:,.6g}"
     else:
@@ -125,5 +124,5 @@ def _sentence(outcome: CheckOutcome) -> str:
     return "; ".join(part for part in parts if part) or outcome.status.value.replace("_", " ")
 
 
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
+def _count(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -104,7 +104,7 @@ def _record(rule: str, status: str, **cells: Any) -> dict[str, Any]:
     return {**dict.fromkeys(_COLUMNS), "rule": rule, "status": status, **cells}
 
 
-def _by_column(passed: Sequence[CheckOutcome]) -> Iterator[Mapping[str, Any]]:
+def _by_column(passed: Sequence[CheckOutcome]) -> Iterator[dict[str, Any]]:
     columns: dict[str, list[CheckOutcome]] = {}
     for outcome in passed:
         columns.setdefault(outcome.column or outcome.rule, []).append(outcome)

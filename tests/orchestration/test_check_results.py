@@ -31,11 +31,10 @@ data_contract:
       id: {type: integer, required: true}
       weight: {type: number, minimum: 0}
   quality:
-    rules:
-      - {name: few_are_late, column: weight, metric: nullValues, unit: percent, mustBeLessThan: 60}
+    - {name: few_are_late, column: weight, metric: nullValues, unit: percent, mustBeLessThan: 60}
 """
 
-SCHEMA = dict(check="schema", kind=OutcomeKind.SCHEMA)
+SCHEMA = {"check": "schema", "kind": OutcomeKind.SCHEMA}
 
 
 @pytest.fixture
@@ -132,10 +131,10 @@ def test_a_missing_column_is_told_once(binding: Binding) -> None:
 def test_a_kept_schema_counts_its_rows_and_rules(binding: Binding) -> None:
     kept = outcome("id.required", OutcomeStatus.PASSED, rows_tested=967, failed_rows=0)
 
-    assert shown(binding, report(kept)).description == "967 rows keep parcels@1.0.0 (1 rules)"
-    assert shown(binding, report(kept, rows=1)).description == "1 row keeps parcels@1.0.0 (1 rules)"
+    assert shown(binding, report(kept)).description == "967 rows keep parcels@1.0.0 (1 rule)"
+    assert shown(binding, report(kept, rows=1)).description == "1 row keeps parcels@1.0.0 (1 rule)"
     assert shown(binding, report(kept, rows=None)).description == (
-        "the data keeps parcels@1.0.0 (1 rules)"
+        "the data keeps parcels@1.0.0 (1 rule)"
     )
 
 
@@ -171,7 +170,7 @@ def test_one_rule_that_was_not_evaluated_takes_the_green_from_those_that_passed(
     )
 
     assert not result.passed
-    assert result.description == "1 rules hold, 1 not evaluated: id.sql: SQL is not allowed"
+    assert result.description == "1 rule kept, 1 not evaluated: id.sql: SQL is not allowed"
 
 
 def test_a_check_that_the_validation_did_not_return_is_not_green(binding: Binding) -> None:
@@ -187,19 +186,19 @@ def test_a_check_that_the_validation_did_not_return_is_not_green(binding: Bindin
     ("fields", "sentence"),
     [
         (
-            dict(rows_tested=26_115, failed_rows=1, threshold="less than 60%"),
+            {"rows_tested": 26_115, "failed_rows": 1, "threshold": "less than 60%"},
             "1 of 26,115 rows (<0.1%) breaks the rule; agreed: less than 60%",
         ),
         (
-            dict(rows_tested=967, failed_rows=0, threshold="less than 60%"),
+            {"rows_tested": 967, "failed_rows": 0, "threshold": "less than 60%"},
             "0 of 967 rows break the rule; agreed: less than 60%",
         ),
         (
-            dict(value=967.0, threshold="between 500 and 1,200"),
+            {"value": 967.0, "threshold": "between 500 and 1,200"},
             "it is 967; agreed: between 500 and 1,200",
         ),
         (
-            dict(value=6.3, threshold="x < 5min", reason="x was 6.3s, which is < 5min"),
+            {"value": 6.3, "threshold": "x < 5min", "reason": "x was 6.3s, which is < 5min"},
             "x was 6.3s, which is < 5min",
         ),
         ({}, "passed"),
