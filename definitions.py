@@ -108,6 +108,9 @@ jobs = [
     dg.define_asset_job("navigation", ["real_time_navigation"]),
 ]
 
+# Every step has a process of its own, forked from one that has these imports done.
+PRELOADED = ["dagster", "pandas", "dagster_contracts.orchestration.definitions"]
+
 contracts = ContractsResource(
     path="contracts",
     store="sqlite:///.dagster_contracts/state.db",
@@ -127,13 +130,10 @@ defs = with_contracts(
             recommendations,
         ],
         jobs=jobs,
-        # Every step has a process of its own; they are forked from one that has the imports done.
         executor=dg.multiprocess_executor.configured(
             {
                 "max_concurrent": 2,
-                "start_method": {
-                    "forkserver": {"preload_modules": ["pandas", "dagster_contracts"]}
-                },
+                "start_method": {"forkserver": {"preload_modules": PRELOADED}},
             }
         ),
         resources={"io_manager": dg.FilesystemIOManager(base_dir=str(FOLDER / "assets"))},

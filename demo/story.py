@@ -279,7 +279,7 @@ def tell(stage: Stage, faults: FaultSwitch) -> None:
     now = datetime.now(UTC)
     faults.turn_on(Fault.BROKEN_ROWS, since=now)
     faults.turn_on(Fault.RENAMED_COLUMN, since=now)
-    faults.turn_on(Fault.STOPPED_FEED, since=now - timedelta(minutes=29, seconds=20))
+    faults.turn_on(Fault.STOPPED_FEED, since=now - timedelta(minutes=29, seconds=30))
     seen = len(stage.alerts())
     result = run_job(a_day, stage, BAD_DAY)
     for asset in ("flights", "weather", "real_time_navigation"):
