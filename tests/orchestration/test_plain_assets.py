@@ -284,3 +284,17 @@ def test_skip_leaves_the_downstream_out_of_the_run(deployment: Deployment) -> No
 
     assert result.success
     assert "revenue" not in {e.node_name for e in result.all_node_events if e.is_step_success}
+
+
+def test_the_stores_url_takes_names_from_the_environment(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dagster_contracts import ContractsResource, StoreError
+
+    monkeypatch.setenv("CONTRACTS_DB", "elsewhere.db")
+    written = ContractsResource(store="sqlite:///${env:CONTRACTS_DB}")
+    assert written.resolved(deployment.root).store == f"sqlite:///{deployment.root}/elsewhere.db"
+
+    monkeypatch.delenv("CONTRACTS_DB")
+    with pytest.raises(StoreError, match="CONTRACTS_DB"):
+        written.resolved(deployment.root)
