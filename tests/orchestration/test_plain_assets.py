@@ -244,8 +244,7 @@ def test_a_refused_batch_without_a_fallback_is_no_failed_materialization(
     deployment: Deployment,
 ) -> None:
     deployment.contract(
-        STRICT
-        + '  resilience: {circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}}\n'
+        STRICT + '  resilience: {circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}}\n'
     )
 
     @contract_asset("orders")
