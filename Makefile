@@ -66,7 +66,7 @@ lock: $(INSTALLED) ## resolve requirements.lock anew from pyproject.toml
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade \
 	  --generate-hashes --no-strip-extras --no-emit-index-url --no-header \
-	  --extra databases --extra postgres --extra server --group dev \
+	  --extra databases --extra postgres --group dev \
 	  -o requirements.lock pyproject.toml
 
 wheel: $(INSTALLED) ## build the wheel into dist/

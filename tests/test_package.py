@@ -86,10 +86,7 @@ def test_every_entry_point_can_be_loaded() -> None:
         if entry.value.startswith("dagster_contracts")
     ]
 
-    assert {entry.group for entry in ours} == {
-        "console_scripts",
-        "dagster_dg_cli.registry_modules",
-    }
+    assert {entry.group for entry in ours} == {"console_scripts"}
     for entry in ours:
         entry.load()
 
