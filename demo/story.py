@@ -167,7 +167,10 @@ class Stage:
         circuit = self.circuit(contract)
         colour = "green" if circuit.effective_state.value == "closed" else "red"
         why = f": {circuit.reason}" if circuit.reason and colour == "red" else ""
-        say(f"circuit of [bold]{contract}[/] is [{colour}]{circuit.effective_state.value}[/]{why}")
+        state = circuit.effective_state.value
+        if state == "half_open":
+            state = "open, and waits for its probe"
+        say(f"circuit of [bold]{contract}[/] is [{colour}]{state}[/]{why}")
 
     def built_from(self, asset: str, partition: str | None = None) -> str:
         """What the stored asset was built from, by its materialization's own metadata."""

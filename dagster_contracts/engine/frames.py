@@ -126,3 +126,25 @@ def _kind_of_type(wanted: type) -> str | None:
         ("pyarrow", "Table"): "pyarrow",
     }
     return names.get((root, wanted.__name__))
+
+
+def as_text(data: Any) -> pa.Table:
+    """All rows as an Arrow table whatever they hold: to be looked at, not to be served.
+
+    Columns that Arrow cannot hold become text; columns of the same name are numbered.
+    """
+    try:
+        return to_arrow(data)
+    except Exception:  # objects of any kind, two columns of one name: shown as text
+        import pyarrow as pa  # late: importing the package must stay cheap
+
+        names, arrays = [], []
+        for position, name in enumerate(map(str, data.columns)):
+            values = list(data.iloc[:, position]) if hasattr(data, "iloc") else list(data[name])
+            try:
+                array = pa.array(values, from_pandas=True)
+            except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+                array = pa.array([None if value is None else str(value) for value in values])
+            names.append(name if name not in names else f"{name}#{position}")
+            arrays.append(array)
+        return pa.Table.from_arrays(arrays, names=names)

@@ -126,6 +126,9 @@ def build_contract_asset(
     options |= {
         "key": spec.key,
         "ins": ins,
+        "deps": [
+            dep for dep in spec.deps if dep.asset_key not in {given.key for given in ins.values()}
+        ],
         "group_name": spec.group_name,
         "tags": dict(spec.tags),
         "metadata": dict(spec.metadata),

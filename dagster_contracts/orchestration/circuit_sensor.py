@@ -124,26 +124,48 @@ class CircuitTick:
                 self._runtime.breaker.set_upstream(binding.contract, circuit.key, above)
 
     def probes(self) -> Iterable[dg.RunRequest]:
-        """One run of the primary for each half-open circuit that nobody probes."""
+        """One run of the primary for each half-open circuit that nobody probes.
+
+        A probe whose run does not exist is asked for again under the same key, which Dagster starts
+        once: the tick that granted its lease may have died before the run was launched.
+        """
         for circuit in self._circuits:
             binding = self._binding(circuit.key)
             if binding is None or circuit.effective_state is not CircuitState.HALF_OPEN:
                 continue
-            recovery = binding.resilience.circuit.recovery
-            if recovery.probe is ProbeMode.WAIT or circuit.lease is not None:
+            if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
                 continue
             if binding.asset_key not in self._graph.upstream:
                 continue  # An asset that is made elsewhere can only be waited for.
             holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
-            lease = self._runtime.breaker.ask_probe(binding.contract, circuit.key, holder)
-            if lease is None:
+            if circuit.lease is None:
+                if self._runtime.breaker.ask_probe(binding.contract, circuit.key, holder) is None:
+                    continue
+            elif circuit.lease.holder != holder or self._launched(binding, circuit, holder):
                 continue
             yield dg.RunRequest(
                 run_key=holder,
-                asset_selection=[binding.asset_key],
+                asset_selection=self._graph.selection(binding.asset_key),
                 partition_key=self._partition(binding, circuit),
                 tags={PROBE_TAG: holder},
             )
+
+    def _launched(self, binding: Binding, circuit: Circuit, holder: str) -> bool:
+        """Whether the probe has a run; one that ended without a verdict was a bad probe."""
+        records = self._instance.get_run_records(dg.RunsFilter(tags={PROBE_TAG: holder}), limit=1)
+        if not records:
+            return False
+        run = records[0].dagster_run
+        if run.is_finished:
+            self._runtime.breaker.observe_failure(
+                binding.contract,
+                circuit.key,
+                run_id=run.run_id,
+                what="failed_materializations",
+                explanation=f"the probe's run ended as {run.status.value} without a verdict",
+                probe_holder=holder,
+            )
+        return True
 
     def healing(self) -> Iterable[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
@@ -163,7 +185,7 @@ class CircuitTick:
             key = dg.AssetKey.from_user_string(request.consumer)
             yield dg.RunRequest(
                 run_key=request.run_key,
-                asset_selection=[key],
+                asset_selection=self._graph.selection(key),
                 partition_key=request.partition,
                 tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
             )

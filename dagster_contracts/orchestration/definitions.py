@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -103,6 +104,7 @@ def with_contracts(
     for message in bindings.warnings:
         warnings.warn(message, ContractsWarning, stacklevel=2)
 
+    _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
     governed = [_governed(item, bindings, resource.runtime, used) for item in assets]
     checks = build_contract_checks(
         bindings=bindings, open_runtime=resource.runtime, translator=used
@@ -152,6 +154,38 @@ def with_contracts(
         asset_checks=[*(defs.asset_checks or ()), *checks],
         metadata=defs.metadata,
     )
+
+
+def _known_fallbacks(
+    bindings: Bindings,
+    keys: Sequence[dg.AssetKey],
+    translator: ContractTranslator,
+    *,
+    strict: bool,
+) -> None:
+    """A fallback that nobody here makes would only be missed on the day it is needed."""
+    names = [key.to_user_string() for key in keys]
+    for binding in bindings:
+        resilience = binding.contract.resilience
+        for level in resilience.levels if resilience is not None else ():
+            if level.source.kind is not SourceKind.ASSET:
+                continue
+            key = bindings.asset_of(level.source.name, translator)
+            if key in keys:
+                continue
+            nearest = difflib.get_close_matches(level.source.name, names, n=1, cutoff=0.6)
+            message = (
+                f"the level {level.name!r} of {binding.contract.ref} reads the asset "
+                f"{level.source.name!r}, which is not here"
+                + (f"; the nearest is {nearest[0]!r}" if nearest else "")
+            )
+            if strict:
+                raise WiringError(
+                    message,
+                    where=level.location or binding.contract.location,
+                    hint="mend `source`, or declare the asset of another location here",
+                )
+            warnings.warn(message, ContractsWarning, stacklevel=3)
 
 
 def _keys(item: Any) -> Iterable[dg.AssetKey]:

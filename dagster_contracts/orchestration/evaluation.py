@@ -13,7 +13,7 @@ import dagster as dg
 from dagster_contracts.core.circuit import Circuit
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.outcome import ContractReport
-from dagster_contracts.engine.frames import frame_kind, to_arrow
+from dagster_contracts.engine.frames import as_text, frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
@@ -33,6 +33,8 @@ class BatchEvaluation:
     explanation: str
     quarantined: int | None = None
     """Id of the batch in quarantine, where it was refused before it was published."""
+    not_kept: str | None = None
+    """Why a good batch could not be kept as the last valid one."""
     anomalies: tuple[str, ...] = ()
     """What is unusual in this batch against the asset's history: it warns and does not fail."""
 
@@ -45,6 +47,8 @@ class BatchEvaluation:
         }
         if self.report.rows is not None:
             metadata["dagster/row_count"] = self.report.rows
+        if self.not_kept is not None:
+            metadata["contract/not_kept_as_last_valid"] = self.not_kept
         if self.anomalies:
             metadata["contract/anomalies"] = dg.MetadataValue.md(
                 "\n".join(f"- {sentence}" for sentence in self.anomalies)
@@ -97,7 +101,12 @@ def evaluate_batch(
         unknown_because={**report.unknown_because, **anomalies.unknown_because},
     )
     kind = frame_kind(data)
-    table = to_arrow(data) if kind is not None and _keeps_last_valid(binding) else None
+    table, not_kept = None, None
+    if kind is not None and _keeps_last_valid(binding):
+        try:
+            table = to_arrow(data)
+        except Exception as error:  # what Arrow cannot hold is still judged; it is only not kept
+            not_kept = f"{type(error).__name__}: {error}"
     # The file is written first, its row in the transaction that judges the batch: a snapshot is
     # kept exactly where the batch was not refused.
     staged = (
@@ -117,9 +126,8 @@ def evaluate_batch(
     )
     quarantined = None
     if verdict.refused and not published and kind is not None:
-        quarantined = runtime.quarantine.put(
-            key, table if table is not None else to_arrow(data), report, kind=kind, run_id=run_id
-        ).id
+        aside = table if table is not None else as_text(data)
+        quarantined = runtime.quarantine.put(key, aside, report, kind=kind, run_id=run_id).id
     return BatchEvaluation(
         report=report,
         circuit=verdict.circuit if binding.protects else None,
@@ -127,6 +135,7 @@ def evaluate_batch(
         explanation=verdict.explanation,
         quarantined=quarantined,
         anomalies=anomalies.sentences,
+        not_kept=None if verdict.refused else not_kept,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -17,6 +17,8 @@ class AssetGraph:
     upstream: Mapping[dg.AssetKey, frozenset[dg.AssetKey]]
     partitions: Mapping[dg.AssetKey, dg.PartitionsDefinition[Any] | None]
     owners: Mapping[dg.AssetKey, tuple[str, ...]]
+    together: Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]] = field(default_factory=dict)
+    """The assets that one step makes and that cannot be made one by one."""
 
     @classmethod
     def of(cls, assets: Iterable[Any]) -> AssetGraph:
@@ -24,6 +26,7 @@ class AssetGraph:
         upstream: dict[dg.AssetKey, frozenset[dg.AssetKey]] = {}
         partitions: dict[dg.AssetKey, dg.PartitionsDefinition[Any] | None] = {}
         owners: dict[dg.AssetKey, tuple[str, ...]] = {}
+        together: dict[dg.AssetKey, tuple[dg.AssetKey, ...]] = {}
         for item in assets:
             if not isinstance(item, dg.AssetsDefinition) or not item.is_materializable:
                 continue
@@ -31,7 +34,13 @@ class AssetGraph:
                 upstream[spec.key] = frozenset(dep.asset_key for dep in spec.deps)
                 partitions[spec.key] = spec.partitions_def
                 owners[spec.key] = tuple(spec.owners)
-        return cls(upstream, partitions, owners)
+                if not item.can_subset:
+                    together[spec.key] = tuple(sorted(item.keys))
+        return cls(upstream, partitions, owners, together)
+
+    def selection(self, key: dg.AssetKey) -> list[dg.AssetKey]:
+        """What a run that makes ``key`` must select: all outputs of a step that has several."""
+        return list(self.together.get(key, (key,)))
 
     @property
     def keys(self) -> tuple[dg.AssetKey, ...]:

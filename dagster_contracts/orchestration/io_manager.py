@@ -167,7 +167,13 @@ class ContractIOManager(dg.IOManager):
             self._reader.remember(
                 step, *(Read.primary(binding, partition, position) for partition in partitions)
             )
-            return self.inner.load_input(context)
+            try:
+                return self.inner.load_input(context)
+            except Exception:
+                # One partition cannot be loaded: each is then read by itself, with its fallbacks.
+                if not isinstance(self.inner, dg.UPathIOManager):
+                    raise
+                self._reader.forget(step, binding.asset)
         if not isinstance(self.inner, dg.UPathIOManager):
             degraded = ", ".join(p for p, route in routes.items() if not route.serves_primary)
             raise WiringError(

@@ -88,7 +88,7 @@ def _carry_out(
     match due.action.kind:
         case CorrectiveActionKind.REMATERIALIZE:
             yield dg.RunRequest(
-                asset_selection=[binding.asset_key],
+                asset_selection=graph.selection(binding.asset_key),
                 partition_key=due.partition if graph.is_partitioned(binding.asset_key) else None,
                 tags=tags,
             )
@@ -104,7 +104,7 @@ def _carry_out(
             for read in runtime.ledger.open_reads(binding.circuit_key(due.partition)):
                 yield dg.RunRequest(
                     run_key=f"heal-action:{due.key}:{read.id}",
-                    asset_selection=[dg.AssetKey.from_user_string(read.consumer)],
+                    asset_selection=graph.selection(dg.AssetKey.from_user_string(read.consumer)),
                     partition_key=read.consumer_partition,
                     tags={**tags, HEAL_TAG: due.contract},
                 )

@@ -295,6 +295,11 @@ class Reader:
         """Keep what a step has read until it ends."""
         self._runtime.step_reads.setdefault(step.key, []).extend(reads)
 
+    def forget(self, step: Step, upstream: str) -> None:
+        """Drop what was remembered of an input that then could not be loaded."""
+        kept = [read for read in self.remembered(step) if read.upstream != upstream]
+        self._runtime.step_reads[step.key] = kept
+
     def remembered(self, step: Step) -> tuple[Read, ...]:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))

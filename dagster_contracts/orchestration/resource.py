@@ -14,6 +14,7 @@ from pydantic import Field
 
 from dagster_contracts.errors import StoreError, WiringError
 from dagster_contracts.orchestration.runtime import ContractsRuntime, Settings, open_runtime
+from dagster_contracts.store.database import check_url
 
 _SQLITE_FILE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/)(?P<path>[^?]+)(?P<query>\?.*)?$")
 
@@ -62,6 +63,7 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         match = _SQLITE_FILE.match(store)
         if match and not match["path"].startswith(":memory:"):
             store = f"{match[1]}{(root / match['path']).resolve()}{match['query'] or ''}"
+        check_url(store)
         channels = {
             name: f"file:{(root / address[5:]).resolve()}"
             if address.startswith("file:") and not address.startswith("file:/")

@@ -61,11 +61,24 @@ class Store:
             # A forked child must not speak on its parent's sockets, nor close them.
             self._engine.dispose(close=False)
             self._pid = os.getpid()
+        self._restore()
         try:
             with self._engine.execution_options(**options).begin() as conn:
                 yield conn
         except sa.exc.DBAPIError as error:
             raise store_error(error, self.url) from error
+
+    def _restore(self) -> None:
+        """Begin anew where somebody deleted the SQLite file under this process.
+
+        An open connection would go on with the deleted file, and every other process with another.
+        """
+        if self.dialect != "sqlite" or Path(str(self._engine.url.database)).exists():
+            return
+        self._engine.dispose()
+        Path(str(self._engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        with self._engine.begin() as conn:
+            upgrade_schema(conn, where=self.url)
 
     def now(self, conn: sa.Connection) -> datetime:
         """The database's clock in UTC (the ``clock`` given to :func:`open_store` in tests).
@@ -145,6 +158,28 @@ def store_error(error: sa.exc.DBAPIError, where: str) -> StoreError:
     elif isinstance(error, sa.exc.OperationalError):
         hint = "check that the database runs and that host, port and name in `store` are right"
     return StoreError("the state store refused an operation", where=where, why=why, hint=hint)
+
+
+def check_url(url: str) -> None:
+    """``StoreError`` where ``url`` can never be opened; nothing is connected to or created."""
+    parsed = _parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return
+    path = Path(str(parsed.database))
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    if existing == path:
+        wrong = "it is a folder" if path.is_dir() else None
+    elif not existing.is_dir():
+        wrong = f"{existing} is no folder"
+    else:
+        wrong = None if os.access(existing, os.W_OK) else f"{existing} may not be written"
+    if wrong is not None:
+        raise StoreError(
+            "the store cannot be opened",
+            where=str(path),
+            why=wrong,
+            hint="set `store` to a path that this user may write",
+        )
 
 
 def _parse(url: str) -> sa.URL:

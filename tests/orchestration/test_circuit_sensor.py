@@ -101,7 +101,9 @@ def test_a_bad_probe_keeps_the_circuit_open_and_the_probe_reads_nothing_bad(
     pd.testing.assert_frame_equal(pd.read_pickle(deployment.root / "io" / "orders"), GOOD)
 
 
-def test_a_probe_is_asked_for_once(deployment: Deployment) -> None:
+def test_a_probe_that_was_never_launched_is_asked_for_again_under_its_key(
+    deployment: Deployment,
+) -> None:
     deployment.contract(IMPATIENT)
     defs = deployment.defs(*assets(deployment))
     deployment.run(defs)
@@ -111,8 +113,59 @@ def test_a_probe_is_asked_for_once(deployment: Deployment) -> None:
     first = deployment.tick(defs, SENSOR)
     second = deployment.tick(defs, SENSOR, first.cursor)
 
-    assert len(first.run_requests) == 1
-    assert not second.run_requests
+    (asked,), (again,) = first.run_requests, second.run_requests
+    assert again.run_key == asked.run_key
+
+    run_requests(deployment, defs, second)
+    later = [r.run_key for r in deployment.tick(defs, SENSOR).run_requests or []]
+    assert asked.run_key not in later
+
+
+def test_a_probe_whose_run_died_is_a_bad_probe(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+    (asked,) = deployment.tick(defs, SENSOR).run_requests
+    job = defs.resolve_implicit_global_asset_job_def()
+    run = deployment.instance.create_run_for_job(job, tags=dict(asked.tags))
+    deployment.instance.report_run_failed(run)
+
+    deployment.tick(defs, SENSOR)
+
+    (circuit,) = deployment.runtime.breaker.circuits()
+    assert circuit.lease is None or circuit.lease.holder != asked.run_key
+
+
+def test_outputs_that_one_step_makes_are_probed_and_healed_together(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+
+    @dg.multi_asset(outs={"orders": dg.AssetOut(), "returns": dg.AssetOut()})
+    def both() -> tuple[pd.DataFrame, pd.DataFrame]:
+        return deployment.source("orders"), GOOD
+
+    @dg.multi_asset(outs={"revenue": dg.AssetOut(), "costs": dg.AssetOut()})
+    def books(orders: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return orders, orders
+
+    defs = deployment.defs(both, books)
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+    deployment.delivered["orders"] = NEWER
+
+    probing = deployment.tick(defs, SENSOR)
+    (probe,) = probing.run_requests
+    assert set(probe.asset_selection) == {dg.AssetKey("orders"), dg.AssetKey("returns")}
+    run_requests(deployment, defs, probing)
+    for _ in range(2):
+        run_requests(deployment, defs, deployment.tick(defs, SENSOR))
+
+    assert deployment.state() == "closed"
+    assert deployment.runtime.ledger.open_reads() == ()
 
 
 def test_a_feed_that_stopped_trips_the_circuit_without_a_run(deployment: Deployment) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import dagster as dg
@@ -144,6 +145,8 @@ def test_a_rebuilt_consumer_settles_its_row_in_the_ledger(deployment: Deployment
         pytest.param(None, id="None"),
         pytest.param(42, id="a number"),
         pytest.param(pd.DataFrame(), id="no columns"),
+        pytest.param(pd.DataFrame({"order_id": [1, "a"], "amount": [1.0, 2.0]}), id="mixed"),
+        pytest.param(pd.concat([BAD, BAD], axis="columns"), id="columns twice"),
     ],
 )
 def test_what_is_no_table_is_an_outcome_and_no_crash(
@@ -246,3 +249,35 @@ def test_bad_use_of_the_decorator_is_refused_when_the_module_loads() -> None:
         contract_asset(lambda: None)  # type: ignore[arg-type]
     with pytest.raises(WiringError, match="check_specs"):
         contract_asset("orders", check_specs=[])
+
+
+def test_a_good_batch_that_arrow_cannot_hold_is_published_and_not_kept(
+    deployment: Deployment, checks: Any
+) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = GOOD.assign(note=[1, "x", object()])
+
+    result = deployment.run(defs, "orders", "revenue")
+
+    assert checks(result) == {"schema": True, "circuit": True}
+    (materialization,) = result.asset_materializations_for_node("orders")
+    assert "contract/not_kept_as_last_valid" in materialization.metadata
+
+
+def test_a_key_prefix_given_afterwards_holds_for_deps_too(deployment: Deployment) -> None:
+    module = types.ModuleType("shop_assets")
+
+    @dg.asset
+    def base() -> None: ...
+
+    @contract_asset("orders", deps=[base])
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    module.base, module.orders = base, orders  # type: ignore[attr-defined]
+    loaded = dg.load_assets_from_modules([module], key_prefix="wh")
+
+    defs = deployment.defs(*loaded)
+
+    spec = defs.resolve_assets_def(dg.AssetKey(["wh", "orders"])).get_asset_spec()
+    assert [dep.asset_key for dep in spec.deps] == [dg.AssetKey(["wh", "base"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import dagster as dg
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import ContractsWarning, WiringError, contract_asset
-from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
 
 STRICT = """
 data_contract:
@@ -297,3 +298,38 @@ def test_the_stores_url_takes_names_from_the_environment(
     monkeypatch.delenv("CONTRACTS_DB")
     with pytest.raises(StoreError, match="CONTRACTS_DB"):
         written.resolved(deployment.root)
+
+
+def test_a_fallback_that_nobody_makes_is_told_when_the_location_loads(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(ORDERS.replace("source: order_archive", "source: order_archve"))
+
+    with pytest.warns(ContractsWarning, match="the nearest is 'order_archive'"):
+        deployment.defs(*assets(deployment))
+    with pytest.raises(WiringError, match="order_archve"):
+        deployment.defs(*assets(deployment), strict=True)
+
+
+@pytest.mark.parametrize("store", ["bogus", "mysql://db/x", "sqlite:///contracts"])
+def test_a_store_that_can_never_be_opened_is_an_error_at_load_time(
+    deployment: Deployment, store: str
+) -> None:
+    from dagster_contracts import ContractsResource, StoreError
+
+    with pytest.raises(StoreError, match="hint"):
+        ContractsResource(store=store).resolved(deployment.root)
+
+
+def test_a_state_that_was_deleted_under_a_process_begins_anew(deployment: Deployment) -> None:
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    assert deployment.state() == "open"
+
+    shutil.rmtree(deployment.root / ".dagster_contracts")
+    deployment.delivered["orders"] = GOOD
+    deployment.run(defs, "orders", "revenue")
+
+    assert (deployment.root / ".dagster_contracts" / "state.db").exists()
+    assert deployment.state() == "closed"
