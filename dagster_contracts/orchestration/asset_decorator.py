@@ -123,6 +123,7 @@ def build_contract_asset(
     ins = {
         name: _with_key(given_ins.get(name), key) for name, key in inputs.items() if name in named
     }
+    read = {given.key for given in ins.values()}
     options |= {
         "key": spec.key,
         "ins": ins,
