@@ -127,9 +127,7 @@ def build_contract_asset(
     options |= {
         "key": spec.key,
         "ins": ins,
-        "deps": [
-            dep for dep in spec.deps if dep.asset_key not in {given.key for given in ins.values()}
-        ],
+        "deps": [dep for dep in spec.deps if dep.asset_key not in read],
         "group_name": spec.group_name,
         "tags": dict(spec.tags),
         "metadata": dict(spec.metadata),
