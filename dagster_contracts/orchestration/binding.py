@@ -178,7 +178,7 @@ def _object_for(
     contract: Contract, key: dg.AssetKey, translator: ContractTranslator
 ) -> SchemaObject:
     for schema_object in contract.objects:
-        if any(translator.get_asset_key(n) == key for n in _names(contract, schema_object)):
+        if any(translator.get_asset_key(n) == key for n in contract.asset_names(schema_object)):
             return schema_object
     if len(contract.objects) == 1:
         return contract.objects[0]
@@ -190,17 +190,13 @@ def _object_for(
     )
 
 
-def _names(contract: Contract, schema_object: SchemaObject) -> tuple[str, ...]:
-    return contract.asset_names(schema_object)
-
-
 def _find_asset(
     contract: Contract,
     schema_object: SchemaObject,
     keys: tuple[dg.AssetKey, ...],
     translator: ContractTranslator,
 ) -> dg.AssetKey | None:
-    for name in _names(contract, schema_object):
+    for name in contract.asset_names(schema_object):
         wanted = translator.get_asset_key(name)
         if wanted in keys:
             return wanted
@@ -213,7 +209,7 @@ def _find_asset(
 def _no_asset(
     contract: Contract, schema_object: SchemaObject, keys: tuple[dg.AssetKey, ...]
 ) -> str:
-    names = _names(contract, schema_object)
+    names = contract.asset_names(schema_object)
     known = {key.to_user_string(): key for key in keys}
     nearest = difflib.get_close_matches(names[0], known, n=1, cutoff=0.6)
     hint = f"; the nearest is {nearest[0]!r}" if nearest else ""

@@ -69,7 +69,7 @@ class ContractIOManager(dg.IOManager):
             self._inherit(context, step)
             return self.inner.load_input(context)
         partitions = _partitions(context)
-        if partitions == [None] or len(partitions) == 1:
+        if len(partitions) == 1:
             return self._load_one(context, binding, step, partitions[0], single=True)
         return self._load_many(context, binding, step, [p for p in partitions if p is not None])
 
