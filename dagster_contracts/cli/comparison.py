@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 
-from dagster_contracts.cli.declared import declared_consumers
 from dagster_contracts.core.changes import Change, Changes, Ignore, Motion, Verdict, VersionBump
 from dagster_contracts.core.compatibility import diff
 from dagster_contracts.core.contract import Contract, Json, Protects
 from dagster_contracts.core.reference import Version
 from dagster_contracts.documents.folder import ContractFolder
-from dagster_contracts.registry.consumers import Consumer, Impact, impact_of
+from dagster_contracts.registry.consumers import Consumer, Impact, declared_consumers, impact_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,12 @@ from contextlib import closing
 
 import click
 
-from dagster_contracts.cli.declared import check_known, declared_consumers
+from dagster_contracts.cli.declared import check_known
 from dagster_contracts.cli.output import format_option, print_json, print_line, print_table
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing
 from dagster_contracts.core.reference import ContractRef
-from dagster_contracts.registry.consumers import Consumer
+from dagster_contracts.registry.consumers import Consumer, declared_consumers
 from dagster_contracts.registry.subscriptions import SubscriptionBook
 
 _ORIGINS = {

@@ -1,4 +1,4 @@
-"""What the documents of the deployment say: which contracts exist, and whom they name."""
+"""What the documents of the deployment say: which contracts exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dagster_contracts.cli.places import Places
 from dagster_contracts.cli.sources import read_contracts
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.errors import WiringError
-from dagster_contracts.registry.consumers import Consumer, ConsumerOrigin
 
 
 def declared_contracts(places: Places) -> tuple[Contract, ...]:
@@ -37,19 +36,3 @@ def check_known(places: Places, name: str) -> Contract | None:
     except WiringError:
         return None
     return folder.resolve(name)
-
-
-def declared_consumers(contract: Contract) -> tuple[Consumer, ...]:
-    """The consumers that a contract itself names."""
-    return tuple(
-        Consumer(
-            contract=contract.name,
-            name=each.name,
-            origin=ConsumerOrigin.DECLARED,
-            asset=each.asset,
-            owners=(each.contact,) if each.contact else (),
-            columns=each.columns,
-            channels=each.channels,
-        )
-        for each in contract.consumers
-    )
