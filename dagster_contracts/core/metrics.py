@@ -86,6 +86,35 @@ class Catalogue:
 
 _NAME: Final = re.compile(r"[^\W\d]\w*(?:[.:]\w+)*")
 
+_QUOTED: Final = re.compile(r'"((?:[^"]|"")*)"')
+
+
+def read_name(text: str) -> str:
+    """A metric as people spell it to its canonical name: ``null_ratio."unit price"``.
+
+    >>> read_name('null_ratio."unit price"')
+    'null_ratio.unit price'
+    """
+    if '"' not in text:
+        return text
+    return _QUOTED.sub(lambda found: found.group(1).replace('""', '"'), text)
+
+
+def spell_name(name: str) -> str:
+    """A canonical name as conditions write it; a member that is not one word stands in quotes.
+
+    >>> spell_name("anomaly_score.null_ratio.unit price")
+    'anomaly_score.null_ratio."unit price"'
+    """
+    if _NAME.fullmatch(name):
+        return name
+    family, _, member = name.partition(".")
+    if DEFAULT.families.get(family, (None, ""))[1] == METRIC_MEMBER:
+        return f"{family}.{spell_name(member)}"
+    quoted = member.replace('"', '""')
+    return f'{family}."{quoted}"'
+
+
 RESERVED_WORDS: Final = ("and", "or", "not", "for")
 """Words of the condition language, which no metric can be called."""
 

@@ -95,19 +95,40 @@ def render_quantity(quantity: Quantity) -> str:
         case Dimension.COUNT | Dimension.NUMBER:
             return sign + _exact_decimal(value)
         case Dimension.DURATION:
-            units = DURATION_UNITS
+            return sign + _exact_duration(value)
         case Dimension.SIZE:
-            units = SIZE_UNITS
+            pass
     if not value:
-        return "0s" if quantity.dimension is Dimension.DURATION else "0B"
-    candidates: list[str] = []
-    for unit, size in units.items():
-        if _is_decimal(value / size):
-            candidates.append(f"{_exact_decimal(value / size)}{unit}")
-    if quantity.dimension is Dimension.DURATION:
-        candidates.append(_mixed(value))
-    # Whole numbers first (30min, not 0.5h), then the shortest, then the larger unit.
+        return "0B"
+    candidates = [
+        f"{_exact_decimal(value / size)}{unit}"
+        for unit, size in SIZE_UNITS.items()
+        if _is_decimal(value / size)
+    ]
+    # Whole numbers first (500MB, not 0.5GB), then the shortest, then the larger unit.
     return sign + min(candidates, key=lambda text: ("." in text, len(text)))
+
+
+_UNITS_IN_USE: Final = ("d", "h", "min", "s", "ms")
+_MOST_OF_ONE_UNIT: Final = 99
+
+
+def _exact_duration(seconds: Fraction) -> str:
+    """A duration as people write it: ``15min``, ``90s``, ``36h``, ``30d``, ``1h30min5s``.
+
+    One unit where that needs no large number (``90min``), else several; weeks are days, and what
+    is shorter than a minute may have a decimal point (``1.5s``).
+    """
+    if not seconds:
+        return "0s"
+    if 1 <= seconds < 60 and seconds.denominator != 1 and _is_decimal(seconds):
+        return f"{_exact_decimal(seconds)}s"
+    for unit in _UNITS_IN_USE:
+        count = seconds / DURATION_UNITS[unit]
+        if count.denominator == 1:
+            alone = unit == "d" or count <= _MOST_OF_ONE_UNIT or seconds < 1
+            return f"{count}{unit}" if alone else _mixed(seconds)
+    return _mixed(seconds)
 
 
 def format_quantity(
@@ -174,7 +195,8 @@ def _rounded(value: Fraction, apart_from: Fraction | None) -> str:
 
 def _mixed(seconds: Fraction) -> str:
     parts: list[str] = []
-    for unit, size in DURATION_UNITS.items():
+    for unit in _UNITS_IN_USE:
+        size = DURATION_UNITS[unit]
         count = seconds / size if unit == "ms" else Fraction(seconds // size)
         if count:
             parts.append(f"{_exact_decimal(count)}{unit}")

@@ -15,6 +15,7 @@ from dagster_contracts.core.contract import (
     MonitoringPolicy,
     Protects,
 )
+from dagster_contracts.core.metrics import read_name
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode
@@ -106,7 +107,7 @@ def read_alerts(section: Section) -> AlertPolicy:
 def read_monitoring(section: Section) -> MonitoringPolicy:
     """What is watched for anomalies, and what may be done without a person."""
     default = MonitoringPolicy()
-    metrics = section.texts("anomaly_metrics")
+    metrics = tuple(read_name(metric) for metric in section.texts("anomaly_metrics"))
     for metric in metrics:
         if section.reading.catalogue.find(metric) is None:
             near = section.reading.catalogue.suggest(metric)

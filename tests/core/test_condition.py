@@ -45,6 +45,7 @@ _METRICS = {
     "row_count": Dimension.COUNT,
     "completeness": Dimension.RATIO,
     "null_ratio.tail_num": Dimension.RATIO,
+    'null_ratio.unit "price". x': Dimension.RATIO,
     "data_latency": Dimension.DURATION,
     "anomaly_score.row_count": Dimension.NUMBER,
 }
@@ -162,6 +163,29 @@ def test_a_column_may_be_called_like_a_keyword() -> None:
     assert metrics_of(condition) == {"null_ratio.for", "null_ratio.or"}
 
 
+@pytest.mark.parametrize(
+    ("text", "metric", "rendered"),
+    [
+        ('null_ratio."unit price" > 5%', "null_ratio.unit price", None),
+        ('null_ratio."unit-price" > 5%', "null_ratio.unit-price", None),
+        ('null_ratio."a""b" > 5%', 'null_ratio.a"b', None),
+        ('null_ratio."a.b c" > 5%', "null_ratio.a.b c", None),
+        ('null_ratio."(x) > 1 or" > 5%', "null_ratio.(x) > 1 or", None),
+        ('null_ratio."prix_é" > 5%', "null_ratio.prix_é", "null_ratio.prix_é > 5%"),
+        ('failed_ratio."a b".required > 5%', "failed_ratio.a b.required", ""),
+        ('anomaly_score.null_ratio."a b" > 5', "anomaly_score.null_ratio.a b", None),
+    ],
+)
+def test_a_column_of_any_name_stands_in_quotes(
+    text: str, metric: str, rendered: str | None
+) -> None:
+    condition = parse_condition(text)
+    assert metrics_of(condition) == {metric}
+    assert parse_condition(render(condition)) == condition
+    if rendered != "":
+        assert render(condition) == (rendered or text)
+
+
 def test_declared_metrics_are_checked_like_the_known_ones() -> None:
     catalogue = DEFAULT.with_declared({"queue:size": Dimension.SIZE})
     condition = parse_condition("queue:size > 10MB", catalogue=catalogue)
@@ -250,6 +274,15 @@ def test_quantities_and_durations_are_read_alone() -> None:
         ("(" * 17 + "row_count > 1" + ")" * 17, 18, "more than 16 deep", ""),
         ("not " * 17 + "row_count > 1", 69, "more than 16 deep", ""),
         ("(" * 129, 129, "more than 128 words", ""),
+        ("not (row_count >= 1) for 3 checks", 22, "found 'for'", "within the parentheses"),
+        ("(row_count < 1 and row_count > 0) for 1h", 35, "found 'for'", "row_count < 10 for 3"),
+        ('null_ratio."unit price > 5%', 12, "a '\"' is never closed", "after the name"),
+        ("null_ratio.'unit price' > 5%", 12, "expected a name after 'null_ratio.'", "unit price"),
+        ("null_ratio. > 5%", 12, "expected a name after 'null_ratio.'", "null_ratio.amount"),
+        ("null_ratio.unit price > 5%", 17, "expected an operator", 'null_ratio."unit price"'),
+        ("null_ratio.unit-price > 5%", 16, "expected an operator", 'null_ratio."unit-price"'),
+        ('null_ratio."" > 5%', 1, "unknown metric", "null_ratio"),
+        ('"row count" > 5', 1, "unexpected character", "quotes"),
         ("row_count > \x00", 13, "unexpected character", ""),
         ("row_count > ٣", 13, "unexpected character", ""),
     ],
@@ -302,6 +335,7 @@ def _mutated(text: str, dice: random.Random) -> str:
 
 
 _FRAGMENTS = [
+    *('"', '."', 'null_ratio."a b"'),
     *" \t\n()<>=!%.,:_-+*/&|\\\"'\x00\ufeff\ud800é٣m\N{MATHEMATICAL DOUBLE-STRUCK DIGIT ONE}",
     *("and", " or ", "not ", " for ", "checks", "row_count", "null_ratio.", "5%", "30min", "1e9"),
     *("9" * 40, "((((((((", "not not not ", "==", "0.1", "1h30min", "MB", "-", "anomaly_score."),
@@ -487,6 +521,19 @@ def test_a_hold_of_time_needs_an_unbroken_run(
             "row_count < 10 for 2 checks",
             [_at(0, row_count=5), _at(1, row_count=7)],
             "row_count was 7, which is < 10 in each of the last 2 checks",
+        ),
+        (
+            "row_count < 10 for 1 check",
+            [_at(0, row_count=5)],
+            "row_count was 5, which is < 10 in the last check",
+        ),
+        (
+            'null_ratio."unit price" > 5% and not completeness > 50%',
+            [_at(0, **{"null_ratio.unit price": 0.07, "completeness": 0.25})],
+            (
+                'null_ratio."unit price" was 7.0%, which is > 5%; '
+                "completeness was 25.0%, which is not > 50%"
+            ),
         ),
         (
             "row_count < 10 for 3 checks",

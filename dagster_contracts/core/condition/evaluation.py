@@ -17,6 +17,7 @@ from dagster_contracts.core.condition.tree import (
     Hold,
     Negation,
 )
+from dagster_contracts.core.metrics import spell_name
 from dagster_contracts.core.quantity import format_quantity, render_quantity
 
 
@@ -89,7 +90,7 @@ def _join(decisive: Truth, neutral: Truth, left: Decision, right: Decision) -> D
 
 def _compare(comparison: Comparison, window: Sequence[Observation]) -> Decision:
     if not window:
-        return Decision(Truth.UNKNOWN, f"{comparison.metric} was not measured yet")
+        return Decision(Truth.UNKNOWN, f"{spell_name(comparison.metric)} was not measured yet")
     match comparison.hold:
         case Hold(checks=int(checks)):
             return _for_checks(comparison, checks, window)
@@ -100,16 +101,16 @@ def _compare(comparison: Comparison, window: Sequence[Observation]) -> Decision:
 
 
 def _single(comparison: Comparison, observation: Observation) -> Decision:
-    value = observation.metrics.get(comparison.metric)
+    value, named = observation.metrics.get(comparison.metric), spell_name(comparison.metric)
     if value is None:
-        return Decision(Truth.UNKNOWN, f"{comparison.metric} could not be measured")
+        return Decision(Truth.UNKNOWN, f"{named} could not be measured")
     threshold = comparison.quantity
     shown = format_quantity(value, threshold.dimension, apart_from=threshold.value)
     holds = comparison.operator.holds(value, threshold.value)
     relation = f"{comparison.operator} {render_quantity(threshold)}"
     return Decision(
         Truth.TRUE if holds else Truth.FALSE,
-        f"{comparison.metric} was {shown}, which is {'' if holds else 'not '}{relation}",
+        f"{named} was {shown}, which is {'' if holds else 'not '}{relation}",
     )
 
 
@@ -135,7 +136,8 @@ def _for_checks(comparison: Comparison, checks: int, window: Sequence[Observatio
         return Decision(Truth.FALSE, f"{newest} ({so_often}, {checks} needed)")
     if Truth.UNKNOWN in truths:
         return Decision(Truth.UNKNOWN, f"{newest} ({so_often}, {checks} needed)")
-    return Decision(Truth.TRUE, f"{newest} in each of the last {comparison.hold}")
+    each = "the last check" if checks == 1 else f"each of the last {comparison.hold}"
+    return Decision(Truth.TRUE, f"{newest} in {each}")
 
 
 def _for_duration(

@@ -6,12 +6,14 @@
     and      = not {"and" not}
     not      = "not" not | "(" expr ")" | cmp
     cmp      = [metric] op quantity ["for" (int "checks" | duration)]
+    metric   = ident {("." | ":") (ident | quoted)}      quoted: "unit price", a quote in it doubled
     quantity = ["-"] number [ "%" | duration-unit | size-unit ]      durations add up: 1h30min
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +30,14 @@ from dagster_contracts.core.condition.tree import (
     Negation,
     render,
 )
-from dagster_contracts.core.metrics import DEFAULT, RESERVED_WORDS, Catalogue, Metric
+from dagster_contracts.core.metrics import (
+    DEFAULT,
+    RESERVED_WORDS,
+    Catalogue,
+    Metric,
+    read_name,
+    spell_name,
+)
 from dagster_contracts.core.quantity import (
     UNIT_SPELLINGS,
     Dimension,
@@ -44,12 +53,13 @@ MAX_DEPTH: Final = 16
 MAX_CHECKS: Final = 100
 MAX_DURATION: Final = timedelta(days=3650)
 
+_QUOTED = r'"(?:[^"]|"")*"'
 _PIECE = r"[0-9]+(?:\.[0-9]+)?(?:%|[^\W\d_]+)?"
 _TOKEN: Final = re.compile(
     r"(?P<scientific>[0-9][0-9.]*[eE][-+−]?[0-9]+)"  # noqa: RUF001 - pasted from documents
     rf"|(?P<number>(?:{_PIECE})+)"
     r"|(?P<percent>%)"
-    r"|(?P<word>[^\W\d]\w*(?:[.:]\w+)*)"
+    rf"|(?P<word>[^\W\d]\w*(?:[.:](?:\w+|{_QUOTED}))*)"
     r"|(?P<operator><=|>=|==|!=|<>|=<|=>|<|>|=|≤|≥|≠)"
     r"|(?P<open>\()|(?P<close>\))|(?P<minus>[-−])"  # noqa: RUF001 - pasted from documents
 )
@@ -194,6 +204,8 @@ class _Parser:
             hint = f"write '{_FOREIGN[character]}'"
         elif character in ",_'" and after_number:
             hint = "write the number without separators"
+        elif character == "." and tokens and tokens[-1].kind == "word":
+            self._broken_member(position, tokens[-1].text)
         elif character == ".":
             hint = "write 0.5, not .5 or 5."
         elif character in "\"'`":
@@ -201,6 +213,14 @@ class _Parser:
         elif character in "+*/":
             hint = "a condition compares a metric with a fixed quantity; it does not calculate"
         self.fail(f"unexpected character {character!r}", position, hint)
+
+    def _broken_member(self, position: int, family: str) -> NoReturn:
+        """What follows the dot of a metric is no name: ``null_ratio.'unit price'``."""
+        following = self._text[position + 1 : position + 2]
+        if following == '"':
+            self.fail("a '\"' is never closed", position + 1, "add the '\"' after the name")
+        hint = f'write the name after the dot: {family}.amount, or {family}."unit price"'
+        self.fail(f"expected a name after '{family}.'", position + 1, hint)
 
     @property
     def _token(self) -> _Token:
@@ -221,6 +241,11 @@ class _Parser:
         hint = None
         if token.kind == "operator":
             hint = "a comparison has one operator; write 'metric > a and metric < b'"
+        elif self._keyword("for"):
+            hint = (
+                "'for' belongs to one comparison and stands within the parentheses: "
+                "(row_count < 10 for 3 checks)"
+            )
         elif token.kind == "word":
             near = difflib.get_close_matches(
                 token.text.lower(), ("and", "or", "for"), n=1, cutoff=0.65
@@ -281,7 +306,7 @@ class _Parser:
             name = self._default_metric
         elif token.kind == "word" and token.text.lower() not in RESERVED_WORDS:
             self._take()
-            name = token.text
+            name = read_name(token.text)
         elif token.kind == "operator":
             self.fail(
                 f"expected a metric before {token.shown}",
@@ -314,6 +339,9 @@ class _Parser:
             near = None
             if token.kind == "word" and token.text.lower() in ("is", "equals", "above", "below"):
                 near = "write <, <=, >, >=, == or !="
+            before = self._tokens[self._next - 1] if self._next else None
+            if before is not None and before.kind == "word" and token.kind in ("word", "minus"):
+                near = near or self._quoting(before)
             self.fail(
                 f"expected an operator (<, <=, >, >=, ==, !=), found {token.shown}",
                 token.offset,
@@ -324,6 +352,19 @@ class _Parser:
             self.fail(f"unknown operator {token.shown}", token.offset, f"write '{meant}'")
         self._take()
         return ComparisonOperator(token.text)
+
+    def _quoting(self, metric: _Token) -> str | None:
+        """The hint for a column whose name is several words, and stands without quotes."""
+        family, dot, _ = metric.text.partition(".")
+        if not dot or family not in self._catalogue.families:
+            return None
+        following = itertools.takewhile(
+            lambda token: token.kind not in ("operator", "end"), self._tokens[self._next :]
+        )
+        last = list(following)[-1]
+        member = self._text[metric.offset + len(family) + 1 : last.offset + len(last.text)]
+        quoted = spell_name(f"{family}.{member}")
+        return f"a name that is not one word stands in quotes: {quoted}"
 
     def amount(self) -> _Amount:
         """A signed number with its unit; pieces of a duration are added up."""

@@ -8,6 +8,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import TypeAlias, assert_never
 
+from dagster_contracts.core.metrics import spell_name
 from dagster_contracts.core.quantity import Dimension, Quantity, render_quantity
 
 
@@ -99,7 +100,7 @@ def render(condition: Condition) -> str:
     """Write a condition as text that parses back to the same tree."""
     match condition:
         case Comparison(metric, operator, quantity, hold):
-            text = f"{metric} {operator} {render_quantity(quantity)}"
+            text = f"{spell_name(metric)} {operator} {render_quantity(quantity)}"
             return text if hold is None else f"{text} for {hold}"
         case Both(left, right):
             first = f"({render(left)})" if isinstance(left, Either) else render(left)
