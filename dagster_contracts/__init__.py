@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dagster_contracts.errors import SchemaTooNewError as SchemaTooNewError
     from dagster_contracts.errors import StoreError as StoreError
     from dagster_contracts.errors import UnknownContractError as UnknownContractError
+    from dagster_contracts.errors import UnreadableDataError as UnreadableDataError
     from dagster_contracts.errors import VersionConflictError as VersionConflictError
     from dagster_contracts.errors import WiringError as WiringError
     from dagster_contracts.orchestration.asset_checks import (
@@ -60,6 +61,7 @@ _HOMES = {
     "SchemaTooNewError": "errors",
     "StoreError": "errors",
     "UnknownContractError": "errors",
+    "UnreadableDataError": "errors",
     "VersionConflictError": "errors",
     "WiringError": "errors",
     "build_circuit_sensor": "orchestration.circuit_sensor",
@@ -89,6 +91,7 @@ __all__ = [
     "SchemaTooNewError",
     "StoreError",
     "UnknownContractError",
+    "UnreadableDataError",
     "VersionConflictError",
     "WiringError",
     "build_circuit_sensor",

@@ -13,9 +13,11 @@
     │   └── SchemaTooNewError        the store was written by a newer release
     ├── CircuitOpenError             an open circuit and no usable fallback
     ├── FallbackError                a fallback level was chosen and could not be served
-    └── PolicyError                  an operation without an actor, a reason or a permission
+    ├── PolicyError                  an operation without an actor, a reason or a permission
+    └── UnreadableDataError          what was given is no table, or cannot be read as one
 
-Bad *data* is never an exception: it is a :class:`~dagster_contracts.core.outcome.CheckOutcome`.
+Bad *data* is never an exception: it is a :class:`~dagster_contracts.core.outcome.CheckOutcome`. To
+validate what cannot be read gives outcomes, too; only a contract cannot be inferred from it.
 """
 
 from __future__ import annotations
@@ -158,3 +160,7 @@ class FallbackError(ContractsError):
 
 class PolicyError(ContractsError):
     """An operation came without an actor, a reason, or the permission it needs."""
+
+
+class UnreadableDataError(ContractsError):
+    """What was given is no table, or cannot be read as one."""

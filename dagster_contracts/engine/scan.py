@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from dagster_contracts.core.pattern import Dialect
+from dagster_contracts.errors import UnreadableDataError as UnreadableDataError
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-class UnreadableDataError(Exception):
-    """What was given is no table, or cannot be read as one; the text says why."""
 
 
 class Backend(StrEnum):
