@@ -46,6 +46,9 @@ class Catalogue:
             if inner is None or inner.name.partition(".")[0] == family:
                 return None
             return Metric(f"{family}.{inner.name}", dimension)
+        pattern = _MEMBERS.get(member_kind)
+        if pattern is not None and not pattern.fullmatch(member):
+            return None
         return Metric(name, dimension)
 
     def with_declared(self, declared: Mapping[str, Dimension]) -> Catalogue:
@@ -121,6 +124,23 @@ RESERVED_WORDS: Final = ("and", "or", "not", "for")
 METRIC_MEMBER: Final = "metric"
 """The members of such a family are themselves metrics of the catalogue."""
 
+_MEMBERS: Final = {
+    # availability.7d, and delay_after.0900 or delay_after.0900.Europe.Berlin
+    "window": re.compile(r"[1-9][0-9]{0,4}(?:w|d|h|min)"),
+    "time": re.compile(r"(?:[01][0-9]|2[0-3])[0-5][0-9](?:\.\w+)*", re.ASCII),
+}
+
+AVAILABILITY: Final = "availability"
+DELAY_AFTER: Final = "delay_after"
+THROUGHPUT: Final = "throughput"
+RETENTION: Final = "data_retention"
+TIME_TO_DETECT: Final = "time_to_detect"
+TIME_TO_NOTIFY: Final = "time_to_notify"
+TIME_TO_REPAIR: Final = "time_to_repair"
+SINCE_AVAILABLE: Final = "time_since_general_availability"
+TO_END_OF_SUPPORT: Final = "time_to_end_of_support"
+TO_END_OF_LIFE: Final = "time_to_end_of_life"
+
 DEFAULT: Final = Catalogue(
     names={
         "row_count": Dimension.COUNT,
@@ -135,20 +155,45 @@ DEFAULT: Final = Catalogue(
         "failed_materializations": Dimension.COUNT,
         "source_unavailable": Dimension.COUNT,
         "consumer_reports": Dimension.COUNT,
+        "evaluation_delay": Dimension.DURATION,
+        THROUGHPUT: Dimension.RATE,
+        RETENTION: Dimension.DURATION,
+        AVAILABILITY: Dimension.RATIO,
+        TIME_TO_DETECT: Dimension.DURATION,
+        TIME_TO_NOTIFY: Dimension.DURATION,
+        TIME_TO_REPAIR: Dimension.DURATION,
+        SINCE_AVAILABLE: Dimension.DURATION,
+        TO_END_OF_SUPPORT: Dimension.DURATION,
+        TO_END_OF_LIFE: Dimension.DURATION,
     },
     aliases={"real_time_data_latency": "data_latency"},
     families={
         "null_ratio": (Dimension.RATIO, "column"),
         "failed_ratio": (Dimension.RATIO, "rule"),
         "anomaly_score": (Dimension.NUMBER, METRIC_MEMBER),
+        AVAILABILITY: (Dimension.RATIO, "window"),
+        DELAY_AFTER: (Dimension.DURATION, "time"),
     },
 )
 """What every contract can speak of without declaring anything."""
 
 NEWEST_ONLY: Final = frozenset(
-    {"data_freshness", "data_latency", "materialization_age", "row_count", "row_count_change"}
+    {
+        "data_freshness",
+        "data_latency",
+        "materialization_age",
+        "row_count",
+        "row_count_change",
+        THROUGHPUT,
+    }
 )
 """Metrics that speak of the newest partition: a backfill of an older one says nothing of them."""
+
+OF_HISTORY: Final = frozenset({AVAILABILITY, TIME_TO_DETECT, TIME_TO_NOTIFY, TIME_TO_REPAIR})
+"""Metrics of the service and not of a batch: what the store remembers of the asset tells them."""
+
+OF_LIFE: Final = frozenset({SINCE_AVAILABLE, TO_END_OF_SUPPORT, TO_END_OF_LIFE})
+"""Metrics of the contract's own dates, which the clock alone moves."""
 
 MOMENTARY: Final = frozenset(
     {
@@ -157,6 +202,8 @@ MOMENTARY: Final = frozenset(
         "failed_materializations",
         "source_unavailable",
         "consumer_reports",
+        *OF_HISTORY,
+        *OF_LIFE,
     }
 )
 """Metrics of the moment and not of a batch: ticks measure them, and no window averages them."""
@@ -169,4 +216,19 @@ def speaks_of_newest(metric: str) -> bool:
 
 def is_momentary(metric: str) -> bool:
     """Whether a metric is of the moment; a score already compares a batch with those before it."""
-    return metric in MOMENTARY or metric.startswith("anomaly_score.")
+    return (
+        metric in MOMENTARY or metric.startswith("anomaly_score.") or needs_asset_history(metric)
+    )
+
+
+def needs_asset_history(metric: str) -> bool:
+    """Whether a metric is told by what the store remembers, and by no batch."""
+    return metric.partition(".")[0] in (*OF_HISTORY, DELAY_AFTER)
+
+
+def speaks_of_service(metric: str) -> bool:
+    """Whether a metric is about the service and not about the data of a batch.
+
+    Refusing a batch for it would mend nothing: the next one would be refused as well.
+    """
+    return needs_asset_history(metric) or metric in OF_LIFE

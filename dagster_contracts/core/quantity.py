@@ -1,4 +1,4 @@
-"""Exact amounts: ratios, counts, durations, sizes, and how they are written.
+"""Exact amounts: ratios, counts, durations, sizes, rates, and how they are written.
 
 Thresholds are compared as :class:`fractions.Fraction`, so that ``5%`` is a twentieth and not
 0.05000000000000000277.
@@ -19,12 +19,16 @@ class Dimension(StrEnum):
     COUNT = "count"
     DURATION = "duration"
     SIZE = "size"
+    RATE = "rate"
     NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An amount in the base unit of its dimension: 1 for 100 %, seconds, bytes, plain numbers."""
+    """An amount in the base unit of its dimension.
+
+    1 for 100 %, seconds, bytes, rows per second, plain numbers.
+    """
 
     value: Fraction
     dimension: Dimension
@@ -81,6 +85,12 @@ def find_unit(text: str) -> tuple[Dimension, Fraction] | None:
     return _UNITS.get(text.lower())
 
 
+def find_rate(text: str) -> Fraction | None:
+    """What one row in each of these units of time is in rows per second; ``None`` if unknown."""
+    found = find_unit(text)
+    return 1 / found[1] if found is not None and found[0] is Dimension.DURATION else None
+
+
 def render_quantity(quantity: Quantity) -> str:
     """Write a quantity so that it reads back as exactly the same value.
 
@@ -94,6 +104,8 @@ def render_quantity(quantity: Quantity) -> str:
             return f"{sign}{_exact_decimal(value * 100)}%"
         case Dimension.COUNT | Dimension.NUMBER:
             return sign + _exact_decimal(value)
+        case Dimension.RATE:
+            return sign + _render_rate(value)
         case Dimension.DURATION:
             return sign + _exact_duration(value)
         case Dimension.SIZE:
@@ -153,7 +165,33 @@ def format_quantity(
                 other = None if apart_from is None else apart_from / size
                 return f"{_rounded(value / size, other)}{unit}"
         return f"{_rounded(value, apart_from)}B"
+    if dimension is Dimension.RATE:
+        return _people_rate(value, apart_from)
     return _rounded(value, apart_from)
+
+
+def _render_rate(value: Fraction) -> str:
+    """Whole numbers first (20/min, not 0.333/s), then the shortest, then the shorter time."""
+    if not value:
+        return "0/s"
+    candidates = [
+        f"{_exact_decimal(value * size)}/{unit}"
+        for unit, size in reversed(DURATION_UNITS.items())
+        if unit != "ms" and _is_decimal(value * size)
+    ]
+    if not candidates:
+        raise ValueError(f"{value}/s cannot be written as a finite decimal")
+    return min(candidates, key=lambda text: ("." in text, len(text)))
+
+
+def _people_rate(value: Fraction, apart_from: Fraction | None) -> str:
+    """In the shortest time in which at least one row came."""
+    for unit in ("s", "min", "h", "d"):
+        size = DURATION_UNITS[unit]
+        if abs(value) * size >= 1 or unit == "d" or not value:
+            other = None if apart_from is None else apart_from * size
+            return f"{_rounded(value * size, other)}/{unit}"
+    raise AssertionError(value)  # pragma: no cover - the last unit takes every value
 
 
 def _people_duration(value: Fraction, apart_from: Fraction | None) -> str:

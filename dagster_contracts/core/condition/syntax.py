@@ -8,6 +8,7 @@
     cmp      = [metric] op quantity ["for" (int "checks" | duration)]
     metric   = ident {("." | ":") (ident | quoted)}      quoted: "unit price", a quote in it doubled
     quantity = ["-"] number [ "%" | duration-unit | size-unit ]      durations add up: 1h30min
+             | number ["rows"] "/" duration-unit                     a rate: 1000/s, 20 rows/min
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from dagster_contracts.core.quantity import (
     UNIT_SPELLINGS,
     Dimension,
     Quantity,
+    find_rate,
     find_unit,
     render_quantity,
 )
@@ -57,6 +59,7 @@ _QUOTED = r'"(?:[^"]|"")*"'
 _PIECE = r"[0-9]+(?:\.[0-9]+)?(?:%|[^\W\d_]+)?"
 _TOKEN: Final = re.compile(
     r"(?P<scientific>[0-9][0-9.]*[eE][-+−]?[0-9]+)"  # noqa: RUF001 - pasted from documents
+    r"|(?P<rate>[0-9]+(?:\.[0-9]+)?\s*(?:rows?\s*)?/\s*[^\W\d_]+)"
     rf"|(?P<number>(?:{_PIECE})+)"
     r"|(?P<percent>%)"
     rf"|(?P<word>[^\W\d]\w*(?:[.:](?:\w+|{_QUOTED}))*)"
@@ -64,6 +67,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<open>\()|(?P<close>\))|(?P<minus>[-−])"  # noqa: RUF001 - pasted from documents
 )
 _NUMBER_PIECE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|[^\W\d_]+)?")
+_RATE_PIECES: Final = re.compile(r"([0-9.]+)[^/]*/\s*(.+)", re.DOTALL)
 _NOT_SPACE: Final = re.compile(r"\S|\Z")
 
 _MISSPELT: Final = {"=": "==", "=<": "<=", "=>": ">=", "<>": "!=", "≤": "<=", "≥": ">=", "≠": "!="}
@@ -74,6 +78,7 @@ _EXAMPLES: Final = {
     Dimension.NUMBER: "3.5",
     Dimension.DURATION: "30min",
     Dimension.SIZE: "10MB",
+    Dimension.RATE: "100/s",
 }
 _MEASURES: Final = {
     Dimension.RATIO: "a ratio and is compared with per cent",
@@ -81,6 +86,7 @@ _MEASURES: Final = {
     Dimension.NUMBER: "a plain number and takes no unit",
     Dimension.DURATION: "a duration and needs a unit of time",
     Dimension.SIZE: "a size and needs a unit such as MB",
+    Dimension.RATE: "a rate of rows and needs a time, such as 100/s or 20/min",
 }
 
 
@@ -315,7 +321,7 @@ class _Parser:
             )
         else:
             hint = None
-            if token.kind in ("number", "minus"):
+            if token.kind in ("number", "rate", "minus"):
                 hint = "the metric comes first: 'row_count > 100'"
             elif token.kind == "end" and not self._next:
                 hint = "such as 'schema_validation_errors > 5%'"
@@ -372,6 +378,8 @@ class _Parser:
         negative = start.kind == "minus"
         if negative:
             self._take()
+        if self._token.kind == "rate":
+            return self._rate(start, negative=negative)
         if self._token.kind != "number":
             found = self._token
             hint = None
@@ -399,6 +407,22 @@ class _Parser:
         last = self._tokens[self._next - 1]
         written = self._text[start.offset : last.offset + len(last.text)]
         return _Amount(-value if negative else value, dimension, start.offset, written)
+
+    def _rate(self, start: _Token, *, negative: bool) -> _Amount:
+        """Rows per time, in rows per second."""
+        token = self._take()
+        found = _RATE_PIECES.fullmatch(token.text)
+        assert found is not None  # the token has this very form
+        number, unit = found.groups()
+        each = find_rate(unit)
+        if each is None:
+            offset = token.offset + found.start(2)
+            if find_unit(unit) is None:
+                self._unknown_unit(unit, offset)
+            self.fail(f"{unit!r} is no time", offset, "write rows per time, such as 100/s")
+        value = Fraction(number) * each
+        written = self._text[start.offset : token.offset + len(token.text)]
+        return _Amount(-value if negative else value, Dimension.RATE, start.offset, written)
 
     def _pieces(self, token: _Token) -> list[tuple[Fraction, str, int]]:
         pieces = []
@@ -509,6 +533,8 @@ class _Parser:
                     hint = f"write '{percent}' for {number}, or '{number}%'"
             elif metric.dimension is Dimension.DURATION:
                 hint = f"which unit? '{number}s', '{number}min' or '{number}h'"
+            elif metric.dimension is Dimension.RATE:
+                hint = f"in which time? '{number}/s', '{number}/min' or '{number}/h'"
         self.fail(
             f"{metric.name} is {_MEASURES[metric.dimension]}: {number!r}", amount.offset, hint
         )
