@@ -7,9 +7,20 @@ from pathlib import Path
 from dagster_contracts.core.changes import Ignore
 from dagster_contracts.documents.problem import as_error
 from dagster_contracts.documents.section import Reading, Section
+from dagster_contracts.documents.vocabulary.key import DAY, TEXT, Key, Table
 from dagster_contracts.documents.yaml_text import MappingNode, SequenceNode, parse_yaml
 from dagster_contracts.errors import DocumentError
 
+_IGNORED = Table(
+    "ignore",
+    "A change that people agreed to.",
+    (
+        Key("path", TEXT, "Where the change is, such as `orders.discount`.", required=True),
+        Key("kind", TEXT, "Which kind of change; every kind where it is left out.", "*"),
+        Key("reason", TEXT, "Why it is agreed to.", required=True),
+        Key("until", DAY, "The last day on which it is ignored."),
+    ),
+)
 _EXAMPLE = '- {path: orders.discount, kind: column_removed, reason: "nobody reads it"}'
 
 
@@ -40,7 +51,7 @@ def read_ignores(path: Path) -> tuple[Ignore, ...]:
                 until=section.date("until"),
             )
         )
-        section.finish()
+        section.finish(_IGNORED)
     if reading.findings.errors:
         raise as_error(reading.findings.errors)
     return tuple(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from dagster_contracts.core.contract import (
@@ -28,7 +29,8 @@ from dagster_contracts.documents.quality import name_rules
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section
 from dagster_contracts.documents.sla import read_compact_sla
-from dagster_contracts.documents.yaml_text import MappingNode, YamlNode
+from dagster_contracts.documents.vocabulary.contract import CONTRACT, OBJECT
+from dagster_contracts.documents.yaml_text import MappingNode, SequenceNode, YamlNode
 from dagster_contracts.errors import DocumentError
 
 ROOT_KEY = "data_contract"
@@ -44,6 +46,8 @@ _SYNONYMS = {
     "id": "'name'",
     "slas": "'sla'",
     "team": "'owner'",
+    "models": "'objects'",
+    "tables": "'objects'",
 }
 
 
@@ -80,13 +84,14 @@ def read_compact(
     metrics_section = section.section("metrics")
     metrics = () if metrics_section is None else read_metrics(metrics_section)
     schemas = NamedSchemas(section, files)
-    main = schemas.main(name)
-    main = replace(main, quality=(*main.quality, *read_rules(section, main.properties)))
-    main = name_rules(main, section)
+    objects = _read_objects(section, schemas, name)
+    main = objects[0]
     sla = read_compact_sla(section)
     for level in sla:
-        if level.element and level.location is not None:
-            check_column(section, level.element, main.properties, level.location)
+        # An element with its object in front is looked up by lint, among all the objects.
+        if level.element and level.location is not None and level.schema_object is None:
+            columns = tuple(prop for found in objects for prop in found.properties)
+            check_column(section, level.element, columns, level.location)
     resilience = read_levels_and_breaker(section, schemas)
     event_time = section.text("event_time")
     if event_time is not None and not _is_timestamp(main, event_time):
@@ -97,7 +102,7 @@ def read_compact(
     contract = Contract(
         name=name,
         version=version,
-        objects=(replace(main, asset=None),),
+        objects=objects,
         status=section.choice("status", ContractStatus, ContractStatus.ACTIVE),
         owner=section.text("owner"),
         description=section.text("description"),
@@ -119,8 +124,69 @@ def read_compact(
         location=body.location,
         extras=section.mapping("extras"),
     )
-    section.finish(synonyms=_SYNONYMS)
+    section.finish(CONTRACT, synonyms=_SYNONYMS)
     return contract
+
+
+def _read_objects(section: Section, schemas: NamedSchemas, name: str) -> tuple[SchemaObject, ...]:
+    """The object that the root describes, or those under ``objects``."""
+    node = section.take("objects")
+    if node is None:
+        return (_with_rules(section, replace(schemas.main(section, name), asset=None)),)
+    for key in ("schema", "quality"):
+        if section.take(key) is not None:
+            section.findings.error(
+                section.place(key),
+                "wrong-place",
+                f"{key!r} stands beside 'objects': nothing says which of them it speaks of",
+                f"move it below one of the objects: objects: {{{name}: {{{key}: ...}}}}",
+            )
+    found: list[SchemaObject] = []
+    for written, item in _named_items(section, node):
+        inner = Section(item, section.reading, f"the object {written!r}")
+        called = inner.spelling("name")
+        if called is None and "name" in inner:
+            inner.missing("name")
+        named = called if called is not None else written
+        schema_object = _with_rules(inner, schemas.main(inner, named))
+        found.append(replace(schema_object, name=named, asset=inner.text("asset")))
+        inner.finish(OBJECT, synonyms={**_SYNONYMS, "id": "'id' under 'schema'"})
+    if not found:
+        section.findings.error(
+            node.location,
+            "missing-key",
+            "'objects' names no object",
+            "write objects: {orders: {schema: {fields: {...}}}}",
+        )
+        return (SchemaObject(name=name, location=section.location),)
+    schemas.know(found)
+    return tuple(found)
+
+
+def _named_items(section: Section, node: YamlNode) -> Iterator[tuple[str, MappingNode]]:
+    """The objects of a mapping by name, or of a list whose items carry a name."""
+    items: list[tuple[str, YamlNode]] = []
+    if isinstance(node, MappingNode):
+        items = list(node.entries.items())
+    elif isinstance(node, SequenceNode):
+        items = [("", item) for item in node.items]
+    else:
+        section.wrong(node, "objects", "a mapping of names to objects")
+    for name, item in items:
+        if not isinstance(item, MappingNode):
+            section.wrong(item, "objects", "a mapping of names to objects: {schema: ..., ...}")
+        elif isinstance(node, SequenceNode) and "name" not in item.entries:
+            section.findings.error(
+                item.location, "missing-key", "an item of 'objects' needs a 'name'", "add name: ..."
+            )
+        else:
+            yield name, item
+
+
+def _with_rules(section: Section, schema_object: SchemaObject) -> SchemaObject:
+    rules = read_rules(section, schema_object.properties)
+    quality = (*schema_object.quality, *rules)
+    return name_rules(replace(schema_object, quality=quality), section)
 
 
 def infer_event_time(main: SchemaObject, sla: tuple[SlaProperty, ...]) -> str | None:

@@ -16,6 +16,7 @@ from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.quality import name_rules, read_rule
 from dagster_contracts.documents.section import Section, describe
 from dagster_contracts.documents.type_options import read_options
+from dagster_contracts.documents.vocabulary import schema as words
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -71,20 +72,7 @@ def read_inline_schema(section: Section, name: str) -> SchemaObject:
         section.missing("fields", "add fields: {order_id: integer}")
     key = section.texts("primary_key")
     properties = _with_key(section, properties, key)
-    for item in section.sections("relationships"):
-        item.what = "a relationship"
-        columns, to = item.texts("columns"), item.texts("to")
-        if not columns:
-            item.missing("columns")
-        if len(columns) != len(to):
-            item.findings.error(
-                item.place("to"),
-                "wrong-value",
-                f"{len(columns)} columns cannot refer to {len(to)}",
-                "name one target for each column",
-            )
-        references.append(Relationship(columns=columns, to=to, extras=item.mapping("extras")))
-        item.finish(synonyms={"from": "'columns'", "references": "'to'"})
+    references += [read_relationship(item) for item in section.sections("relationships")]
     for relationship in references:
         for column in relationship.columns:
             check_column(section, column, properties)
@@ -104,13 +92,32 @@ def read_inline_schema(section: Section, name: str) -> SchemaObject:
         extras=section.mapping("extras"),
     )
     section.finish(
+        words.SCHEMA,
         synonyms={
             "columns": "'fields'",
             "properties": "'fields'",
             "strict": "'extra_columns: forbid'",
-        }
+        },
     )
     return name_rules(schema, section)
+
+
+def read_relationship(item: Section) -> Relationship:
+    """``{columns: [...], to: [...]}``."""
+    item.what = "a relationship"
+    columns, to = item.texts("columns"), item.texts("to")
+    if not columns:
+        item.missing("columns")
+    if len(columns) != len(to):
+        item.findings.warning(
+            item.place("to"),
+            "relationship",
+            f"{len(columns)} columns refer to {len(to)}: the relationship is not checked",
+            "name one target for each column",
+        )
+    found = Relationship(columns=columns, to=to, extras=item.mapping("extras"))
+    item.finish(words.RELATIONSHIP, synonyms={"from": "'columns'", "references": "'to'"})
+    return found
 
 
 def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tuple[QualityRule, ...]:
@@ -144,7 +151,8 @@ def check_column(
     if not properties:
         return
     known = {name for prop in properties for name in (prop.name, prop.physical_name) if name}
-    if column not in known:
+    nested = {prop.name for prop in properties if prop.properties}
+    if column not in known and column.partition(".")[0] not in nested:
         place = where or section.place("column")
         section.findings.error(
             place, "unknown-column", f"there is no column {column!r}", did_you_mean(column, known)
@@ -182,8 +190,14 @@ def _read_fields(
 
 
 def _read_field(
-    section: Section, name: str, node: YamlNode, references: list[Relationship]
+    section: Section,
+    name: str,
+    node: YamlNode,
+    references: list[Relationship],
+    *,
+    named: bool = True,
 ) -> SchemaProperty:
+    """One field; the items of an array (``named=False``) may say a name of their own."""
     if isinstance(node, ScalarNode):
         return SchemaProperty(
             name=name, logical_type=_logical_type(section, node), location=node.location
@@ -197,19 +211,31 @@ def _read_field(
         )
         return SchemaProperty(name=name, location=node.location)
     field = Section(node, section.reading, f"the field {name!r}")
-    field.take("name")
+    called = field.spelling("name")
+    name = name if named or called is None else called
     type_node = field.take("type")
     logical_type = _logical_type(section, type_node) if type_node is not None else None
     nested: list[Relationship] = []
     children = _read_fields(field, "fields", nested)
     item_node = field.take("items")
     inner = "values" if logical_type is LogicalType.MAP else "items"
-    items = _read_field(field, inner, item_node, nested) if item_node is not None else None
-    if logical_type is None and type_node is None:
+    items = None
+    if item_node is not None:
+        items = _read_field(field, inner, item_node, nested, named=False)
+    if logical_type is None and "type" not in field:
         logical_type = LogicalType.OBJECT if children else LogicalType.ARRAY if items else None
     target = field.text("references")
     if target is not None:
         references.append(Relationship(columns=(name,), to=(target,)))
+    extras = field.mapping("extras")
+    if nested:
+        # The engine follows the references of top-level columns; these are carried along.
+        field.findings.warning(
+            field.location,
+            "relationship",
+            f"what is nested in {name!r} refers to another object, and only columns are checked",
+        )
+        children, items = _carrying(children, nested), items and _carrying((items,), nested)[0]
     key_node = field.take("primary_key")
     key_position: int | None = None
     if isinstance(key_node, ScalarNode) and key_node.value is True:
@@ -249,10 +275,32 @@ def _read_field(
         items=items,
         quality=rules,
         location=field.location,
-        extras=field.mapping("extras"),
+        extras=extras,
     )
-    field.finish(synonyms=_FIELD_SYNONYMS)
+    field.finish(words.FIELD, synonyms=_FIELD_SYNONYMS)
     return prop
+
+
+def _carrying(
+    fields: tuple[SchemaProperty, ...], references: list[Relationship]
+) -> tuple[SchemaProperty, ...]:
+    """The fields with their references among the extras, in the words of ODCS."""
+    return tuple(
+        replace(
+            field,
+            extras={
+                **field.extras,
+                "relationships": [
+                    {"type": found.type, "to": found.to[0]}
+                    for found in references
+                    if found.columns == (field.name,)
+                ],
+            },
+        )
+        if any(found.columns == (field.name,) for found in references)
+        else field
+        for field in fields
+    )
 
 
 def _logical_type(section: Section, node: YamlNode) -> LogicalType | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dagster_contracts.core.contract import FallbackLevel, Resilience, SchemaObject
@@ -32,9 +33,15 @@ class NamedSchemas:
             if found is not None:
                 self.named[stem(key)] = replace(found, name=stem(key))
 
-    def main(self, name: str) -> SchemaObject:
-        """The schema of the contract itself."""
-        section = self._section
+    def know(self, objects: Sequence[SchemaObject]) -> None:
+        """Let levels name the schemas of these objects too."""
+        self._objects |= {schema_object.name: schema_object for schema_object in objects}
+
+    def main(self, section: Section, name: str) -> SchemaObject:
+        """The schema of the contract itself, or of one of its objects: the ``schema`` of a section.
+
+        It is called ``name`` unless it is written out and says another name.
+        """
         node = section.take("schema")
         empty = SchemaObject(name=name, location=section.location)
         if node is None:

@@ -35,6 +35,7 @@ from dagster_contracts.documents.policy_sections import (
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section, snake
 from dagster_contracts.documents.sla import read_odcs_sla
+from dagster_contracts.documents.vocabulary.contract import EXTENSIONS
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -44,23 +45,6 @@ from dagster_contracts.documents.yaml_text import (
 )
 from dagster_contracts.errors import DocumentError
 
-#: Our own names among the root's custom properties, in snake case.
-EXTENSIONS = frozenset(
-    {
-        "resilience",
-        "monitoring",
-        "consumers",
-        "alerts",
-        "compatibility",
-        "asset",
-        "metrics",
-        "schemas",
-        "owner",
-        "event_time",
-        "deprecated_until",
-        "successor",
-    }
-)
 #: What people write where the standard's own words would say it.
 _STATUS = {
     "production": ContractStatus.ACTIVE,
@@ -150,10 +134,12 @@ def read_odcs(
         event_time=event_time or infer_event_time(objects[0], sla),
         location=root.location,
     )
+    extensions.agree(EXTENSIONS)
     section.take("kind")
     if section.text("api_version") != NEWEST:
         extras["apiVersion"] = to_json(root.entries["apiVersion"])
     extras.update(section.rest())
+    extras.update(extensions.mapping("extras"))
     return replace(contract, extras=extras)
 
 
@@ -167,7 +153,7 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
             continue
         named, value = item.entries["property"], item.entries["value"]
         key = snake(named.text) if isinstance(named, ScalarNode) else ""
-        if key in EXTENSIONS and key not in ours.entries:
+        if key in EXTENSIONS.names and key not in ours.entries:
             ours.entries[key] = value
             ours.keys[key] = (named.line, named.column)
         else:

@@ -15,7 +15,8 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.quality import name_rules, read_rule
 from dagster_contracts.documents.section import Section, snake
-from dagster_contracts.documents.type_options import read_enum, read_options
+from dagster_contracts.documents.inline_schema import read_relationship
+from dagster_contracts.documents.type_options import default_zone, read_enum, read_options
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -25,8 +26,10 @@ from dagster_contracts.documents.yaml_text import (
 )
 
 #: Our own names among the custom properties of an object and of a property.
-_OBJECT_EXTENSIONS = frozenset({"asset", "extra_columns", "ordered"})
-_PROPERTY_EXTENSIONS = frozenset({"unit", "aliases"})
+_OBJECT_EXTENSIONS = frozenset(
+    {"asset", "extra_columns", "ordered", "id", "relationships", "extras"}
+)
+_PROPERTY_EXTENSIONS = frozenset({"unit", "aliases", "id", "extras"})
 #: What an Avro file carries and ODCS has no key for; it comes back to where it was.
 _CARRIED = frozenset({"avroName", "avroDefault"})
 
@@ -45,12 +48,13 @@ def read_schema_object(section: Section) -> SchemaObject:
     for item in section.sections("relationships"):
         near = tuple(path.rpartition(".")[2] for path in item.texts("from"))
         relationships.append(_relationship(item, tuple(names.get(n, n) for n in near)))
+    relationships += [read_relationship(item) for item in custom.sections("relationships")]
     schema = SchemaObject(
         name=section.spelling("name") or "",
         properties=properties,
         physical_name=section.text("physical_name"),
         physical_type=section.text("physical_type"),
-        id=section.text("id"),
+        id=custom.text("id") or section.text("id"),
         asset=custom.text("asset"),
         description=section.text("description"),
         extra_columns=custom.choice("extra_columns", ExtraColumns, ExtraColumns.ALLOW),
@@ -62,15 +66,16 @@ def read_schema_object(section: Section) -> SchemaObject:
     )
     section.take("logical_type")
     extras.update(section.rest())
+    extras.update(custom.mapping("extras"))
     return name_rules(replace(schema, extras=extras), section)
 
 
 def _read_property(
-    section: Section, relationships: list[Relationship], *, top: bool
+    section: Section, relationships: list[Relationship], *, top: bool, default_name: str = ""
 ) -> SchemaProperty:
     extras: dict[str, Json] = {}
     custom = _custom(section, _PROPERTY_EXTENSIONS, extras)
-    name = section.spelling("name") or ""
+    name = section.spelling("name") or default_name
     physical_name = section.text("physical_name")
     logical_type = _logical_type(section, extras)
     options_section = section.section("logical_type_options")
@@ -82,9 +87,10 @@ def _read_property(
         _read_property(item, nested, top=False) for item in section.sections("properties")
     )
     items = _items(section, nested, extras)
-    own = [_relationship(item, (name,)) for item in section.sections("relationships")]
     if top:
         # A property's references are its object's: the engine follows them all in one place.
+        # Those of nested properties are carried along among the extras.
+        own = [_relationship(item, (name,)) for item in section.sections("relationships")]
         relationships.extend(replace(x, extras={**x.extras, "level": "property"}) for x in own)
     enum_node = section.take("enum")
     if isinstance(enum_node, SequenceNode) and any(
@@ -95,20 +101,27 @@ def _read_property(
         options_section,
         logical_type,
         required_properties=required_properties,
-        enum=read_enum(section, logical_type) if enum_node is not None else (),
+        enum=read_enum(section, logical_type, default_zone(options_section))
+        if enum_node is not None
+        else (),
     )
     if options_section is not None and options_section.rest():
         extras["logicalTypeOptions"] = to_json(options_section.node)
-    section.take("partitioned")
+    partitioned = section.flag("partitioned")
     partition = section.integer("partition_key_position")
     position = section.integer("primary_key_position")
     is_key = section.flag("primary_key")
+    # What says half of it has no place in the model.
+    if partitioned and (partition is None or partition < 1):
+        extras["partitioned"] = True
+    if position is not None and position > 0 and not is_key:
+        extras["primaryKeyPosition"] = position
     return SchemaProperty(
         name=name,
         logical_type=logical_type,
         physical_type=section.text("physical_type"),
         physical_name=physical_name,
-        id=section.text("id"),
+        id=custom.text("id") or section.text("id"),
         business_name=section.text("business_name"),
         description=section.text("description"),
         required=section.flag("required"),
@@ -126,7 +139,7 @@ def _read_property(
         quality=_rules(section, physical_name or name),
         location=section.location,
         # Last: by now every key that the model has a place for is taken.
-        extras={**extras, **section.rest()},
+        extras={**extras, **section.rest(), **custom.mapping("extras")},
     )
 
 
@@ -144,17 +157,16 @@ def _items(
 ) -> SchemaProperty | None:
     items = section.section("items")
     if items is not None:
-        found = _read_property(items, nested, top=False)
-        return found if found.name else replace(found, name="items")
+        return _read_property(items, nested, top=False, default_name="items")
     mapping = section.take("map")
     if isinstance(mapping, MappingNode):
-        key = mapping.entries.get("key")
-        if key is not None and to_json(key) != {"logicalType": "string"}:
+        key, value = mapping.entries.get("key"), mapping.entries.get("value")
+        plain_key = key is None or to_json(key) == {"logicalType": "string"}
+        if not plain_key or not isinstance(value, MappingNode) or len(mapping.entries) > 2:
             extras["map"] = to_json(mapping)
-        value = mapping.entries.get("value")
         if isinstance(value, MappingNode):
             inner = Section(value, section.reading, "the values of a map")
-            return replace(_read_property(inner, nested, top=False), name="values")
+            return _read_property(inner, nested, top=False, default_name="values")
     return None
 
 

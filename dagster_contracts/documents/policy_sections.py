@@ -18,6 +18,7 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.core.metrics import read_name
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section
+from dagster_contracts.documents.vocabulary import policies
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode
 from dagster_contracts.errors import DocumentError
 
@@ -32,7 +33,7 @@ def read_metrics(section: Section) -> tuple[MetricDeclaration, ...]:
             inner = Section(node, section.reading, f"the metric {name!r}")
             dimension = inner.choice("dimension", Dimension, Dimension.NUMBER)
             description = inner.text("description")
-            inner.finish(synonyms={"unit": "dimension", "type": "dimension"})
+            inner.finish(policies.METRIC, synonyms={"unit": "dimension", "type": "dimension"})
         elif isinstance(node, ScalarNode):
             description = None
             dimension = next((d for d in Dimension if d.value == node.text), Dimension.NUMBER)
@@ -76,7 +77,10 @@ def read_consumers(section: Section) -> tuple[ConsumerDeclaration, ...]:
                     channels=item.texts("channels"),
                 )
             )
-            item.finish(synonyms={"fields": "columns", "email": "contact", "owner": "contact"})
+            item.finish(
+                policies.CONSUMER,
+                synonyms={"fields": "columns", "email": "contact", "owner": "contact"},
+            )
         else:
             section.wrong(node, "consumers", "a list of names or of mappings")
     return tuple(found)
@@ -100,7 +104,9 @@ def read_alerts(section: Section) -> AlertPolicy:
                     f"{channel!r} is an address, and a contract names channels",
                     "name a channel that the deployment configures, such as 'data-oncall'",
                 )
-    section.finish(synonyms={"channel": "channels", "consumer_channels": "channels"})
+    section.finish(
+        policies.ALERTS, synonyms={"channel": "channels", "consumer_channels": "channels"}
+    )
     return alerts
 
 
@@ -138,7 +144,7 @@ def read_monitoring(section: Section) -> MonitoringPolicy:
         cooldown = item.duration("cooldown") or timedelta(hours=1)
         if kind is CorrectiveActionKind.RUN_JOB and not job:
             item.missing("job")
-        item.finish(synonyms={"action": "do", "kind": "do", "if": "when"})
+        item.finish(policies.ACTION, synonyms={"action": "do", "kind": "do", "if": "when"})
         actions += [
             CorrectiveAction(when=when, kind=kind, job=job, cooldown=cooldown) for when in whens
         ]
@@ -148,7 +154,7 @@ def read_monitoring(section: Section) -> MonitoringPolicy:
         min_history=section.integer("min_history", minimum=2) or default.min_history,
         actions=tuple(actions),
     )
-    section.finish()
+    section.finish(policies.MONITORING)
     return policy
 
 
@@ -158,5 +164,5 @@ def read_compatibility(section: Section) -> CompatibilityPolicy:
         protects=section.choice("protects", Protects, Protects.CONSUMER),
         transitive=section.flag("transitive"),
     )
-    section.finish()
+    section.finish(policies.COMPATIBILITY)
     return policy

@@ -22,6 +22,7 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section, describe, exact, snake
+from dagster_contracts.documents.vocabulary import quality as words
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -82,6 +83,10 @@ _COUNTS_FAILURES = {
     LibraryMetric.INVALID_VALUES,
     LibraryMetric.DUPLICATE_VALUES,
 }
+_PER_CENT = frozenset({"percent", "%", "percentage"})
+_ROWS = frozenset({"rows", "row", "count"})
+#: Our own names among the custom properties of a rule.
+_RULE_EXTENSIONS = ("column", "warn", "filter", "id", "dimension", "extras")
 _SYNONYMS = {
     "max": "must_be_less_or_equal_to",
     "min": "must_be_greater_or_equal_to",
@@ -102,6 +107,7 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
     section.what = "a quality rule"
     if not strict:
         section = _unwrapped(section)
+    column_is_free = column is None
     kind = _kind(section)
     name = section.text("name") or ""
     metric = _metric(section, kind)
@@ -111,13 +117,14 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
     if warn_section is not None:
         warn_section.what = "'warn'"
         warn = _threshold(warn_section, metric, kind, required=True)
-        warn_section.finish()
+        warn_section.finish(words.WARN)
+    unread = _unread(section, threshold)
     arguments = section.section("arguments")
     valid, missing, pattern, columns, quantile, kept = _arguments(section, arguments)
     severity, severity_text = _severity(section)
     if column is None:
         column = section.text("column")
-    query = section.text("query") or section.text("sql")
+    query, sql = section.text("query"), section.text("sql")
     implementation = section.take("implementation")
     rule = QualityRule(
         name=name,
@@ -132,7 +139,7 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         columns=columns,
         quantile=quantile,
         filter=section.text("filter") or None,
-        query=query,
+        query=query or sql,
         expression=section.text("expression"),
         engine=section.text("engine"),
         implementation=None if implementation is None else to_json(implementation),
@@ -147,9 +154,10 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         extras["severity"] = severity_text
     if strict:
         extras.update(section.mapping("extras"))
-        section.finish(synonyms=_SYNONYMS)
+        section.finish(words.RULE if column_is_free else words.FIELD_RULE, synonyms=_SYNONYMS)
     else:
-        extras.update(section.rest())
+        ours = section.mapping("extras")
+        extras.update({**section.rest(), **ours})
     _check(section, rule)
     return replace(rule, extras=extras) if extras else rule
 
@@ -178,7 +186,7 @@ def _unwrapped(section: Section) -> Section:
         others: list[YamlNode] = []
         for item in custom.items:
             word = item.entries["property"] if isinstance(item, MappingNode) else None
-            ours = isinstance(word, ScalarNode) and word.text in ("column", "warn", "filter")
+            ours = isinstance(word, ScalarNode) and word.text in _RULE_EXTENSIONS
             if isinstance(item, MappingNode) and isinstance(word, ScalarNode) and ours:
                 found.entries[word.text] = item.entries["value"]
                 found.keys[word.text] = (word.line, word.column)
@@ -210,11 +218,10 @@ def _kind(section: Section) -> RuleKind:
 
 
 def _metric(section: Section, kind: RuleKind) -> LibraryMetric | None:
-    key = "metric" if "metric" in section else "rule"
-    section.take("metric")
+    metric_node, rule_node = section.take("metric"), section.take("rule")
     if kind is not RuleKind.LIBRARY:
         return None
-    node = section.take(key)
+    node = metric_node if "metric" in section else rule_node
     if not isinstance(node, ScalarNode):
         section.missing("metric", "known: " + ", ".join(metric.value for metric in LibraryMetric))
         return None
@@ -294,14 +301,33 @@ def _threshold(
     return Threshold(operator, tuple(values), unit)
 
 
+def _unread(section: Section, threshold: Threshold | None) -> dict[str, Json]:
+    """The operator and the unit in the document's words, where the threshold does not hold them."""
+    kept: dict[str, Json] = {}
+    for key, operator in _OPERATORS.items():
+        node = section.take(key)
+        if node is not None and threshold is None:
+            kept[operator.value] = to_json(node)
+    unit = section.take("unit")
+    if unit is not None and (
+        threshold is None or to_json(unit) not in (threshold.unit.value, *_unit_words(threshold))
+    ):
+        kept["unit"] = to_json(unit)
+    return kept
+
+
+def _unit_words(threshold: Threshold) -> frozenset[str]:
+    return _PER_CENT if threshold.unit is ThresholdUnit.PERCENT else _ROWS
+
+
 def _unit(section: Section) -> ThresholdUnit:
     node = section.take("unit")
     if node is None:
         return ThresholdUnit.ROWS
     text = node.text.lower() if isinstance(node, ScalarNode) else ""
-    if text in {"percent", "%", "percentage"}:
+    if text in _PER_CENT:
         return ThresholdUnit.PERCENT
-    if text not in {"rows", "row", "count"}:
+    if text not in _ROWS:
         section.findings.warning(
             node.location,
             "unknown-value",
@@ -339,9 +365,12 @@ def _arguments(
                 exactly_kept = False
         missing += [n.value for n in source.items("missing_values") if isinstance(n, ScalarNode)]
         pattern = source.text("pattern") or pattern
-        columns = source.texts("columns") or source.texts("properties") or columns
+        named, properties = source.texts("columns"), source.texts("properties")
+        columns = named or properties or columns
         quantile = source.number("quantile") or quantile
     kept: dict[str, Json] = {}
+    if arguments is not None:
+        arguments.agree(words.ARGUMENTS)
     if arguments is not None and (arguments.rest() or not exactly_kept):
         kept["arguments"] = to_json(arguments.node)
     return tuple(valid), tuple(missing), pattern, columns, quantile, kept

@@ -21,6 +21,7 @@ from dagster_contracts.core.contract import (
     SourceKind,
 )
 from dagster_contracts.documents.section import Section
+from dagster_contracts.documents.vocabulary import resilience as words
 
 PRIMARY_LEVEL = "primary"
 
@@ -71,7 +72,9 @@ def read_resilience(section: Section) -> Resilience:
         on_exhausted=section.choice("on_exhausted", OnExhausted, OnExhausted.FAIL),
         heal=section.choice("heal", HealMode, HealMode.RUN),
     )
-    section.finish(synonyms={"fallback": "fallback_modes", "fallbacks": "fallback_modes"})
+    section.finish(
+        words.RESILIENCE, synonyms={"fallback": "fallback_modes", "fallbacks": "fallback_modes"}
+    )
     return resilience
 
 
@@ -106,7 +109,7 @@ def _read_breaker(section: Section) -> CircuitPolicy:
             "the circuit breaker has no 'open_when': it never opens by itself",
             'add open_when: ["schema_validation_errors > 5%"]',
         )
-    section.finish(synonyms=_BREAKER_SYNONYMS)
+    section.finish(words.CIRCUIT_BREAKER, synonyms=_BREAKER_SYNONYMS)
     return policy
 
 
@@ -152,7 +155,7 @@ def _read_recovery(section: Section) -> Recovery:
         probe_timeout=section.duration("probe_timeout") or default.probe_timeout,
         probe=section.choice("probe", ProbeMode, default.probe),
     )
-    section.finish(synonyms={"retries": "max_retries", "delay": "retry_after"})
+    section.finish(words.RECOVERY, synonyms={"retries": "max_retries", "delay": "retry_after"})
     return recovery
 
 
@@ -187,7 +190,7 @@ def _read_level(section: Section) -> FallbackLevel:
             f"the level {name!r} is used only when its conditions hold, and it has none",
             "add activation_conditions, or remove only_when_active",
         )
-    section.finish(synonyms=_LEVEL_SYNONYMS)
+    section.finish(words.FALLBACK_LEVEL, synonyms=_LEVEL_SYNONYMS)
     return level
 
 

@@ -15,6 +15,7 @@ from dagster_contracts.core.condition import Condition, parse_condition, parse_d
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.metrics import DEFAULT, Catalogue
 from dagster_contracts.documents.problem import Findings, did_you_mean
+from dagster_contracts.documents.vocabulary.key import Table
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -102,9 +103,10 @@ class Reading:
 class Section:
     """One mapping; keys are looked up in snake case: ODCS and the compact form share readers.
 
-    ``what`` names the section in messages. Whoever has read all it knows calls :meth:`finish`,
-    which turns the rest into errors, or takes :meth:`rest`. The keys that were asked for are the
-    keys that exist, so that the hints can never differ from what is read.
+    ``what`` names the section in messages. Whoever has read all it knows calls :meth:`finish`
+    with the section's table, which turns the rest into errors, or takes :meth:`rest`. The keys that
+    were asked for must be those of the table, so that neither the hints nor the editors' schema nor
+    the reference can differ from what is read.
     """
 
     __slots__ = ("_asked", "_taken", "_written", "node", "reading", "what")
@@ -363,15 +365,26 @@ class Section:
             key: to_json(node) for key, node in self.node.entries.items() if key not in self._taken
         }
 
-    def finish(self, *, synonyms: Mapping[str, str] | None = None) -> None:
+    def agree(self, table: Table) -> None:
+        """Refuse to go on where the reader asked for other keys than the table describes.
+
+        That is a mistake in this package and never one in a document.
+        """
+        assert self._asked == table.names, (
+            f"the reader of {table.name!r} and its table in documents/vocabulary differ in "
+            f"{sorted(self._asked ^ table.names)}"
+        )
+
+    def finish(self, table: Table, *, synonyms: Mapping[str, str] | None = None) -> None:
         """Note every key that nobody took as unknown, with the nearest that exists."""
+        self.agree(table)
         for key in self.node.entries:
             if key not in self._taken:
                 self.findings.error(
                     self.node.key_location(key),
                     "unknown-key",
                     f"{self.what} has no key {key!r}",
-                    did_you_mean(key, self._asked, synonyms=synonyms),
+                    did_you_mean(key, (k.name for k in table.keys), synonyms=synonyms),
                 )
 
     def _named(self, key: str) -> str:

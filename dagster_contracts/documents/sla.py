@@ -22,6 +22,7 @@ from dagster_contracts.core.contract import Json, Severity, SlaProperty
 from dagster_contracts.core.quantity import find_unit
 from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.section import Reading, Section, exact, snake
+from dagster_contracts.documents.vocabulary.policies import SERVICE_LEVEL
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -136,12 +137,16 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
             )
             continue
         inner = Section(node, section.reading, f"the service level {key!r}")
-        must = inner.take("must")
+        must, reason = inner.take("must"), inner.text("not_evaluated")
         if must is None:
             inner.missing("must", 'add must: "< 5min"')
             level = _Level(key, None, "it has no 'must'", "")
         else:
-            level = _compact_level(section, key, must)
+            if reason is None:
+                level = _compact_level(section, key, must)
+            else:
+                text = must.text if isinstance(must, ScalarNode) else ""
+                level = _Level(key, None, reason, text)
         element = inner.text("element")
         found.append(
             SlaProperty(
@@ -159,7 +164,9 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
                 extras=inner.mapping("extras"),
             )
         )
-        inner.finish(synonyms={"column": "element", "value": "must", "condition": "must"})
+        inner.finish(
+            SERVICE_LEVEL, synonyms={"column": "element", "value": "must", "condition": "must"}
+        )
     return tuple(found)
 
 

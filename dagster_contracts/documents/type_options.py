@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster_contracts.core.contract import LogicalType, Scalar, TypeOptions
 from dagster_contracts.documents.section import Section, describe
+from dagster_contracts.documents.vocabulary.schema import OPTION_NAMES
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, YamlNode
 
 _NONE = TypeOptions()
@@ -19,7 +20,9 @@ _COUNTS = frozenset(
 )
 _TEXTS = frozenset({"pattern", "format", "default_timezone"})
 _FLAGS = frozenset({"timezone", "unique_items"})
+# The table is what a compact document may hold; these are what is read in either form.
 _KEYS = _BOUNDS | _COUNTS | _TEXTS | _FLAGS | {"multiple_of", "enum"}
+assert _KEYS == OPTION_NAMES
 
 
 def read_options(
@@ -45,7 +48,7 @@ def read_options(
             found[key] = section.flag(key)
     zone = None
     if found.get("timezone"):
-        zone = _zone(section, found.get("default_timezone"))
+        zone = default_zone(section)
     for key in present:
         if key in _BOUNDS:
             node = section.take(key)
@@ -143,8 +146,11 @@ def _moment(
     return moment.replace(tzinfo=zone) if zone and moment.tzinfo is None else moment
 
 
-def _zone(section: Section, name: str | None) -> ZoneInfo | None:
-    # A bound without an offset on a column that has one stands in the column's default zone.
+def default_zone(section: Section | None) -> ZoneInfo | None:
+    """The zone of a moment that is written without one, on a column whose moments have one."""
+    if section is None or not section.flag("timezone"):
+        return None
+    name = section.text("default_timezone")
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
