@@ -17,6 +17,9 @@ COMMANDS = {
     "diff": LazyCommand("diff:diff", "Say whom a change of contracts breaks."),
     "status": LazyCommand("status:status", "Tell the state of the circuits, and why."),
     "history": LazyCommand("history:history", "Tell what happened to a contract's circuits."),
+    "backtest": LazyCommand(
+        "backtest:backtest_command", "Replay the history through a contract's rules."
+    ),
     "consumers": LazyCommand("consumers:consumers", "List who consumes a contract."),
     "force-open": LazyCommand("overrides:force_open", "Keep consumers on the fallback."),
     "force-closed": LazyCommand("overrides:force_closed", "Keep consumers on the primary."),

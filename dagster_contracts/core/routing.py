@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
-from dagster_contracts.core.condition import Truth
+from dagster_contracts.core.condition import Observation, Truth, evaluate
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
 
 
@@ -58,6 +58,14 @@ class Route:
     reason: RouteReason
     explanation: str
     refused: tuple[tuple[str, str], ...] = ()
+
+
+def activation_of(level: FallbackLevel, window: Sequence[Observation]) -> Truth:
+    """Whether any of the level's activation conditions holds over what was last observed."""
+    truths = [evaluate(condition, window).truth for condition in level.activation_conditions]
+    if Truth.TRUE in truths:
+        return Truth.TRUE
+    return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE
 
 
 def choose_route(

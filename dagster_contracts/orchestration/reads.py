@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit, CircuitState
-from dagster_contracts.core.condition import Observation, Truth, evaluate
+from dagster_contracts.core.condition import Observation, Truth
 from dagster_contracts.core.contract import (
     FallbackLevel,
     FallbackSource,
@@ -22,6 +22,7 @@ from dagster_contracts.core.routing import (
     LevelStatus,
     Route,
     RouteReason,
+    activation_of,
     choose_route,
 )
 from dagster_contracts.errors import CircuitOpenError
@@ -137,7 +138,7 @@ class Reader:
             **clock_metrics(circuit, binding.contract, now),
         }
         window = (*seen, Observation(now, aged, check=False))
-        activations = {level.name: _activation(level, window) for level in levels}
+        activations = {level.name: activation_of(level, window) for level in levels}
         closed = circuit.effective_state is CircuitState.CLOSED
         if closed and not unavailable and Truth.TRUE not in activations.values():
             # The everyday case costs one look at the circuit: no source is examined.
@@ -378,14 +379,6 @@ class Reader:
             if declaration.asset in step.assets or declaration.name in step.assets:
                 needed.extend(declaration.columns)
         return tuple(column for column in dict.fromkeys(needed) if column not in promised)
-
-
-def _activation(level: FallbackLevel, window: Sequence[Observation]) -> Truth:
-    """Whether any of the level's conditions holds over what was last observed."""
-    truths = [evaluate(c, window).truth for c in level.activation_conditions]
-    if Truth.TRUE in truths:
-        return Truth.TRUE
-    return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE
 
 
 def _exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:

@@ -36,9 +36,8 @@ from dagster_contracts.core.circuit import (
     advance,
 )
 from dagster_contracts.core.circuit import would_open as judge
-from dagster_contracts.core.condition import Decision, Truth, metrics_of
+from dagster_contracts.core.condition import Decision, Truth
 from dagster_contracts.core.contract import (
-    CircuitPolicy,
     CircuitScope,
     Contract,
     Severity,
@@ -71,6 +70,7 @@ from dagster_contracts.resilience.wake import (
     clock_metrics,
     wake_at,
 )
+from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
@@ -100,7 +100,7 @@ class BreakerVerdict:
 
 def circuit_key(contract: Contract, asset: str, partition: str | None = None) -> CircuitKey:
     """The circuit that an asset and partition belong to, by the scope of the contract."""
-    policy = _policy(contract)
+    policy = policy_of(contract)
     scoped = partition if policy.scope is CircuitScope.PARTITION else None
     return CircuitKey(contract.name, asset, scoped)
 
@@ -458,7 +458,7 @@ class CircuitBreaker:
             metrics.setdefault(AGE, Fraction(0))
             if contract.event_time is None:
                 metrics.setdefault(FRESHNESS, Fraction(0))
-        if REPORTS in _wanted(contract):
+        if REPORTS in watched_metrics(contract):
             metrics.setdefault(REPORTS, _open_reports(conn, contract))
         return metrics
 
@@ -466,7 +466,7 @@ class CircuitBreaker:
         self, conn: sa.Connection, circuit: Circuit, contract: Contract, now: datetime
     ) -> dict[str, Fraction | None]:
         metrics = clock_metrics(circuit, contract, now)
-        if REPORTS in _wanted(contract):
+        if REPORTS in watched_metrics(contract):
             metrics[REPORTS] = _open_reports(conn, contract)
         return metrics
 
@@ -514,7 +514,7 @@ class CircuitBreaker:
     def _step(
         self, circuit: Circuit, event: CircuitEvent, contract: Contract | None, now: datetime
     ) -> Step:
-        return advance(circuit, event, policy=_policy(contract), now=now, random=self._random())
+        return advance(circuit, event, policy=policy_of(contract), now=now, random=self._random())
 
     def _write(
         self,
@@ -563,22 +563,6 @@ class CircuitBreaker:
         return verdict
 
 
-def _policy(contract: Contract | None) -> CircuitPolicy:
-    if contract is None or contract.resilience is None:
-        return CircuitPolicy()
-    return contract.resilience.circuit
-
-
-def _wanted(contract: Contract) -> frozenset[str]:
-    """The metrics that any condition of the contract speaks of."""
-    if contract.resilience is None:
-        return frozenset()
-    circuit = contract.resilience.circuit
-    activation = [c for level in contract.resilience.levels for c in level.activation_conditions]
-    conditions = (*circuit.open_when, *circuit.close_when, *activation)
-    return frozenset(name for condition in conditions for name in metrics_of(condition))
-
-
 def _observed(
     contract: Contract,
     report: ContractReport,
@@ -588,7 +572,7 @@ def _observed(
     now: datetime,
 ) -> Observed:
     # The circuit keeps what its conditions look at; the observation's row has everything.
-    wanted = _wanted(contract)
+    wanted = watched_metrics(contract)
     return Observed(
         evaluation_id=report.evaluation_id,
         metrics={name: value for name, value in metrics.items() if name in wanted},

@@ -1,0 +1,258 @@
+"""``dagster-contracts backtest``: when a contract's rules would have opened its circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import click
+
+from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.places import Places, pass_places
+from dagster_contracts.cli.sources import read_one
+from dagster_contracts.cli.state import open_existing, shown_url
+from dagster_contracts.cli.words import count, duration
+from dagster_contracts.core.condition import parse_duration
+from dagster_contracts.core.contract import Contract, Json
+from dagster_contracts.errors import ContractsError
+from dagster_contracts.resilience.backtest import (
+    Backtest,
+    CircuitBacktest,
+    Opening,
+    Stretch,
+    backtest,
+    time_open,
+)
+
+_WIDTH = 72
+_MOST_OPENINGS = 20
+_MOST_CIRCUITS = 20
+
+
+def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    if value is None:
+        return None
+    try:
+        return parse_duration(value)
+    except ContractsError as error:
+        said = f"{error.what}; {error.hint}" if error.hint else error.what
+        raise click.BadParameter(said, ctx, param) from None
+
+
+@click.command(
+    "backtest",
+    epilog="""\
+\b
+Examples:
+  dagster-contracts backtest orders --since 90d
+  dagster-contracts backtest drafts/orders.yaml --picture orders.svg
+""",
+)
+@click.argument("contract")
+@click.option(
+    "--since", callback=_since, metavar="DURATION", help="How far back, such as 90d. Default: all."
+)
+@click.option("--asset", help="Only the circuits on this asset.")
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    help="Also draw it, as SVG, into this file.",
+)
+@format_option()
+@pass_places
+def backtest_command(
+    places: Places,
+    contract: str,
+    since: timedelta | None,
+    asset: str | None,
+    picture: Path | None,
+    output: str,
+) -> None:
+    """Replay the recorded evaluations through a contract's rules.
+
+    CONTRACT is one of the deployment (orders, orders@1.2), or the file of an edited one. The replay
+    shows when the circuit would have opened and closed, and what consumers would have been served,
+    beside what really happened. Nothing is written but the picture.
+    """
+    found = read_one(contract, places)
+    store = open_existing(places)
+    if store is None:
+        raise click.UsageError(
+            f"nothing was recorded at {shown_url(places)}; name the store with --store"
+        )
+    with closing(store):
+        begin = None
+        if since is not None:
+            with store.read() as conn:
+                begin = store.now(conn) - since
+        result = backtest(store, found, since=begin, asset=asset)
+    if picture is not None:
+        from dagster_contracts.cli.backtest_picture import draw
+
+        picture.write_text(draw(result), encoding="utf-8")
+    if output == "json":
+        print_json(_as_json(result))
+        return
+    for text, colour in _lines(result):
+        print_line(text, fg=colour)
+    if picture is not None:
+        print_line()
+        print_line(f"drawn into {picture}")
+
+
+def _lines(result: Backtest) -> Iterator[tuple[str, str | None]]:
+    contract = result.contract
+    if not result.circuits:
+        yield f"{contract.ref}: no evaluation of {contract.name} was recorded in that time", None
+        return
+    for position, circuit in enumerate(_by_trouble(result)):
+        if position == _MOST_CIRCUITS:
+            yield f"and {count(len(result.circuits) - position, 'more circuit')}", None
+            break
+        if position:
+            yield "", None
+        yield from _circuit_lines(result, circuit)
+    for name in result.never_measured:
+        yield "", None
+        said = f"{name} was never recorded, so that conditions on it stayed unknown"
+        yield said, "yellow"
+    if result.assumed:
+        yield "", None
+        yield f"taken for granted: {'; '.join(result.assumed)}", None
+
+
+def _by_trouble(result: Backtest) -> list[CircuitBacktest]:
+    return sorted(result.circuits, key=lambda c: (-c.time_open(result.until), c.key))
+
+
+def _circuit_lines(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple[str, str | None]]:
+    span = max(result.until - result.since, timedelta(seconds=1))
+    version = result.contract.version
+    evaluations = count(len(circuit.evaluations), "evaluation")
+    yield f"{circuit.key} under {version}: {evaluations} in {duration(span)}", None
+    would = time_open(circuit.openings, result.until)
+    real = time_open(circuit.recorded, result.until)
+    colour = "red" if circuit.openings else "green"
+    yield f"  would have opened {_times(circuit.openings, would, span)}", colour
+    yield f"  as recorded:      {_times(circuit.recorded, real, span)}", None
+    yield "", None
+    yield f"  {_strip(result, circuit, _state_letter)}  circuit: # open, ? half-open", None
+    letters = {name: str(i) for i, name in enumerate(_level_names(result.contract), start=1)}
+    legend = ", ".join(f"{letter} {name}" for name, letter in letters.items())
+
+    def level_letter(stretch: Stretch) -> str:
+        return "!" if stretch.level is None else letters.get(stretch.level, "?")
+
+    nothing = ", ! nothing usable" if any(s.level is None for s in circuit.stretches) else ""
+    yield f"  {_strip(result, circuit, level_letter)}  served: {legend}{nothing}", None
+    left, right = f"{result.since:%Y-%m-%d %H:%M}", f"{result.until:%Y-%m-%d %H:%M} UTC"
+    yield f"  {left}{right.rjust(_WIDTH - len(left))}", None
+    for position, opening in enumerate(circuit.openings):
+        if position == _MOST_OPENINGS:
+            yield f"  and {count(len(circuit.openings) - position, 'more opening')}", None
+            return
+        yield "", None
+        yield from _opening_lines(opening, circuit, result.until)
+
+
+def _opening_lines(
+    opening: Opening, circuit: CircuitBacktest, until: datetime
+) -> Iterator[tuple[str, str | None]]:
+    end = opening.until or until
+    still = "" if opening.until else ", and still is"
+    lasted = f"for {duration(end - opening.since)}{still}"
+    yield f"  opened {opening.since:%Y-%m-%d %H:%M} UTC {lasted}: {opening.reason}", "red"
+    served: dict[str | None, timedelta] = {}
+    for stretch in circuit.stretches:
+        shared = min(stretch.until, end) - max(stretch.since, opening.since)
+        if shared > timedelta(0):
+            served[stretch.level] = served.get(stretch.level, timedelta(0)) + shared
+    told = [f"{name or 'nothing'} for {duration(length)}" for name, length in served.items()]
+    if told:
+        yield f"    served {', then '.join(told)}", None
+    if opening.failed_probes:
+        gave_up = ", and no more were tried" if opening.exhausted else ""
+        yield f"    {count(opening.failed_probes, 'probe')} failed{gave_up}", None
+    if opening.until is not None:
+        yield f"    closed {opening.until:%Y-%m-%d %H:%M} UTC: {opening.ended}", "green"
+
+
+def _times(openings: tuple[Opening, ...], length: timedelta, span: timedelta) -> str:
+    if not openings:
+        return "never"
+    share = length / span
+    return f"{count(len(openings), 'time')}, {duration(length)} in all ({share:.1%})"
+
+
+def _strip(result: Backtest, circuit: CircuitBacktest, letter: Callable[[Stretch], str]) -> str:
+    """One character for each share of the time: the one that is farthest from normal there."""
+    span = max(result.until - result.since, timedelta(seconds=1))
+    cells = [""] * _WIDTH
+    # The least usual letter wins its cell, so that an opening of minutes is seen among months.
+    usual: dict[str, timedelta] = {}
+    for stretch in circuit.stretches:
+        key = letter(stretch)
+        usual[key] = usual.get(key, timedelta(0)) + (stretch.until - stretch.since)
+    for stretch in circuit.stretches:
+        first = int((stretch.since - result.since) / span * _WIDTH)
+        last = int((stretch.until - result.since) / span * _WIDTH)
+        mark = letter(stretch)
+        for cell in range(max(first, 0), min(max(last, first), _WIDTH - 1) + 1):
+            if not cells[cell] or usual[mark] < usual[cells[cell]]:
+                cells[cell] = mark
+    return "".join(cell or " " for cell in cells)
+
+
+def _state_letter(stretch: Stretch) -> str:
+    return {"closed": ".", "half_open": "?"}.get(stretch.state.value, "#")
+
+
+def _level_names(contract: Contract) -> list[str]:
+    assert contract.resilience is not None
+    return [level.name for level in contract.resilience.levels]
+
+
+def _as_json(result: Backtest) -> dict[str, Json]:
+    return {
+        "contract": result.contract.name,
+        "version": result.contract.version,
+        "since": result.since.isoformat(),
+        "until": result.until.isoformat(),
+        "never_measured": list(result.never_measured),
+        "assumed": list(result.assumed),
+        "circuits": [
+            {
+                "asset": circuit.key.asset,
+                "partition": circuit.key.partition,
+                "evaluations": len(circuit.evaluations),
+                "seconds_open": circuit.time_open(result.until).total_seconds(),
+                "openings": [_opening_json(o) for o in circuit.openings],
+                "recorded_openings": [_opening_json(o) for o in circuit.recorded],
+                "served": [
+                    {
+                        "since": stretch.since.isoformat(),
+                        "until": stretch.until.isoformat(),
+                        "state": stretch.state.value,
+                        "level": stretch.level,
+                        "reason": stretch.reason,
+                    }
+                    for stretch in circuit.stretches
+                ],
+            }
+            for circuit in result.circuits
+        ],
+    }
+
+
+def _opening_json(opening: Opening) -> dict[str, Json]:
+    return {
+        "since": opening.since.isoformat(),
+        "until": None if opening.until is None else opening.until.isoformat(),
+        "reason": opening.reason,
+        "evaluation_id": opening.evaluation_id,
+        "failed_probes": opening.failed_probes,
+        "exhausted": opening.exhausted,
+        "ended": opening.ended or None,
+    }

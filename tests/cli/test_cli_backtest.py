@@ -1,0 +1,89 @@
+"""``backtest``: the recorded history under the rules of a contract or of an edited file."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.cli.conftest import ORDERS, Project
+
+
+@pytest.fixture
+def recorded(project: Project) -> Project:
+    for data in ("good.csv", "bad.csv", "good.csv"):
+        project.evaluate(data)
+    return project
+
+
+def test_it_tells_what_would_have_happened_beside_what_did(recorded: Project) -> None:
+    ran = recorded.run("backtest", "orders")
+
+    assert ran.code == 0
+    assert "orders/orders under 1.0.0: 3 evaluations" in ran.stdout
+    assert re.search(r"would have opened 1 time, ", ran.stdout)
+    assert re.search(r"as recorded: +1 time, ", ran.stdout)
+    assert "served: 1 primary, 2 last_valid" in ran.stdout
+    assert "which is > 5%" in ran.stdout
+
+
+def test_an_edited_file_is_tried_without_touching_anything(recorded: Project) -> None:
+    looser = ORDERS.format(version="1.1.0").replace("errors > 5%", "errors >= 100% for 2 checks")
+    recorded.write("draft.yaml", looser)
+
+    ran = recorded.run("backtest", "draft.yaml", "--format", "json")
+
+    (circuit,) = ran.json["circuits"]
+    assert (ran.json["version"], circuit["evaluations"]) == ("1.1.0", 3)
+    assert circuit["openings"] == []
+    assert len(circuit["recorded_openings"]) == 1
+    assert [each["level"] for each in circuit["served"]] == ["primary"]
+    assert "open for" in recorded.run("status", "orders").stdout
+
+
+def test_the_picture_is_svg_with_the_metric_and_its_threshold(recorded: Project) -> None:
+    ran = recorded.run("backtest", "orders", "--picture", "orders.svg")
+
+    assert "drawn into orders.svg" in ran.stdout
+    picture = ElementTree.fromstring((recorded.root / "orders.svg").read_text())
+    texts = ["".join(each.itertext()) for each in picture.iter() if each.tag.endswith("text")]
+    assert "schema_validation_errors" in texts
+    assert "> 5%" in texts
+    assert "last_valid" in texts
+    assert sum(each.tag.endswith("circle") for each in picture.iter()) == 3
+
+
+def test_names_in_the_picture_are_escaped(recorded: Project) -> None:
+    odd = ORDERS.format(version="1.0.0").replace("level: last_valid", 'level: "<b>&"')
+    recorded.write("odd.yaml", odd)
+
+    recorded.run("backtest", "odd.yaml", "--picture", "odd.svg")
+
+    assert "&lt;b&gt;&amp;" in (recorded.root / "odd.svg").read_text()
+
+
+def test_without_evaluations_it_says_so(recorded: Project) -> None:
+    assert "no evaluation of orders" in recorded.run("backtest", "orders", "--asset", "x").stdout
+
+
+def test_without_a_store_it_is_refused(project: Project) -> None:
+    ran = project.run("backtest", "orders")
+
+    assert ran.code == 2
+    assert "nothing was recorded at" in ran.stderr
+
+
+def test_a_contract_without_rules_is_refused(recorded: Project) -> None:
+    ran = recorded.run("backtest", "prices")
+
+    assert ran.code == 2
+    assert "has no circuit to replay" in ran.stderr
+    assert "open_when" in ran.stderr
+
+
+def test_a_duration_that_is_none_is_refused(recorded: Project) -> None:
+    ran = recorded.run("backtest", "orders", "--since", "soon")
+
+    assert ran.code == 2
+    assert "--since" in ran.stderr

@@ -1,0 +1,179 @@
+"""A backtest of the present rules tells what happened; one of other rules what would have."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.core.condition import parse_condition
+from dagster_contracts.core.contract import (
+    CircuitScope,
+    FallbackLevel,
+    FallbackSource,
+    Recovery,
+    Resilience,
+    SourceKind,
+)
+from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.backtest import backtest, time_open
+from dagster_contracts.resilience.breaker import CircuitBreaker, circuit_key
+from dagster_contracts.store.database import open_store
+
+TICK = timedelta(minutes=10)
+PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
+
+
+def with_levels(contract, *levels):
+    resilience = dataclasses.replace(contract.resilience, levels=(PRIMARY, *levels))
+    return dataclasses.replace(contract, resilience=resilience)
+
+
+def last_valid(**facts):
+    return FallbackLevel(name="last_valid", source=FallbackSource(SourceKind.LAST_VALID), **facts)
+
+
+def story(breaker, contract, key, clock, report, steps):
+    """Evaluations an hour apart, ``None`` where only time passes; a tick every ten minutes."""
+    for broken in steps:
+        if broken is not None:
+            breaker.record(contract, report(broken), key=key)
+        for _ in range(6):
+            clock.advance(minutes=10)
+            breaker.tick(contract, key)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_present_rules_replayed_are_what_happened(
+    tmp_path, clock, contract_of, report, seed, sqlite_template
+):
+    path = tmp_path / "state.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    contract = contract_of(
+        "schema_validation_errors > 5%",
+        "schema_validation_errors > 1% for 3 checks",
+        "data_freshness > 90min",
+        recovery=Recovery(
+            jitter=Fraction(0), retry_after=timedelta(minutes=30), max_retries=2, probes=2
+        ),
+    )
+    key = circuit_key(contract, "orders")
+    dice = random.Random(seed)
+    steps = dice.choices([0, 0, 2, 7, None], k=30)
+    with_clock = open_store(f"sqlite:///{path}", clock=clock)
+    breaker = CircuitBreaker(with_clock, random=lambda: 0.5)
+    story(breaker, contract, key, clock, report, steps)
+    found = backtest(with_clock, contract)
+    (circuit,) = found.circuits
+    with_clock.close()
+    assert len(circuit.openings) == len(circuit.recorded) > 0
+    for replayed, real in zip(circuit.openings, circuit.recorded, strict=True):
+        assert (replayed.evaluation_id, replayed.exhausted) == (real.evaluation_id, real.exhausted)
+        # Those of the replay come at the very moment.
+        assert timedelta(0) <= real.since - replayed.since <= TICK
+        assert (replayed.until is None) is (real.until is None)
+        if real.until is not None:
+            assert timedelta(0) <= real.until - replayed.until <= TICK
+
+
+def test_a_looser_rule_would_not_have_opened(breaker, contract, key, report, clock, store):
+    story(breaker, contract, key, clock, report, [0, 7, 0])
+    policy = dataclasses.replace(
+        contract.resilience.circuit, open_when=(parse_condition("schema_validation_errors > 10%"),)
+    )
+    edited = dataclasses.replace(contract, resilience=Resilience(circuit=policy))
+    (circuit,) = backtest(store, edited).circuits
+    assert circuit.openings == ()
+    assert len(circuit.recorded) >= 1
+    assert breaker.circuit(key).state is not None, "nothing of the real circuit was touched"
+
+
+def test_nothing_is_written(breaker, contract, key, report, clock, store):
+    story(breaker, contract, key, clock, report, [0, 7])
+    before = (breaker.circuits(), breaker.history(key, 1000))
+    backtest(store, contract)
+    assert (breaker.circuits(), breaker.history(key, 1000)) == before
+
+
+def test_a_fallback_serves_until_it_is_too_old(breaker, contract_of, report, clock, store):
+    contract = contract_of("schema_validation_errors > 5%", recovery=Recovery(jitter=Fraction(0)))
+    contract = with_levels(contract, last_valid(max_age=timedelta(hours=3)))
+    key = circuit_key(contract, "orders")
+    began = clock()
+    story(breaker, contract, key, clock, report, [0, 7, None, None, None, None])
+    (circuit,) = backtest(store, contract).circuits
+    served = [(s.level, s.since - began) for s in circuit.stretches if s.since > began]
+    levels = list(dict.fromkeys(level for level, _ in served))
+    assert levels == ["last_valid", None]
+    gone = next(since for level, since in served if level is None)
+    assert timedelta(hours=3) < gone <= timedelta(hours=3, seconds=1)
+    assert circuit.stretches[0].level == "primary"
+    assert [a.until for a in circuit.stretches[:-1]] == [b.since for b in circuit.stretches[1:]]
+    assert circuit.stretches[-1].until == clock()
+
+
+def test_activation_degrades_a_closed_circuit(breaker, contract_of, report, clock, store):
+    contract = contract_of("schema_validation_errors > 50%")
+    level = last_valid(activation_conditions=(parse_condition("schema_validation_errors > 5%"),))
+    contract = with_levels(contract, level)
+    key = circuit_key(contract, "orders")
+    story(breaker, contract, key, clock, report, [0, 7, 0])
+    (circuit,) = backtest(store, contract).circuits
+    assert circuit.openings == ()
+    assert [s.level for s in circuit.stretches] == ["primary", "last_valid", "primary"]
+    assert {s.state for s in circuit.stretches} == {CircuitState.CLOSED}
+
+
+def test_each_partition_has_its_own_circuit(breaker, contract_of, report, store):
+    contract = contract_of("schema_validation_errors > 5%", scope=CircuitScope.PARTITION)
+    for partition, broken in (("a", 7), ("b", 0)):
+        key = circuit_key(contract, "orders", partition)
+        breaker.record(contract, report(broken, partition=partition), key=key)
+    found = backtest(store, contract)
+    assert {str(c.key.partition): len(c.openings) for c in found.circuits} == {"a": 1, "b": 0}
+
+
+def test_a_failed_materialization_is_replayed(breaker, contract_of, report, clock, store):
+    contract = contract_of("failed_materializations >= 2")
+    key = circuit_key(contract, "orders")
+    breaker.record(contract, report(), key=key)
+    for run in ("r1", "r2"):
+        clock.advance(minutes=10)
+        breaker.observe_failure(contract, key, run_id=run, what="failed_materializations")
+    (circuit,) = backtest(store, contract).circuits
+    assert [o.since for o in circuit.openings] == [clock()]
+
+
+def test_a_metric_that_was_never_recorded_is_named(breaker, contract, key, report, store):
+    breaker.record(contract, report(), key=key)
+    policy = dataclasses.replace(
+        contract.resilience.circuit, open_when=(parse_condition("duplicates > 1%"),)
+    )
+    edited = dataclasses.replace(contract, resilience=Resilience(circuit=policy))
+    assert backtest(store, edited).never_measured == ("duplicates",)
+
+
+def test_since_cuts_what_came_before(breaker, contract, key, report, clock, store):
+    story(breaker, contract, key, clock, report, [7, 0, 0, 0])
+    begin = clock() - timedelta(minutes=90)
+    found = backtest(store, contract, since=begin)
+    (circuit,) = found.circuits
+    assert found.since == begin
+    assert all(e.at >= begin for e in circuit.evaluations)
+    assert circuit.stretches[0].since == begin
+
+
+def test_without_a_history_there_is_nothing(contract, store):
+    found = backtest(store, contract)
+    assert found.circuits == ()
+    assert time_open((), found.until) == timedelta(0)
+
+
+def test_a_contract_without_rules_is_refused(contract, store):
+    bare = dataclasses.replace(contract, resilience=None)
+    with pytest.raises(PolicyError, match="has no circuit to replay"):
+        backtest(store, bare)
