@@ -57,9 +57,9 @@ def compare_properties(
     for fresh in matching.added:
         where = f"{path}.{fresh.name}"
         forbidden = extras is ExtraColumns.FORBID
-        tail = "nobody has to change"
+        tail = "readers need not change; producers deliver it, empty where they have no value"
         if fresh.required:
-            tail = "producers must deliver it"
+            tail = "producers must deliver it, with a value in every row"
         if forbidden:
             tail += "; consumers that refuse columns they do not know will fail"
         here = changes if nested else changes.at(column=fresh.column)
@@ -76,11 +76,17 @@ def compare_properties(
         if pair.old == pair.new:
             continue
         here = changes if nested else changes.at(column=pair.old.column)
-        _property(here, pair.old, pair.new, f"{path}.{pair.new.name}", path)
+        _property(here, pair.old, pair.new, f"{path}.{pair.new.name}", path, nested=nested)
 
 
 def _property(
-    changes: ChangeList, old: SchemaProperty, new: SchemaProperty, path: str, parent: str
+    changes: ChangeList,
+    old: SchemaProperty,
+    new: SchemaProperty,
+    path: str,
+    parent: str,
+    *,
+    nested: bool,
 ) -> None:
     _names(changes, old, new, path, parent)
     _types(changes, old, new, path)
@@ -115,6 +121,7 @@ def _property(
         old.classification,
         new.classification,
         f"the classification of {path}",
+        "who may read it, and how it has to be protected",
     )
     if old.partition_key_position != new.partition_key_position:
         changes.ask(
@@ -123,6 +130,7 @@ def _property(
             old.partition_key_position,
             new.partition_key_position,
             f"the place of {path} in the partition key",
+            "that readers still find the partitions they want",
         )
     if old.critical != new.critical:
         if new.critical:
@@ -138,6 +146,10 @@ def _property(
                 consumer=WARNS,
                 bump=MINOR,
             )
+    place, now = old.primary_key_position, new.primary_key_position
+    if (place is not None and now is not None) or nested:
+        # Where a column of the table enters or leaves the key, the table's own change says so.
+        changes.note(path, "key_position", place, now, f"{path}: its number in the primary key")
     changes.note(path, "id", old.id, new.id, f"{path}: id")
     changes.note(
         path, "business_name", old.business_name, new.business_name, f"{path}: business name"
@@ -145,10 +157,17 @@ def _property(
     changes.note(path, "description", old.description, new.description, f"{path}: description")
     changes.note(path, "aliases", old.aliases, new.aliases, f"{path}: aliases")
     changes.note(path, "tags", old.tags, new.tags, f"{path}: tags")
-    changes.note(path, "extras", old.extras, new.extras, f"{path}: further settings")
+    changes.settings(path, old.extras, new.extras)
     if old.properties or new.properties:
         inner = match_properties(old.properties, new.properties)
         compare_properties(changes, inner, path, extras=None)
+        partner = {id(pair.old): pair.new.name for pair in inner.pairs}
+        changes.reordered(
+            path,
+            [partner.get(id(prop), "") for prop in old.properties],
+            [prop.name for prop in new.properties],
+            f"the fields of {path}",
+        )
         for pair in inner.pairs:
             diff_quality(changes, pair.old.quality, pair.new.quality, f"{path}.{pair.new.name}", {})
     if old.items is None and new.items is not None:
@@ -158,7 +177,7 @@ def _property(
     elif new.items is None and old.items is not None:
         changes.demand(path, "items", Direction.LOOSENED, f"{path}: what its items are is open now")
     elif old.items is not None and new.items is not None and old.items != new.items:
-        _property(changes, old.items, new.items, f"{path}[]", path)
+        _property(changes, old.items, new.items, f"{path}[]", path, nested=True)
         diff_quality(changes, old.items.quality, new.items.quality, f"{path}[]", {})
 
 
@@ -167,6 +186,8 @@ def _names(
 ) -> None:
     if path.endswith("[]"):
         changes.note(path, "name", old.name, new.name, f"{path}: the name of the items")
+        before, after = old.physical_name, new.physical_name
+        changes.note(path, "physical_name", before, after, f"{path}: physical name")
         return
     if old.column != new.column:
         changes.add(

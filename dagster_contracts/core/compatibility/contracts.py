@@ -8,9 +8,9 @@ breaks a consumer needs a major version.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from dagster_contracts.core.changes import Change, Changes, Motion
-from dagster_contracts.core.compatibility.acceptance import Direction
 from dagster_contracts.core.compatibility.differences import (
     BREAKS,
     FINE,
@@ -27,6 +27,8 @@ from dagster_contracts.core.compatibility.resilience import diff_resilience
 from dagster_contracts.core.compatibility.sections import diff_sections
 from dagster_contracts.core.compatibility.service_levels import diff_sla
 from dagster_contracts.core.contract import (
+    AlertPolicy,
+    ConsumerDeclaration,
     Contract,
     ContractStatus,
     MonitoringPolicy,
@@ -66,7 +68,9 @@ def _header(changes: ChangeList, old: Contract, new: Contract) -> None:
             bump=MAJOR,
         )
     _status(changes, old, new)
-    if old.asset != new.asset:
+    if old.asset != new.asset and _governed(old) == _governed(new):
+        changes.note("asset", "asset", old.asset, new.asset, "the spelling of the asset")
+    elif old.asset != new.asset:
         changes.add(
             "asset",
             "asset",
@@ -99,6 +103,11 @@ def _header(changes: ChangeList, old: Contract, new: Contract) -> None:
             consumer=WARNS if sooner else FINE,
             bump=MINOR,
         )
+
+
+def _governed(contract: Contract) -> str | None:
+    """The asset of a contract that has one, written out or not."""
+    return contract.asset_names(contract.objects[0])[0] if len(contract.objects) == 1 else None
 
 
 def _status(changes: ChangeList, old: Contract, new: Contract) -> None:
@@ -162,6 +171,9 @@ def _objects(
             producer=BREAKS,
             bump=MINOR,
         )
+    names = {left.name: right.name for left, right in pairs}
+    before_order = [names.get(item.name, "") for item in old]
+    changes.reordered("objects", before_order, [item.name for item in new], "the objects")
     for left, right in pairs:
         if left != right:
             compare_objects(changes.at(schema_object=left.name), left, right, right.name)
@@ -216,28 +228,70 @@ def _metrics(changes: ChangeList, old: Contract, new: Contract) -> None:
 
 
 def _policies(changes: ChangeList, old: Contract, new: Contract) -> None:
-    changes.note("consumers", "consumers", old.consumers, new.consumers, "the declared consumers")
-    changes.note("alerts", "alerts", old.alerts, new.alerts, "who is alerted")
+    _consumers(changes, old.consumers, new.consumers)
+    for field in fields(AlertPolicy):
+        left, right = getattr(old.alerts, field.name), getattr(new.alerts, field.name)
+        changes.note(f"alerts.{field.name}", "alerts", left, right, f"alerts: {field.name}")
     _monitoring(changes, old.monitoring, new.monitoring)
     order = {Protects.PRODUCER: 0, Protects.CONSUMER: 1, Protects.FULL: 2}
     before, after = old.compatibility, new.compatibility
     if before.protects is not after.protects:
         rank = order[after.protects] - order[before.protects]
-        changes.demand(
+        _promise(
+            changes,
             "compatibility.protects",
-            "compatibility",
-            Direction.TIGHTENED if rank > 0 else Direction.LOOSENED,
-            f"new versions must suit {after.protects} instead of {before.protects}",
-            advisory=True,
+            rank > 0,
+            f"new versions must suit {_WHOM[after.protects]} from now on; until now they had to "
+            f"suit {_WHOM[before.protects]}",
         )
     if before.transitive != after.transitive:
-        changes.demand(
+        suits = "every version before it" if after.transitive else "only the version before it"
+        _promise(
+            changes,
             "compatibility.transitive",
-            "compatibility",
-            Direction.TIGHTENED if after.transitive else Direction.LOOSENED,
-            f"new versions must suit {'all' if after.transitive else 'the last'} before them",
-            advisory=True,
+            after.transitive,
+            f"a new version must suit those who know {suits}",
         )
+
+
+_WHOM = {
+    Protects.CONSUMER: "consumers",
+    Protects.PRODUCER: "producers",
+    Protects.FULL: "consumers and producers",
+}
+
+
+def _promise(changes: ChangeList, path: str, stricter: bool, message: str) -> None:
+    """A promise about versions to come: nothing that exists breaks by it."""
+    changes.add(
+        path,
+        "compatibility",
+        Motion.TIGHTENED if stricter else Motion.LOOSENED,
+        message,
+        consumer=FINE if stricter else WARNS,
+        producer=WARNS if stricter else FINE,
+        bump=MINOR,
+    )
+
+
+def _consumers(
+    changes: ChangeList,
+    old: tuple[ConsumerDeclaration, ...],
+    new: tuple[ConsumerDeclaration, ...],
+) -> None:
+    before, after = ({each.name: each for each in side} for side in (old, new))
+    for name in [*before, *(name for name in after if name not in before)]:
+        path = f"consumers.{name}"
+        left, right = before.get(name), after.get(name)
+        if left is None:
+            changes.add(path, "consumer", Motion.ADDED, f"{name} is a consumer now")
+        elif right is None:
+            changes.add(path, "consumer", Motion.REMOVED, f"{name} is no longer a consumer")
+        else:
+            for field in fields(ConsumerDeclaration):
+                one, other = getattr(left, field.name), getattr(right, field.name)
+                changes.note(path, "consumer", one, other, f"the consumer {name}: {field.name}")
+    changes.reordered("consumers", list(before), list(after), "the consumers")
 
 
 def _monitoring(changes: ChangeList, old: MonitoringPolicy, new: MonitoringPolicy) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 from dagster_contracts.core.changes import Change, Motion, Verdict, VersionBump
 from dagster_contracts.core.compatibility.acceptance import Direction
+from dagster_contracts.core.contract import Json
+from dagster_contracts.core.quantity import Dimension, Quantity, render_quantity
 
 FINE, WARNS, BREAKS = Verdict.FINE, Verdict.WARNS, Verdict.BREAKS
 PATCH, MINOR, MAJOR = VersionBump.PATCH, VersionBump.MINOR, VersionBump.MAJOR
@@ -59,14 +62,36 @@ class ChangeList:
         if old != new:
             self.add(path, aspect, motion_of(old, new), f"{what} changed{from_to(old, new)}")
 
-    def ask(self, path: str, aspect: str, old: object, new: object, what: str) -> None:
-        """A change of meaning: nothing breaks by itself, and a person decides."""
+    def settings(self, path: str, old: Mapping[str, Json], new: Mapping[str, Json]) -> None:
+        """What the model only carries along; the keys are named, their values may be long."""
+        keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+        if keys or old.keys() != new.keys():
+            named = ", ".join(keys or sorted(old.keys() ^ new.keys()))
+            motion = motion_of(old, new)
+            self.add(path, "extras", motion, f"{path}: further settings changed ({named})")
+
+    def reordered(self, path: str, old: Sequence[object], new: Sequence[object], what: str) -> None:
+        """A list whose common members stand in another order, which disturbs nobody."""
+        common = set(old) & set(new)
+        if [each for each in old if each in common] != [each for each in new if each in common]:
+            self.add(path, "order", Motion.CHANGED, f"{what} stand in another order")
+
+    def ask(
+        self,
+        path: str,
+        aspect: str,
+        old: object,
+        new: object,
+        what: str,
+        check: str = "that what reads it still means the same",
+    ) -> None:
+        """A change of meaning: nothing breaks by itself, and a person decides what to check."""
         if old != new:
             self.add(
                 path,
                 aspect,
                 motion_of(old, new),
-                f"{what} changed{from_to(old, new)}: check that what reads it still means the same",
+                f"{what} changed{from_to(old, new)}: check {check}",
                 consumer=WARNS,
                 producer=WARNS,
                 bump=MINOR,
@@ -132,8 +157,13 @@ def show(value: object) -> str:
             return "yes" if value else "no"
         case Fraction() | Decimal():
             return str(int(value)) if value == int(value) else f"{float(value):.10g}"
-        case tuple():
+        case tuple() | list():
             return ", ".join(show(item) for item in value) or "none"
+        case dict():
+            return ", ".join(f"{key} {show(item)}" for key, item in value.items()) or "none"
+        case timedelta():
+            seconds = Fraction(value // timedelta(microseconds=1), 1_000_000)
+            return render_quantity(Quantity(seconds, Dimension.DURATION))
         case str():
             return value or "none"
         case _:

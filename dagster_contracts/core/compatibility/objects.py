@@ -113,7 +113,7 @@ def _object_itself(changes: ChangeList, old: SchemaObject, new: SchemaObject, pa
     changes.note(path, "id", old.id, new.id, f"{path}: id")
     changes.note(path, "description", old.description, new.description, f"{path}: description")
     changes.note(path, "tags", old.tags, new.tags, f"{path}: tags")
-    changes.note(path, "extras", old.extras, new.extras, f"{path}: further settings")
+    changes.settings(path, old.extras, new.extras)
 
 
 def _extras(schema_object: SchemaObject) -> str:
@@ -181,7 +181,7 @@ def _relationships(
 
     before = {meaning(relation, renamed): relation for relation in old.relationships}
     after = {meaning(relation, {}): relation for relation in new.relationships}
-    for key in before.keys() | after.keys():
+    for key in [*before, *(key for key in after if key not in before)]:
         name = f"{show(key[0])} → {show(key[1])}"
         left, right = before.get(key), after.get(key)
         if left is None:
@@ -193,4 +193,4 @@ def _relationships(
         else:
             what = f"the kind of the reference {name} of {path}"
             changes.ask(path, "relationship_type", left.type, right.type, what)
-            changes.note(path, "relationship_extras", left.extras, right.extras, f"{path}: {name}")
+            changes.settings(f"{path}: {name}", left.extras, right.extras)

@@ -19,6 +19,7 @@ from dagster_contracts.core.compatibility.differences import (
     ChangeList,
     show,
 )
+from dagster_contracts.core.compatibility.values import options_direction
 from dagster_contracts.core.contract import (
     LibraryMetric,
     QualityRule,
@@ -27,6 +28,7 @@ from dagster_contracts.core.contract import (
     Threshold,
     ThresholdOperator,
     ThresholdUnit,
+    TypeOptions,
 )
 
 _COUNTS = frozenset(
@@ -54,7 +56,8 @@ def diff_quality(
     ``renamed`` maps columns of the old version to their names in the new one, so that a rule
     follows its column.
     """
-    pairs, removed, added = match_rules([_follow(rule, renamed) for rule in old], new)
+    followed = [_follow(rule, renamed) for rule in old]
+    pairs, removed, added = match_rules(followed, new)
     for rule in removed:
         advisory = _is_advisory(rule)
         what = f"{path}: the rule {_title(rule)} was removed"
@@ -71,7 +74,17 @@ def diff_quality(
         _retell(changes, Motion.ADDED)
     for before, after in pairs:
         if before != after:
+            seen = len(changes.items)
             _rule(changes, before, after, f"{path}.{after.name}")
+            if len(changes.items) == seen:  # such as 0 rows and 0 %, which accept the same
+                what = f"{path}.{after.name} is spelled otherwise and means the same"
+                changes.add(f"{path}.{after.name}", "spelling", Motion.CHANGED, what)
+    old_place = {id(rule): index for index, rule in enumerate(followed)}
+    new_place = {id(rule): index for index, rule in enumerate(new)}
+    pairs.sort(key=lambda pair: old_place[id(pair[0])])
+    order = [new_place[id(after)] for _, after in pairs]
+    if order != sorted(order):
+        changes.add(path, "order", Motion.CHANGED, f"the rules of {path} stand in another order")
 
 
 def _retell(changes: ChangeList, motion: Motion) -> None:
@@ -177,7 +190,7 @@ def _rule(changes: ChangeList, old: QualityRule, new: QualityRule, path: str) ->
     if old.kind is not RuleKind.TEXT:
         changes.note(path, "description", old.description, new.description, f"{path}: description")
     changes.note(path, "id", old.id, new.id, f"{path}: id")
-    changes.note(path, "extras", old.extras, new.extras, f"{path}: further settings")
+    changes.settings(path, old.extras, new.extras)
     if _meaning(old) == _meaning(new):
         layout, now = (old.query, old.expression), (new.query, new.expression)
         changes.note(path, "layout", layout, now, f"{path}: the layout of its query")
@@ -235,6 +248,8 @@ def _arguments(
                 way = Direction.TIGHTENED
             elif right is None:
                 way = Direction.LOOSENED
+            elif isinstance(left, TypeOptions) and isinstance(right, TypeOptions):
+                way = options_direction(left, right)
             what = f"{path}: the {aspect} that values must fit changed"
             changes.demand(path, f"rule_{aspect}", way, what, advisory=advisory)
 

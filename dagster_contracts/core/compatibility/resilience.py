@@ -297,6 +297,7 @@ def _level(changes: ChangeList, path: str, old: FallbackLevel, new: FallbackLeve
             f"{path}.min_dwell",
             "setting",
             motion_of(old.min_dwell, new.min_dwell),
-            f"a switch to {new.name} lasts at least {new.min_dwell}, it was {old.min_dwell}",
+            f"a switch to {new.name} lasts at least {show(new.min_dwell)}, it was "
+            f"{show(old.min_dwell)}",
             bump=MINOR,
         )

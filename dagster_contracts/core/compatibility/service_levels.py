@@ -33,6 +33,7 @@ def diff_sla(
             _came_or_went(changes, path, left, Motion.REMOVED)
         elif left is not None and right is not None:
             _service_level(changes, path, left, right)
+    changes.reordered("sla", list(before), list(after), "the service levels")
 
 
 def _keyed(levels: tuple[SlaProperty, ...]) -> dict[str, SlaProperty]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from dagster_contracts.core.changes import Motion
 from dagster_contracts.core.compatibility.acceptance import Direction, Span, compare, direction
 from dagster_contracts.core.compatibility.differences import (
     ChangeList,
@@ -78,6 +79,16 @@ def compare_options(changes: ChangeList, old: TypeOptions, new: TypeOptions, pat
         new.default_timezone,
         f"the time zone that {path} is in",
     )
+
+
+def options_direction(old: TypeOptions, new: TypeOptions) -> Direction:
+    """How constraints changed as a whole: stricter, looser, or one thing here and another there."""
+    changes = ChangeList()
+    compare_options(changes, old, new, "")
+    motions = {change.motion for change in changes.items}
+    if motions == {Motion.TIGHTENED}:
+        return Direction.TIGHTENED
+    return Direction.LOOSENED if motions == {Motion.LOOSENED} else Direction.CHANGED
 
 
 def _enum(changes: ChangeList, old: TypeOptions, new: TypeOptions, path: str) -> None:
