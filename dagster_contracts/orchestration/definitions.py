@@ -28,6 +28,7 @@ from dagster_contracts.orchestration.monitor_sensor import (
     build_monitor_sensor,
     job_names,
 )
+from dagster_contracts.orchestration.operator_job import JOB_NAME, build_operator_job
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
@@ -56,8 +57,8 @@ def with_contracts(
     """Make the definitions keep their contracts.
 
     Every asset that a contract governs gets its checks; the I/O managers are wrapped so that
-    consumers read through the circuit; the resource ``contracts`` and three sensors are added; and
-    the specs carry the contract, so that the UI shows it.
+    consumers read through the circuit; the resource ``contracts``, three sensors and the job
+    ``operate_circuit`` are added; and the specs carry the contract, so that the UI shows it.
 
     Parameters
     ----------
@@ -147,13 +148,29 @@ def with_contracts(
         assets=governed,
         schedules=defs.schedules,
         sensors=[*(defs.sensors or ()), *added_sensors],
-        jobs=defs.jobs,
+        jobs=[*(defs.jobs or ()), *_operator_jobs(defs, bindings, resource)],
         resources=_resources(defs, governed, bindings, resource, used),
         executor=defs.executor,
         loggers=defs.loggers,
         asset_checks=[*(defs.asset_checks or ()), *checks],
         metadata=defs.metadata,
     )
+
+
+def _operator_jobs(
+    defs: dg.Definitions, bindings: Bindings, resource: ContractsResource
+) -> list[dg.JobDefinition]:
+    """The job for operators, where there is a circuit, and no job of the user's has its name."""
+    if not any(binding.protects for binding in bindings):
+        return []
+    if any(getattr(job, "name", None) == JOB_NAME for job in defs.jobs or ()):
+        warnings.warn(
+            f"a job is named {JOB_NAME!r}: the job for operators is left out",
+            ContractsWarning,
+            stacklevel=3,
+        )
+        return []
+    return [build_operator_job(bindings=bindings, open_runtime=resource.runtime)]
 
 
 def _known_fallbacks(

@@ -1,0 +1,155 @@
+"""A job that decides about a circuit by hand: for whoever has the Dagster UI and no shell."""
+
+# No `from __future__ import annotations` here: Dagster reads the type of `config` from the
+# annotation itself, and does not resolve one that is text.
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import dagster as dg
+from pydantic import Field
+
+from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.condition import parse_duration
+from dagster_contracts.core.contract import CircuitScope
+from dagster_contracts.errors import ConditionSyntaxError, ContractsError, PolicyError
+from dagster_contracts.orchestration.binding import Binding, Bindings
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+JOB_NAME = "operate_circuit"
+
+
+class Decision(Enum):
+    """What an operator may decide."""
+
+    FORCE_OPEN = "force_open"
+    FORCE_CLOSED = "force_closed"
+    METRICS_ONLY = "metrics_only"
+    RESET = "reset"
+
+
+_OVERRIDES = {
+    Decision.FORCE_OPEN: Override.FORCED_OPEN,
+    Decision.FORCE_CLOSED: Override.FORCED_CLOSED,
+    Decision.METRICS_ONLY: Override.METRICS_ONLY,
+}
+
+
+class CircuitDecision(dg.Config):
+    """What the launchpad asks for."""
+
+    contract: str = Field(description="The contract whose circuit it is about.")
+    decision: Decision = Field(
+        description="force_open keeps consumers on the fallback, force_closed on the primary, "
+        "metrics_only records and does nothing, reset closes and lifts an override."
+    )
+    reason: str = Field(description="Why; it is kept in the history.")
+    actor: str = Field(description="Who decides; it is kept in the history.")
+    duration: str = Field(
+        default="", description="How long an override lasts, such as 2h. Empty: until a reset."
+    )
+    asset: str = Field(default="", description="The asset, where the contract governs several.")
+    partition: str = Field(default="", description="The partition, where each has its circuit.")
+
+
+def build_operator_job(
+    *, bindings: Bindings, open_runtime: "Callable[[], ContractsRuntime]"
+) -> dg.JobDefinition:
+    """The job ``operate_circuit``: force, watch or reset one circuit, as the command line does."""
+
+    @dg.op(
+        name="decide",
+        description="Carry out an operator's decision about one circuit, and keep who and why.",
+        out=dg.Out(dg.Nothing),
+    )
+    def decide(context: dg.OpExecutionContext, config: CircuitDecision) -> None:
+        try:
+            said = _decide(config, bindings, open_runtime())
+        except ContractsError as error:
+            # A decision that cannot be carried out is a wrong input and is not tried again.
+            raise dg.Failure(str(error), allow_retries=False) from None
+        context.log.info(said)
+        context.add_output_metadata({"circuit": said})
+
+    @dg.job(
+        name=JOB_NAME,
+        description="Force a contract's circuit open or closed, only watch it, or reset it.",
+        executor_def=dg.in_process_executor,
+    )
+    def operate_circuit() -> None:
+        decide()
+
+    return operate_circuit
+
+
+def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRuntime") -> str:
+    binding = _binding(config, bindings)
+    key = _key(config, binding)
+    if config.decision is Decision.RESET:
+        if config.duration:
+            raise PolicyError("a reset has no duration", hint="leave 'duration' empty")
+        verdict = runtime.breaker.reset(
+            key, actor=config.actor, reason=config.reason, contract=binding.contract
+        )
+    else:
+        until = None
+        if config.duration:
+            try:
+                until = runtime.now() + parse_duration(config.duration)
+            except ConditionSyntaxError as error:
+                raise PolicyError(
+                    f"{config.duration!r} is no duration", hint=error.hint or "write it like 2h"
+                ) from None
+        verdict = runtime.breaker.force(
+            key,
+            _OVERRIDES[config.decision],
+            actor=config.actor,
+            reason=config.reason,
+            until=until,
+            contract=binding.contract,
+        )
+    circuit = verdict.circuit
+    override = circuit.override.value.replace("_", " ")
+    lasts = f" until {circuit.override_until:%Y-%m-%d %H:%M} UTC" if circuit.override_until else ""
+    stands = f"{override}{lasts}" if circuit.override is not Override.NONE else "no override"
+    state = circuit.effective_state.value.replace("_", "-")
+    return f"{key}: {stands}, {state} for consumers"
+
+
+def _binding(config: CircuitDecision, bindings: Bindings) -> Binding:
+    protected = [binding for binding in bindings if binding.protects]
+    fitting = [
+        binding
+        for binding in protected
+        if binding.contract.name == config.contract and config.asset in ("", binding.asset)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise PolicyError(
+            f"{config.contract} governs {len(fitting)} assets here",
+            hint=f"name one as 'asset': {', '.join(binding.asset for binding in fitting)}",
+        )
+    known = ", ".join(sorted(f"{b.contract.name} on {b.asset}" for b in protected)) or "none"
+    on = f" on {config.asset}" if config.asset else ""
+    raise PolicyError(f"{config.contract}{on} has no circuit here", hint=f"circuits: {known}")
+
+
+def _key(config: CircuitDecision, binding: Binding) -> CircuitKey:
+    if not config.partition:
+        if binding.resilience.circuit.scope is CircuitScope.PARTITION:
+            raise PolicyError(
+                f"each partition of {binding.asset} has a circuit of its own",
+                where=binding.contract.ref,
+                hint="name one as 'partition'",
+            )
+        return binding.circuit_key()
+    if binding.resilience.circuit.scope is CircuitScope.ASSET:
+        raise PolicyError(
+            f"{binding.asset} has one circuit for all its partitions",
+            where=binding.contract.ref,
+            hint="leave 'partition' empty",
+        )
+    return binding.circuit_key(config.partition)

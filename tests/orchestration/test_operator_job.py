@@ -1,0 +1,153 @@
+"""The job ``operate_circuit``: an operator decides from the UI, and it is kept who and why."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts import ContractsWarning, contract_asset
+from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
+
+
+@pytest.fixture
+def defs(deployment: Deployment) -> dg.Definitions:
+    @contract_asset("orders")
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return deployment.source("order_archive")
+
+    @dg.asset
+    def revenue(orders: pd.DataFrame) -> float:
+        return float(orders["amount"].sum())
+
+    return deployment.defs(orders, order_archive, revenue)
+
+
+def operate(deployment: Deployment, defs: dg.Definitions, **config: Any) -> Any:
+    job = defs.resolve_job_def("operate_circuit")
+    return job.execute_in_process(
+        run_config={"ops": {"decide": {"config": config}}},
+        instance=deployment.instance,
+        raise_on_error=False,
+    )
+
+
+def failure(result: Any) -> str:
+    (event,) = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    data = event.event_specific_data
+    return str(data.user_failure_data.description if data.user_failure_data else data.error)
+
+
+def test_force_open_keeps_consumers_on_the_fallback(
+    deployment: Deployment, defs: dg.Definitions
+) -> None:
+    deployment.run(defs, "orders", "revenue")
+    deployment.delivered["orders"] = NEWER
+
+    decided = operate(
+        deployment, defs, contract="orders", decision="FORCE_OPEN", reason="cents", actor="ada",
+        duration="2h",
+    )  # fmt: skip
+
+    assert decided.success
+    assert deployment.state() == "open"
+    (entry,) = [e for e in deployment.runtime.breaker.history() if e.actor == "ada"]
+    assert "cents" in entry.explanation
+    circuit = deployment.runtime.breaker.circuits()[0]
+    assert circuit.override_until is not None
+
+
+def test_reset_closes_what_a_bad_batch_opened(deployment: Deployment, defs: dg.Definitions) -> None:
+    deployment.run(defs, "orders")
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    assert deployment.state() == "open"
+
+    assert operate(
+        deployment, defs, contract="orders", decision="RESET", reason="mended", actor="ada"
+    ).success
+    assert deployment.state() == "closed"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"contract": "ordrs"}, "ordrs has no circuit here"),
+        ({"asset": "revenue"}, "orders on revenue has no circuit here"),
+        ({"partition": "2026"}, "one circuit for all its partitions"),
+        ({"reason": " "}, "say who does it and why"),
+        ({"actor": ""}, "say who does it and why"),
+        ({"duration": "soon"}, "'soon' is no duration"),
+        ({"decision": "RESET", "duration": "2h"}, "a reset has no duration"),
+    ],
+)
+def test_a_decision_that_cannot_be_carried_out_says_why(
+    deployment: Deployment, defs: dg.Definitions, config: dict[str, str], said: str
+) -> None:
+    asked = {"contract": "orders", "decision": "FORCE_OPEN", "reason": "x", "actor": "ada"}
+
+    result = operate(deployment, defs, **{**asked, **config})
+
+    assert not result.success
+    assert said in failure(result)
+    assert not any(c.override_actor for c in deployment.runtime.breaker.circuits())
+
+
+def test_where_each_partition_has_its_circuit_one_is_named(deployment: Deployment) -> None:
+    deployment.contract(
+        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+    )
+
+    @contract_asset("orders", partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return GOOD
+
+    defs = deployment.defs(orders, order_archive)
+    asked = {"contract": "orders", "decision": "FORCE_OPEN", "reason": "x", "actor": "ada"}
+    assert "name one as 'partition'" in failure(operate(deployment, defs, **asked))
+    assert operate(deployment, defs, **asked, partition="b").success
+    states = {
+        c.key.partition: c.effective_state.value for c in deployment.runtime.breaker.circuits()
+    }
+    assert states == {"b": "open"}
+
+
+def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> None:
+    @dg.asset
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    @dg.job
+    def operate_circuit() -> None: ...
+
+    from dagster_contracts import with_contracts
+
+    with pytest.warns(ContractsWarning, match="operate_circuit"):
+        defs = with_contracts(
+            dg.Definitions(assets=[orders], jobs=[operate_circuit]), contracts=deployment.resource
+        )
+    assert defs.resolve_job_def("operate_circuit").nodes == []
+
+
+def test_without_a_circuit_there_is_no_job(deployment: Deployment) -> None:
+    deployment.contract(ORDERS.partition("  resilience:")[0])
+
+    @dg.asset
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        defs = deployment.defs(orders)
+    assert not defs.jobs
