@@ -23,6 +23,7 @@ from dagster_contracts.core.contract import (
     FallbackLevel,
     HealMode,
     Json,
+    LogicalType,
     MetricDeclaration,
     MonitoringPolicy,
     OnExhausted,
@@ -30,7 +31,6 @@ from dagster_contracts.core.contract import (
     Recovery,
     Relationship,
     Resilience,
-    RuleKind,
     Scalar,
     SchemaObject,
     SchemaProperty,
@@ -47,22 +47,31 @@ from dagster_contracts.documents.section import snake
 
 Written = dict[str, Json]
 
+_OPERATORS = tuple(operator.value for operator in ThresholdOperator)
+
 
 def to_compact(contract: Contract) -> Written:
     """The whole contract under ``data_contract``; it reads back as an equal one.
 
-    Only for contracts of one schema object: the compact form has no place for a second.
+    One schema object is the ``schema`` of the root; several, or one with an asset of its own, stand
+    under ``objects``.
     """
-    (main,) = contract.objects
-    schema = write_schema(main)
-    if main.name == contract.name:
-        del schema["name"]
-    schemas: Written = {}
-    for name, schema_object in contract.schemas.items():
-        inner = write_schema(schema_object)
-        if inner.get("name") == name:
-            del inner["name"]
-        schemas[name] = inner
+    (main, *others) = contract.objects
+    schema: Json = None
+    objects: Json = None
+    own: dict[str, SchemaObject] = {}
+    if others or main.asset is not None:
+        objects = _write_objects(contract.objects)
+        own = {found.name: found for found in contract.objects}
+    else:
+        schema = _named_schema(main, contract.name)
+    # A level may name an object of the document, which then is not written again.
+    asked = {level.schema for level in contract.resilience.levels} if contract.resilience else ()
+    schemas: Written = {
+        name: _named_schema(found, name)
+        for name, found in contract.schemas.items()
+        if not (name in asked and own.get(name) == found)
+    }
     body: Written = {
         "name": contract.name,
         "version": contract.version,
@@ -71,11 +80,12 @@ def to_compact(contract: Contract) -> Written:
         "successor": contract.successor,
         "owner": contract.owner,
         "description": contract.description,
-        "asset": contract.asset or main.asset,
+        "asset": contract.asset,
         "tags": list(contract.tags),
         "event_time": contract.event_time,
         "metrics": write_metrics(contract.metrics),
         "schema": schema,
+        "objects": objects,
         "sla": write_sla(contract.sla),
         "resilience": write_resilience(contract.resilience),
         "schemas": schemas,
@@ -86,6 +96,25 @@ def to_compact(contract: Contract) -> Written:
         "extras": dict(contract.extras),
     }
     return {ROOT_KEY: _short(body)}
+
+
+def _write_objects(objects: Sequence[SchemaObject]) -> Json:
+    """By name; as a list where two have the same name."""
+    written: list[tuple[str, Written]] = [
+        (found.name, {"asset": found.asset, "schema": _named_schema(found, found.name)})
+        for found in objects
+    ]
+    if len({name for name, _ in written}) == len(written):
+        return {name: _short(body) for name, body in written}
+    return [{"name": name, **_short(body)} for name, body in written]
+
+
+def _named_schema(schema: SchemaObject, name: str) -> Written:
+    """The schema without the name that its place already says."""
+    written = write_schema(schema)
+    if schema.name == name:
+        del written["name"]
+    return written
 
 
 def write_schema(schema: SchemaObject) -> Written:
@@ -100,8 +129,8 @@ def write_schema(schema: SchemaObject) -> Written:
             "description": schema.description,
             "extra_columns": None if extra is ExtraColumns.ALLOW else extra.value,
             "ordered": schema.ordered or None,
-            "fields": {prop.name: write_field(prop) for prop in schema.properties},
-            "relationships": [_write_relationship(found) for found in schema.relationships],
+            "fields": _write_fields(schema.properties),
+            "relationships": [write_relationship(found) for found in schema.relationships],
             "quality": [write_rule(rule) for rule in schema.quality],
             "tags": list(schema.tags),
             "extras": dict(schema.extras),
@@ -110,10 +139,17 @@ def write_schema(schema: SchemaObject) -> Written:
     )
 
 
-def write_field(prop: SchemaProperty) -> Written:
-    """One field, with its type, its constraints and what it holds."""
+def _write_fields(properties: Sequence[SchemaProperty]) -> Json:
+    return {prop.name: write_field(prop) for prop in properties}
+
+
+def write_field(prop: SchemaProperty, *, name: str | None = None) -> Written:
+    """One field, with its type, its constraints and what it holds; ``name`` for items alone."""
+    inferred = prop.logical_type is None and (prop.properties or prop.items)
+    inner = "values" if prop.logical_type is LogicalType.MAP else "items"
     return _short(
         {
+            "name": name,
             "type": prop.logical_type.value if prop.logical_type else None,
             "physical_type": prop.physical_type,
             "physical_name": prop.physical_name,
@@ -130,11 +166,16 @@ def write_field(prop: SchemaProperty) -> Written:
             "aliases": list(prop.aliases),
             "tags": list(prop.tags),
             **write_options(prop.options),
-            "fields": {inner.name: write_field(inner) for inner in prop.properties},
-            "items": write_field(prop.items) if prop.items else None,
+            "fields": _write_fields(prop.properties),
+            "items": write_field(
+                prop.items, name=None if prop.items.name == inner else prop.items.name
+            )
+            if prop.items
+            else None,
             "quality": [write_rule(rule, column=prop.column) for rule in prop.quality],
             "extras": dict(prop.extras),
-        }
+        },
+        keep=("type",) if inferred else (),
     )
 
 
@@ -166,6 +207,13 @@ def write_options(options: TypeOptions) -> Written:
 
 def write_rule(rule: QualityRule, *, column: str | None = None) -> Written:
     """A quality rule; ``column`` is the one that its place already names."""
+    extras = dict(rule.extras)
+    # An operator that compares with no number is read, and kept, as it is written.
+    unread: Written = {
+        snake(key): extras.pop(key)
+        for key in (*_OPERATORS, "unit")
+        if key in extras and rule.threshold is None
+    }
     return _short(
         {
             "name": rule.extras.get("name", rule.name),
@@ -173,6 +221,7 @@ def write_rule(rule: QualityRule, *, column: str | None = None) -> Written:
             "column": None if rule.column == column else rule.column,
             "metric": rule.metric.value if rule.metric else None,
             **write_threshold(rule.threshold),
+            **unread,
             "warn": write_threshold(rule.warn),
             "valid_values": [write_scalar(value) for value in rule.valid_values],
             "missing_values": [write_scalar(value) for value in rule.missing_values],
@@ -182,13 +231,15 @@ def write_rule(rule: QualityRule, *, column: str | None = None) -> Written:
             "filter": rule.filter,
             "query": rule.query,
             "expression": rule.expression,
-            "engine": rule.engine if rule.kind is RuleKind.CUSTOM else None,
+            "engine": rule.engine,
             "implementation": rule.implementation,
-            "severity": None if rule.severity is Severity.ERROR else rule.severity.value,
             "dimension": rule.dimension,
             "description": rule.description,
             "id": rule.id,
-            "extras": {k: v for k, v in rule.extras.items() if k not in ("name", "severity")},
+            "severity": extras.pop("severity", rule.severity.value)
+            if "severity" in extras or rule.severity is not Severity.ERROR
+            else None,
+            "extras": {key: value for key, value in extras.items() if key != "name"},
         }
     )
 
@@ -364,7 +415,8 @@ def _write_level(level: FallbackLevel) -> Written:
     )
 
 
-def _write_relationship(found: Relationship) -> Written:
+def write_relationship(found: Relationship) -> Written:
+    """``{columns: [...], to: [...]}``."""
     return _short(
         {"columns": list(found.columns), "to": list(found.to), "extras": dict(found.extras)}
     )
@@ -390,6 +442,7 @@ def _write_level_of_service(level: SlaProperty) -> Json:
     written = _short(
         {
             "must": must,
+            "not_evaluated": level.not_evaluated,
             "element": element,
             "severity": None if level.severity is Severity.ERROR else level.severity.value,
             "id": level.id,

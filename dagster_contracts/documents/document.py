@@ -55,8 +55,12 @@ def read_document(
     root: Path | None = None,
     text: str | bytes | None = None,
     allowed_env: Collection[str] = (),
+    keep_references: bool = False,
 ) -> Document:
     """Read ``path`` (or ``text`` in its place); never raises for what a document contains.
+
+    ``keep_references`` leaves every ``${env:NAME}`` as it is written, and so needs no
+    ``allowed_env``: for whoever writes the contract out again, because no secret belongs in a file.
 
     ``root`` is the folder that no schema file may leave; the file's own folder by default. A file
     whose name is a version lies in the folder of its contract: ``orders/1.2.0.yaml``.
@@ -67,7 +71,11 @@ def read_document(
         content = _content(path, root, text)
     except DocumentError as error:
         return Document(str(path), None, _as_problems(error, str(path)))
-    environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
+    if keep_references:
+        allowed_env = references_in(content)
+        environment = {name: f"${{env:{name}}}" for name in allowed_env}
+    else:
+        environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
     digest = hashlib.sha256(content).hexdigest()
     allowed = (tuple(sorted(allowed_env)), tuple(environment.items()))
     key = (str(path), str(root), expected, digest, *allowed)
@@ -82,6 +90,12 @@ def read_document(
         if len(_cache) > _CACHE_SIZE:
             _cache.popitem(last=False)
     return document
+
+
+def references_in(content: bytes) -> tuple[str, ...]:
+    """The names of the environment variables that a document refers to, sorted."""
+    found = re.findall(r"\$\{env:([^}]*)\}", content.decode("utf-8", "replace"))
+    return tuple(sorted(set(found)))
 
 
 def expected_of(path: Path, root: Path | None = None) -> Expected:

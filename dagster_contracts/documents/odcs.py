@@ -134,12 +134,13 @@ def read_odcs(
         event_time=event_time or infer_event_time(objects[0], sla),
         location=root.location,
     )
+    carried = extensions.section("dagster_contracts")
     extensions.agree(EXTENSIONS)
     section.take("kind")
     if section.text("api_version") != NEWEST:
         extras["apiVersion"] = to_json(root.entries["apiVersion"])
     extras.update(section.rest())
-    extras.update(extensions.mapping("extras"))
+    extras.update(carried.mapping("extras") if carried else {})
     return replace(contract, extras=extras)
 
 

@@ -13,9 +13,9 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SchemaProperty,
 )
+from dagster_contracts.documents.inline_schema import read_relationship
 from dagster_contracts.documents.quality import name_rules, read_rule
 from dagster_contracts.documents.section import Section, snake
-from dagster_contracts.documents.inline_schema import read_relationship
 from dagster_contracts.documents.type_options import default_zone, read_enum, read_options
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
@@ -26,12 +26,8 @@ from dagster_contracts.documents.yaml_text import (
 )
 
 #: Our own names among the custom properties of an object and of a property.
-_OBJECT_EXTENSIONS = frozenset(
-    {"asset", "extra_columns", "ordered", "id", "relationships", "extras"}
-)
-_PROPERTY_EXTENSIONS = frozenset({"unit", "aliases", "id", "extras"})
-#: What an Avro file carries and ODCS has no key for; it comes back to where it was.
-_CARRIED = frozenset({"avroName", "avroDefault"})
+_OBJECT_EXTENSIONS = frozenset({"asset", "extra_columns", "ordered", "dagster_contracts"})
+_PROPERTY_EXTENSIONS = frozenset({"unit", "aliases", "dagster_contracts"})
 
 
 def read_schema_object(section: Section) -> SchemaObject:
@@ -48,13 +44,15 @@ def read_schema_object(section: Section) -> SchemaObject:
     for item in section.sections("relationships"):
         near = tuple(path.rpartition(".")[2] for path in item.texts("from"))
         relationships.append(_relationship(item, tuple(names.get(n, n) for n in near)))
-    relationships += [read_relationship(item) for item in custom.sections("relationships")]
+    own = custom.section("dagster_contracts")
+    if own is not None:
+        relationships += [read_relationship(item) for item in own.sections("relationships")]
     schema = SchemaObject(
         name=section.spelling("name") or "",
         properties=properties,
         physical_name=section.text("physical_name"),
         physical_type=section.text("physical_type"),
-        id=custom.text("id") or section.text("id"),
+        id=(own.text("id") if own else None) or section.text("id"),
         asset=custom.text("asset"),
         description=section.text("description"),
         extra_columns=custom.choice("extra_columns", ExtraColumns, ExtraColumns.ALLOW),
@@ -66,7 +64,7 @@ def read_schema_object(section: Section) -> SchemaObject:
     )
     section.take("logical_type")
     extras.update(section.rest())
-    extras.update(custom.mapping("extras"))
+    extras.update(own.mapping("extras") if own else {})
     return name_rules(replace(schema, extras=extras), section)
 
 
@@ -78,9 +76,13 @@ def _read_property(
     name = section.spelling("name") or default_name
     physical_name = section.text("physical_name")
     logical_type = _logical_type(section, extras)
-    options_section = section.section("logical_type_options")
+    own = custom.section("dagster_contracts")
+    own_options = own.section("options") if own else None
+    options_section = own_options or section.section("logical_type_options")
     required_properties: tuple[str, ...] = ()
-    if options_section is not None and logical_type is LogicalType.OBJECT:
+    if own_options is not None:
+        required_properties = own_options.texts("required_properties")
+    elif options_section is not None and logical_type is LogicalType.OBJECT:
         required_properties = options_section.texts("required")
     nested: list[Relationship] = []
     children = tuple(
@@ -90,8 +92,8 @@ def _read_property(
     if top:
         # A property's references are its object's: the engine follows them all in one place.
         # Those of nested properties are carried along among the extras.
-        own = [_relationship(item, (name,)) for item in section.sections("relationships")]
-        relationships.extend(replace(x, extras={**x.extras, "level": "property"}) for x in own)
+        near = [_relationship(item, (name,)) for item in section.sections("relationships")]
+        relationships.extend(replace(x, extras={**x.extras, "level": "property"}) for x in near)
     enum_node = section.take("enum")
     if isinstance(enum_node, SequenceNode) and any(
         isinstance(item, MappingNode) and len(item.entries) > 1 for item in enum_node.items
@@ -121,7 +123,7 @@ def _read_property(
         logical_type=logical_type,
         physical_type=section.text("physical_type"),
         physical_name=physical_name,
-        id=custom.text("id") or section.text("id"),
+        id=(own.text("id") if own else None) or section.text("id"),
         business_name=section.text("business_name"),
         description=section.text("description"),
         required=section.flag("required"),
@@ -139,7 +141,7 @@ def _read_property(
         quality=_rules(section, physical_name or name),
         location=section.location,
         # Last: by now every key that the model has a place for is taken.
-        extras={**extras, **section.rest(), **custom.mapping("extras")},
+        extras={**extras, **section.rest(), **(own.mapping("extras") if own else {})},
     )
 
 
@@ -219,8 +221,6 @@ def _custom(section: Section, ours: frozenset[str], extras: dict[str, Json]) -> 
         if key in ours and key not in found.entries:
             found.entries[key] = value
             found.keys[key] = (named.line, named.column)
-        elif isinstance(named, ScalarNode) and named.text in _CARRIED:
-            extras[named.text] = to_json(value)
         else:
             others.append(to_json(item))
     if others:

@@ -8,14 +8,14 @@ does not break because the standard grew stricter.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import jsonschema_rs
 
-from dagster_contracts.core.contract import ThresholdOperator
+from dagster_contracts.core.contract import Json, ThresholdOperator
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Reading, describe
 from dagster_contracts.documents.yaml_text import (
@@ -75,7 +75,24 @@ _SYNONYMS = {
     "asset": "'asset' in 'customProperties': {property: asset, value: ...}",
     "mustbelessthanorequalto": "'mustBeLessOrEqualTo'",
     "mustbegreaterthanorequalto": "'mustBeGreaterOrEqualTo'",
+    # The words of ODCS 2
+    "isnullable": "'required: true' for what may not be null",
+    "isunique": "'unique'",
+    "isprimarykey": "'primaryKey'",
+    "isprimary": "'primaryKey'",
+    "column": "'name'",
+    "table": "'name'",
+    "dataset": "'schema'",
+    "uuid": "'id'",
+    "datasetname": "'name'",
+    "datasetdomain": "'domain'",
+    "quantumname": "'dataProduct'",
+    "stakeholders": "'team'",
 }
+#: What ODCS 2 wrote at the root, and 3 writes elsewhere or not at all.
+_SHAPE_OF_2 = {
+    "dataset", "quantumName", "datasetDomain", "uuid", "stakeholders", "datasetName", "type",
+}  # fmt: skip
 
 Path = tuple[str | int, ...]
 
@@ -84,15 +101,25 @@ def validate_odcs(root: MappingNode, reading: Reading) -> bool:
     """Note every breach of the standard; whether the document may be read all the same."""
     version = root.entries.get("apiVersion")
     text = version.text if isinstance(version, ScalarNode) else ""
-    if text.startswith("v2"):
+    where = version.location if version else root.location
+    if text.startswith("v2") and (_SHAPE_OF_2 & root.entries.keys() or "id" not in root.entries):
         reading.findings.error(
-            version.location if version else root.location,
+            where,
             "odcs-version",
             f"ODCS {text} is not read: its documents have another shape",
-            "bring it to v3.1.0 (datasets become 'schema', columns become 'properties')",
+            "bring it to v3.1.0: 'dataset' becomes 'schema', 'table' and 'column' become 'name', "
+            "'columns' becomes 'properties', 'uuid' becomes 'id', 'stakeholders' becomes 'team'",
         )
         return False
     document = to_json(root)
+    if text.startswith("v2"):
+        # The schema of 3 still lists the versions of 2, and people forget to raise the number.
+        reading.findings.warning(
+            where,
+            "odcs-version",
+            f"the document says ODCS {text} and has the shape of ODCS 3, as which it is read",
+            f"write apiVersion: {NEWEST}",
+        )
     newest = _validator(NEWEST)
     if newest.is_valid(document):
         return True
@@ -106,6 +133,13 @@ def validate_odcs(root: MappingNode, reading: Reading) -> bool:
     else:
         breaches.report(refused_by_own=None, own_version=text)
     return not any(True for _ in reading.findings.errors)
+
+
+def find_breaches(document: Mapping[str, Json]) -> list[Path]:
+    """Where a document breaks the schema of its own ``apiVersion``: the paths of the values."""
+    version = document.get("apiVersion")
+    judge = _validator(OLDER.get(version, NEWEST) if isinstance(version, str) else NEWEST)
+    return [tuple(error.instance_path) for error in judge.iter_errors(document)]
 
 
 @lru_cache(maxsize=8)
@@ -171,7 +205,9 @@ class _Breaches:
             case "type":
                 words = " or ".join(_TYPE_WORDS.get(word, word) for word in kind.types)
                 hint = None
-                if "string" in kind.types and isinstance(node, ScalarNode):
+                if isinstance(node, ScalarNode) and node.value is None:
+                    hint = f"give {_key(path)} a value, or remove it"
+                elif "string" in kind.types and isinstance(node, ScalarNode):
                     hint = f'quote it: {path[-1] if path else ""}: "{node.text}"'
                 self._add(path, "type", f"{_key(path)} must be {words}, not {describe(node)}", hint)
             case "not":
@@ -182,8 +218,11 @@ class _Breaches:
                     "remove 'from', or move the relationship to the schema object",
                 )
             case "pattern":
+                hint = None
+                if path and path[-1] == "id":
+                    hint = "an id is made of letters, digits, '_' and '-'"
                 self._add(
-                    path, "pattern", f"{_key(path)} has the wrong shape: {describe(node)}", None
+                    path, "pattern", f"{_key(path)} has the wrong shape: {describe(node)}", hint
                 )
             case name:
                 self._add(path, name, f"{_key(path)}: {error.message[:200]}", None)

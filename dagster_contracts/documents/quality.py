@@ -23,6 +23,7 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section, describe, exact, snake
 from dagster_contracts.documents.vocabulary import quality as words
+from dagster_contracts.documents.vocabulary.key import OWN_PROPERTY
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -86,7 +87,7 @@ _COUNTS_FAILURES = {
 _PER_CENT = frozenset({"percent", "%", "percentage"})
 _ROWS = frozenset({"rows", "row", "count"})
 #: Our own names among the custom properties of a rule.
-_RULE_EXTENSIONS = ("column", "warn", "filter", "id", "dimension", "extras")
+_RULE_EXTENSIONS = ("column", "warn", "filter")
 _SYNONYMS = {
     "max": "must_be_less_or_equal_to",
     "min": "must_be_greater_or_equal_to",
@@ -149,7 +150,7 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         id=section.spelling("id"),
         location=section.location,
     )
-    extras: dict[str, Json] = dict(kept)
+    extras: dict[str, Json] = {**kept, **unread}
     if severity_text is not None:
         extras["severity"] = severity_text
     if strict:
@@ -190,6 +191,10 @@ def _unwrapped(section: Section) -> Section:
             if isinstance(item, MappingNode) and isinstance(word, ScalarNode) and ours:
                 found.entries[word.text] = item.entries["value"]
                 found.keys[word.text] = (word.line, word.column)
+            elif isinstance(item, MappingNode) and is_own(item):
+                # What the standard has no place for: an id or a dimension of other words, extras.
+                value = item.entries["value"]
+                found.entries.update(value.entries if isinstance(value, MappingNode) else {})
             else:
                 others.append(item)
         if others:
@@ -200,6 +205,16 @@ def _unwrapped(section: Section) -> Section:
             del found.entries["customProperties"]
     changed = len(found.entries) != len(node.entries) or found.entries != node.entries
     return Section(found, section.reading, section.what) if changed else section
+
+
+def is_own(item: MappingNode) -> bool:
+    """Whether a custom property is the one that carries what the standard has no place for."""
+    word = item.entries.get("property")
+    return (
+        isinstance(word, ScalarNode)
+        and word.text == OWN_PROPERTY
+        and isinstance(item.entries.get("value"), MappingNode)
+    )
 
 
 def _kind(section: Section) -> RuleKind:

@@ -8,6 +8,7 @@ from dagster_contracts.core.contract import ContractStatus
 from dagster_contracts.core.quantity import Dimension
 from dagster_contracts.documents.vocabulary import policies, quality, resilience, schema
 from dagster_contracts.documents.vocabulary.key import (
+    CARRIED,
     DAY,
     EXTRAS,
     NAME,
@@ -137,7 +138,10 @@ CONTRACT: Final = Table(
             either(
                 "[a mapping of names to objects](#objects)",
                 {"type": "object", "additionalProperties": {"$ref": "objects"}},
-                {"type": "array", "items": {"allOf": [{"$ref": "objects"}, {"required": ["name"]}]}},
+                {
+                    "type": "array",
+                    "items": {"allOf": [{"$ref": "objects"}, {"required": ["name"]}]},
+                },
             ),
             "Several tables in one contract, in place of `schema` and `quality`.",
         ),
@@ -186,6 +190,7 @@ EXTENSIONS: Final = Table(
         _COMPATIBILITY,
         _DEPRECATED_UNTIL,
         _SUCCESSOR,
+        CARRIED,
     ),
 )
 

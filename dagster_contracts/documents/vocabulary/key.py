@@ -149,6 +149,14 @@ SCALARS: Final = Kind(
 ANYTHING: Final = Kind("anything", {})
 MAPPING: Final = Kind("a mapping", {"type": "object"})
 
+#: The custom property of ODCS that carries what the standard has no place for.
+OWN_PROPERTY: Final = "dagsterContracts"
+CARRIED: Final = Key(
+    "dagster_contracts",
+    MAPPING,
+    "What the standard has no place for, carried by `convert`: ids and dimensions of other words, "
+    "and `extras`.",
+)
 EXTRAS: Final = Key(
     "extras",
     MAPPING,
@@ -175,17 +183,9 @@ def section(table: str) -> Kind:
     return Kind(f"[a mapping](#{table})", {"$ref": table})
 
 
-def sections(table: str) -> Kind:
+def sections(table: str, *, described_as: str | None = None) -> Kind:
     """A list of mappings with the keys of another table."""
-    return Kind(f"[a list](#{table})", {"type": "array", "items": {"$ref": table}})
-
-
-def named_sections(table: str) -> Kind:
-    """A mapping of names to what another table describes."""
-    return Kind(
-        f"[a mapping of names](#{table})",
-        {"type": "object", "additionalProperties": {"$ref": table}},
-    )
+    return Kind(f"[a list](#{described_as or table})", {"type": "array", "items": {"$ref": table}})
 
 
 def either(words: str, *schemas: Schema) -> Kind:
