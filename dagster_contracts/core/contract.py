@@ -307,7 +307,10 @@ class SlaProperty:
     (``data_freshness < 5min``); ``None`` where nothing can measure it, and then
     ``not_evaluated`` says why. ``element`` is the column that it speaks of (for freshness: the
     event time), ``schema_object`` the object that holds it, where the document names one. ``text``
-    is what the document says, for people.
+    is what the document says, for people. ``warn`` is what must hold for it not to warn: a level
+    may only warn and have no ``condition``. ``moment`` is the date of a level that is one
+    (``endOfSupport``). ``elements`` are all paths (``object.column``) of a level that names
+    several; ``element`` and ``schema_object`` are then those of the first.
     """
 
     property: str
@@ -315,6 +318,9 @@ class SlaProperty:
     not_evaluated: str | None = None
     element: str | None = None
     schema_object: str | None = None
+    elements: tuple[str, ...] = ()
+    warn: Condition | None = None
+    moment: datetime | None = None
     text: str = field(default="", compare=False)
     severity: Severity = Severity.ERROR
     id: str | None = None

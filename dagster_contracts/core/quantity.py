@@ -171,7 +171,7 @@ def format_quantity(
 
 
 def _render_rate(value: Fraction) -> str:
-    """Whole numbers first (20/min, not 0.333/s), then the shortest, then the shorter time."""
+    """Whole numbers first (20/min, not 0.4/s), then the smallest, then the shorter time."""
     if not value:
         return "0/s"
     candidates = [
@@ -181,7 +181,7 @@ def _render_rate(value: Fraction) -> str:
     ]
     if not candidates:
         raise ValueError(f"{value}/s cannot be written as a finite decimal")
-    return min(candidates, key=lambda text: ("." in text, len(text)))
+    return min(candidates, key=lambda text: ("." in text, text.index("/")))
 
 
 def _people_rate(value: Fraction, apart_from: Fraction | None) -> str:

@@ -1,13 +1,14 @@
 """Service levels: ODCS's ``slaProperties`` and the compact form's ``sla`` to conditions.
 
 Both say how good the data must be, one as a value with a unit (latency, 4, d), the other as a
-comparison (``freshness: "< 5min"``). What can be measured becomes a condition that must hold; what
-cannot keeps its text and says why.
+comparison (``freshness: "< 5min"``). Each becomes a condition that must hold, over a metric that
+somebody measures; what nobody here can measure keeps its text and says why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from dagster_contracts.core.condition import (
@@ -16,12 +17,32 @@ from dagster_contracts.core.condition import (
     Condition,
     Dimension,
     Quantity,
+    parse_duration,
     parse_quantity,
+    render_quantity,
 )
 from dagster_contracts.core.contract import Json, Severity, SlaProperty
-from dagster_contracts.core.quantity import find_unit
+from dagster_contracts.core.metrics import (
+    AVAILABILITY,
+    RETENTION,
+    SINCE_AVAILABLE,
+    THROUGHPUT,
+    TIME_TO_DETECT,
+    TIME_TO_NOTIFY,
+    TIME_TO_REPAIR,
+    TO_END_OF_LIFE,
+    TO_END_OF_SUPPORT,
+)
+from dagster_contracts.core.service_levels import LIFE, WINDOW
 from dagster_contracts.documents.problem import nearest
-from dagster_contracts.documents.section import Reading, Section, exact, snake
+from dagster_contracts.documents.quality import is_own
+from dagster_contracts.documents.section import Reading, Section, exact
+from dagster_contracts.documents.sla_value import (
+    EXAMPLES,
+    daily_metric,
+    read_moment,
+    read_quantity,
+)
 from dagster_contracts.documents.vocabulary.policies import SERVICE_LEVEL
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
@@ -30,7 +51,7 @@ from dagster_contracts.documents.yaml_text import (
     YamlNode,
     to_json,
 )
-from dagster_contracts.errors import ConditionSyntaxError
+from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
 
 _AT_MOST = ComparisonOperator.LE
 _AT_LEAST = ComparisonOperator.GE
@@ -44,47 +65,75 @@ MEASURED: dict[str, tuple[str, ComparisonOperator]] = {
     "errorRate": ("schema_validation_errors", _AT_MOST),
     "duplicates": ("duplicates", _AT_MOST),
     "volume": ("row_count", _AT_LEAST),
+    "availability": (AVAILABILITY, _AT_LEAST),
+    "throughput": (THROUGHPUT, _AT_LEAST),
+    "retention": (RETENTION, _AT_MOST),
+    "timeToDetect": (TIME_TO_DETECT, _AT_MOST),
+    "timeToNotify": (TIME_TO_NOTIFY, _AT_MOST),
+    "timeToRepair": (TIME_TO_REPAIR, _AT_MOST),
+    # Dates: what counts from the first and to the others must not be negative.
+    "generalAvailability": (SINCE_AVAILABLE, _AT_LEAST),
+    "endOfSupport": (TO_END_OF_SUPPORT, _AT_LEAST),
+    "endOfLife": (TO_END_OF_LIFE, _AT_LEAST),
 }
 
-#: What no single batch of data can show, and why.
-NOT_MEASURED: dict[str, str] = {
-    "availability": "availability is a share of time, and one batch of data shows none",
-    "throughput": "throughput is rows per time, and one batch of data shows no time",
-    "retention": "how long data is kept shows in the storage, not in one batch of data",
-    "generalAvailability": "a date in the life of the contract, not a property of the data",
-    "endOfSupport": "a date in the life of the contract, not a property of the data",
-    "endOfLife": "a date in the life of the contract, not a property of the data",
-    "timeToDetect": "how soon people learn of a failure does not show in the data",
-    "timeToNotify": "how soon people are told of a failure does not show in the data",
-    "timeToRepair": "how soon a failure is mended does not show in the data",
-    "timeOfAvailability": "a time of day at which the data is there does not show in the data",
-}
+TIME_OF_AVAILABILITY = "timeOfAvailability"
+KNOWN = (*MEASURED, TIME_OF_AVAILABILITY)
+"""Every property that has a meaning here."""
 
-_SPELLINGS = {snake(name).replace("_", ""): name for name in (*MEASURED, *NOT_MEASURED)} | {
-    "ga": "generalAvailability",
+#: A breach of these says nothing of a batch: to refuse one for it would mend nothing, so that they
+#: warn unless the contract says otherwise.
+_OF_SERVICE = frozenset(
+    {"availability", "timeToDetect", "timeToNotify", "timeToRepair", TIME_OF_AVAILABILITY, *LIFE}
+)
+
+WARN_BEFORE = timedelta(days=30)
+"""How long before the end of support or life a level begins to warn."""
+
+# The two letters are the synonyms that the standard gives.
+_SPELLINGS = {name.lower(): name for name in KNOWN} | {
+    "av": "availability",
+    "th": "throughput",
+    "er": "errorRate",
     "errors": "errorRate",
+    "ga": "generalAvailability",
+    "es": "endOfSupport",
+    "eos": "endOfSupport",
+    "el": "endOfLife",
+    "eol": "endOfLife",
+    "re": "retention",
+    "fy": "frequency",
+    "frequencyofupdate": "frequency",
+    "ly": "latency",
+    "td": "timeToDetect",
+    "tn": "timeToNotify",
+    "tr": "timeToRepair",
 }
-_YEAR = Fraction(365 * 86_400)
-_LONG_UNITS = {
-    "y": _YEAR,
-    "yr": _YEAR,
-    "year": _YEAR,
-    "years": _YEAR,
-    "month": _YEAR / 12,
-    "months": _YEAR / 12,
-    # ODCS writes the unit apart from the value, so that here "m" can only be minutes.
-    "m": Fraction(60),
-}
+
+
+def default_severity(property_name: str) -> Severity:
+    """What a breach is where the document does not say: a warning, if no batch is to blame."""
+    return Severity.WARNING if property_name in _OF_SERVICE else Severity.ERROR
+
+
+def warn_before(level: SlaProperty) -> timedelta | None:
+    """How long before its end a level warns, where it is not the usual margin."""
+    if level.property == "generalAvailability" or not isinstance(level.warn, Comparison):
+        return None
+    margin = timedelta(seconds=float(level.warn.quantity.value))
+    return None if margin == WARN_BEFORE else margin
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """What a service level says, before it is a condition."""
+    """What a service level says: its condition, or why it has none."""
 
     property: str
     condition: Condition | None
     not_evaluated: str | None
     text: str
+    warn: Condition | None = None
+    moment: datetime | None = None
 
 
 def read_compact_sla(parent: Section) -> tuple[SlaProperty, ...]:
@@ -132,6 +181,9 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
                     condition=level.condition,
                     not_evaluated=level.not_evaluated,
                     text=level.text,
+                    warn=level.warn,
+                    moment=level.moment,
+                    severity=default_severity(level.property),
                     location=section.node.key_location(key),
                 )
             )
@@ -141,12 +193,12 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
         if must is None:
             inner.missing("must", 'add must: "< 5min"')
             level = _Level(key, None, "it has no 'must'", "")
+        elif reason is None:
+            level = _compact_level(section, key, must)
         else:
-            if reason is None:
-                level = _compact_level(section, key, must)
-            else:
-                text = must.text if isinstance(must, ScalarNode) else ""
-                level = _Level(key, None, reason, text)
+            text = must.text if isinstance(must, ScalarNode) else ""
+            level = _Level(canonical_property(key), None, reason, text)
+        level = _compact_options(inner, level)
         element = inner.text("element")
         found.append(
             SlaProperty(
@@ -156,7 +208,10 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
                 text=level.text,
                 element=_column(element),
                 schema_object=_object(element),
-                severity=inner.choice("severity", Severity, Severity.ERROR),
+                elements=_elements(element),
+                warn=level.warn,
+                moment=level.moment,
+                severity=inner.choice("severity", Severity, default_severity(level.property)),
                 id=inner.text("id"),
                 driver=inner.text("driver"),
                 description=inner.text("description"),
@@ -170,38 +225,132 @@ def _read_levels(section: Section) -> tuple[SlaProperty, ...]:
     return tuple(found)
 
 
+def _compact_options(inner: Section, level: _Level) -> _Level:
+    """``warn_before`` of a date, ``window`` of an availability."""
+    margin, window = inner.duration("warn_before"), inner.duration("window")
+    if level.moment is not None and level.condition is not None:
+        level = _warned(level, margin)
+    elif margin is not None:
+        inner.findings.error(
+            inner.place("warn_before"),
+            "misplaced-key",
+            f"{inner.what} has no end that 'warn_before' could speak of",
+            "it stands with the date of endOfSupport or endOfLife",
+        )
+    if level.property == "availability":
+        return _within(level, window)
+    if window is not None:
+        inner.findings.error(
+            inner.place("window"),
+            "misplaced-key",
+            f"{inner.what} is not measured over a window",
+            "only availability is",
+        )
+    return level
+
+
 def _compact_level(section: Section, key: str, node: YamlNode) -> _Level:
     reading = section.reading
     name = canonical_property(key)
-    text = node.text if isinstance(node, ScalarNode) else ""
-    if name in NOT_MEASURED:
-        return _Level(name, None, NOT_MEASURED[name], text)
+    text = reading.expand(node, node.text).strip() if isinstance(node, ScalarNode) else ""
+    if isinstance(node, ScalarNode) and _is_bare(text):
+        if name in LIFE:
+            return _date(name, text) or _no_value(section, node, name, text, "a date")
+        if name == TIME_OF_AVAILABILITY:
+            return _daily(name, text) or _no_value(section, node, name, text, "a time of the day")
     if name in MEASURED:
         metric, operator = MEASURED[name]
+    elif name == TIME_OF_AVAILABILITY:
+        metric, operator = "", None
     else:
         # Any metric of the catalogue may carry a service level of its own.
         found = reading.catalogue.find(key)
         if found is None:
-            near = nearest(key, [*MEASURED, *NOT_MEASURED, *reading.catalogue.names])
+            near = nearest(key, [*KNOWN, *reading.catalogue.names])
             reading.findings.error(
                 section.node.key_location(key),
                 "unknown-key",
                 f"there is no service level {key!r}",
                 f"did you mean {' or '.join(map(repr, near))}?"
                 if near
-                else "known: " + ", ".join([*MEASURED, *NOT_MEASURED]) + ", or a metric",
+                else "known: " + ", ".join(KNOWN) + ", or a metric",
             )
             return _Level(key, None, "it is not known", text)
         metric, operator = found.name, None
     if isinstance(node, ScalarNode) and operator is not None and _is_bare(text):
         text = f"{operator.value} {text}"
-        try:
-            quantity = parse_quantity(node.text)
-        except ConditionSyntaxError:
-            quantity = None
-        if quantity is not None and quantity.dimension is not Dimension.NUMBER:
+        quantity = _bare_quantity(node, reading, metric)
+        if quantity is not None:
             return _Level(name, Comparison(metric, operator, quantity), None, text)
-    return _Level(name, reading.condition(node, default_metric=metric), None, text)
+    return _Level(name, reading.condition(node, default_metric=metric or None), None, text)
+
+
+def _bare_quantity(node: ScalarNode, reading: Reading, metric: str) -> Quantity | None:
+    """A value without an operator (``completeness: 95%``); it must bring its unit."""
+    try:
+        quantity = parse_quantity(reading.expand(node, node.text))
+    except ConditionSyntaxError:
+        return None
+    known = reading.catalogue.find(metric)
+    dimension = known.dimension if known else Dimension.NUMBER
+    if dimension is Dimension.COUNT and quantity.dimension is Dimension.NUMBER:
+        return Quantity(quantity.value, dimension)
+    return quantity if quantity.dimension is dimension else None
+
+
+def _no_value(section: Section, node: ScalarNode, name: str, text: str, what: str) -> _Level:
+    example = "2032-05-12" if name in LIFE else "09:00-08:00"
+    section.reading.complain(
+        node.location,
+        "sla-value",
+        f"the service level {name!r} is {what}, not {text!r}",
+        f"write it like {example!r}",
+    )
+    return _Level(name, None, f"{text!r} is not {what}", text)
+
+
+def _date(name: str, text: str) -> _Level | None:
+    """A date in the contract's life; ``None`` where the text is none.
+
+    Before general availability a consumer is early, which warns; past its end a level is broken.
+    """
+    moment = read_moment(text, ends=name != "generalAvailability")
+    if moment is None:
+        return None
+    metric, operator = MEASURED[name]
+    kept = Comparison(metric, operator, Quantity(Fraction(0), Dimension.DURATION))
+    if name == "generalAvailability":
+        return _Level(name, None, None, text, warn=kept, moment=moment)
+    return _warned(_Level(name, kept, None, text, moment=moment), None)
+
+
+def _warned(level: _Level, margin: timedelta | None) -> _Level:
+    assert isinstance(level.condition, Comparison)
+    before = WARN_BEFORE if margin is None else margin
+    quantity = Quantity(Fraction(before // timedelta(microseconds=1), 10**6), Dimension.DURATION)
+    return replace(level, warn=replace(level.condition, quantity=quantity))
+
+
+def _within(level: _Level, window: timedelta | None) -> _Level:
+    """Availability over another window than the usual one: ``availability.7d``."""
+    found = level.condition
+    if window is None or window == WINDOW or not isinstance(found, Comparison):
+        return level
+    if found.metric != AVAILABILITY or window < timedelta(minutes=1):
+        return level
+    whole = Quantity(Fraction(int(window.total_seconds())), Dimension.DURATION)
+    shown = render_quantity(whole)
+    if not shown.rstrip("dhmin").isdigit():
+        shown = f"{int(window.total_seconds() // 60)}min"
+    return replace(level, condition=replace(found, metric=f"{AVAILABILITY}.{shown}"))
+
+
+def _daily(name: str, text: str) -> _Level | None:
+    metric = daily_metric(text)
+    if metric is None:
+        return None
+    kept = Comparison(metric, _AT_MOST, Quantity(Fraction(0), Dimension.DURATION))
+    return _Level(name, kept, None, text)
 
 
 def _is_bare(text: str) -> bool:
@@ -217,7 +366,14 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
         unit = item.spelling("unit")
         element = item.spelling("element")
         level = _odcs_level(item, name, value, unit)
-        kept, severity = _odcs_custom(item)
+        kept, own, severity, margin = _odcs_custom(item, default_severity(level.property))
+        if level.moment is not None and level.condition is not None:
+            level = _warned(level, margin)
+        if level.property == "availability":
+            level = _within(level, _extended_window(item))
+        reason = own.text("not_evaluated") if own else None
+        if reason is not None:
+            level = _Level(level.property, None, reason, level.text)
         column, schema_object = _column(element), _object(element)
         if isinstance(value, ScalarNode) and (unit is not None or not isinstance(value.value, str)):
             kept["value"] = value.value
@@ -237,100 +393,117 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
                 text=level.text,
                 element=column,
                 schema_object=schema_object,
+                elements=_elements(element),
+                warn=level.warn,
+                moment=level.moment,
                 severity=severity,
-                id=item.text("id"),
+                id=(own.text("id") if own else None) or item.text("id"),
                 driver=item.text("driver"),
                 description=item.text("description"),
                 location=item.location,
-                extras={**kept, **item.rest()},
+                extras={**kept, **item.rest(), **(own.mapping("extras") if own else {})},
             )
         )
     return tuple(found)
 
 
-def _odcs_custom(item: Section) -> tuple[dict[str, Json], Severity]:
-    """The custom properties that are not ours, and the severity, which is."""
-    severity = Severity.ERROR
+def _odcs_custom(
+    item: Section, default: Severity
+) -> tuple[dict[str, Json], Section | None, Severity, timedelta | None]:
+    """The custom properties of others; our own one, the severity and the margin, which are ours."""
+    own, severity, margin = None, default, None
     others: list[Json] = []
     for entry in item.sections("custom_properties"):
-        if entry.spelling("property") == "severity":
-            severity = entry.choice("value", Severity, Severity.ERROR)
-        else:
-            others.append(to_json(entry.node))
-    return ({"customProperties": others} if others else {}), severity
+        if is_own(entry.node):
+            own = entry.section("value")
+            continue
+        match entry.spelling("property"):
+            case "severity":
+                severity = entry.choice("value", Severity, default)
+            case "warnBefore":
+                margin = entry.duration("value")
+            case _:
+                others.append(to_json(entry.node))
+    return ({"customProperties": others} if others else {}), own, severity, margin
+
+
+def _extended_window(item: Section) -> timedelta | None:
+    """The window of an availability, where ``valueExt`` is a duration (``7d``)."""
+    found = item.rest().get("valueExt")
+    if not isinstance(found, str):
+        return None
+    try:
+        return parse_duration(found)
+    except ConditionSyntaxError:
+        return None
 
 
 def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | None) -> _Level:
     canonical = canonical_property(name)
-    text = value.text if isinstance(value, ScalarNode) else ""
+    scalar = value if isinstance(value, ScalarNode) else None
+    text = "" if scalar is None else item.reading.expand(scalar, scalar.text).strip()
     shown = f"{text} {unit}" if unit else text
-    if canonical in NOT_MEASURED:
-        return _Level(canonical, None, NOT_MEASURED[canonical], shown)
     own = item.reading.catalogue.find(name)
-    if canonical not in MEASURED and own is not None and value is not None and not _is_bare(text):
+    if canonical not in KNOWN and own is not None and value is not None and not _is_bare(text):
         condition = item.reading.condition(value, default_metric=own.name)
         return _Level(name, condition, None, shown)
-    if canonical not in MEASURED:
-        near = nearest(name, [*MEASURED, *NOT_MEASURED], count=1)
-        item.findings.warning(
+    if canonical not in KNOWN:
+        near = nearest(name, KNOWN, count=1)
+        return _not_evaluated(
+            item,
             item.place("property"),
-            "sla-not-evaluated",
-            f"the service level {name!r} is reported as not evaluated: nothing measures it",
+            _Level(canonical, None, f"nothing measures {name!r}", shown),
+            "nothing measures it",
             f"did you mean {near[0]!r}?" if near else None,
         )
-        return _Level(canonical, None, f"nothing measures {name!r}", shown)
-    metric, operator = MEASURED[canonical]
-    if not isinstance(value, ScalarNode) or not text.strip():
+    if scalar is None or not text:
         return _Level(canonical, None, "it has no value", shown)
+    daily = canonical == TIME_OF_AVAILABILITY
+    metric, operator = ("", _AT_MOST) if daily else MEASURED[canonical]
     if not _is_bare(text):
-        condition = item.reading.condition(value, default_metric=metric)
+        condition = item.reading.condition(scalar, default_metric=metric or None)
         return _Level(canonical, condition, None, shown)
-    known = item.reading.catalogue.find(metric)
-    dimension = known.dimension if known else Dimension.NUMBER
-    quantity = _odcs_quantity(item.reading, value, unit, dimension)
-    if quantity is None:
-        item.findings.warning(
-            value.location,
-            "sla-not-evaluated",
-            f"the service level {name!r} is reported as not evaluated: "
-            f"{shown!r} is no {dimension.value}",
-            {
-                Dimension.DURATION: "write value: 4 and unit: h, or value: 4h",
-                Dimension.RATIO: "write value: 95 and unit: percent",
-            }.get(dimension, "write a plain number"),
-        )
-        return _Level(canonical, None, f"{shown!r} is no {dimension.value}", shown)
-    return _Level(canonical, Comparison(metric, operator, quantity), None, shown)
-
-
-def _odcs_quantity(
-    reading: Reading, value: ScalarNode, unit: str | None, dimension: Dimension
-) -> Quantity | None:
-    text = reading.expand(value, value.text).strip()
-    number: Fraction | None = None
-    if isinstance(value.value, int | float) and not isinstance(value.value, bool):
-        number = exact(value)
+    read: _Level | None
+    if canonical in LIFE:
+        read, what, hint = _date(canonical, text), "date", "write it like 2032-05-12"
+    elif daily:
+        read = _daily(canonical, text)
+        what, hint = "time of the day", "write it like 09:00-08:00 or 09:00 Europe/Berlin"
     else:
-        try:
-            quantity = parse_quantity(text)
-        except ConditionSyntaxError:
-            return None
-        if quantity.dimension is not Dimension.NUMBER:
-            return quantity if quantity.dimension is dimension else None
-        number = quantity.value
-    word = (unit or "").strip().lower()
-    if dimension is Dimension.DURATION:
-        if word in _LONG_UNITS:
-            return Quantity(number * _LONG_UNITS[word], dimension)
-        known = find_unit(word)
-        if known is None or known[0] is not Dimension.DURATION:
-            return None
-        return Quantity(number * known[1], dimension)
-    if dimension is Dimension.RATIO:
-        if word in {"percent", "%", "percentage", "pct"} or (not word and number > 1):
-            return Quantity(number / 100, dimension)
-        return Quantity(number, dimension) if not word or word == "ratio" else None
-    return Quantity(number, dimension)
+        known = item.reading.catalogue.find(metric)
+        dimension = known.dimension if known else Dimension.NUMBER
+        is_number = isinstance(scalar.value, int | float) and not isinstance(scalar.value, bool)
+        number = exact(scalar) if is_number else None
+        quantity = read_quantity(text, number, unit, dimension)
+        read = (
+            _Level(canonical, Comparison(metric, operator, quantity), None, shown)
+            if quantity is not None
+            else None
+        )
+        what, hint = dimension.value, EXAMPLES.get(dimension, "write a plain number")
+    if read is not None:
+        return read
+    reason = f"{shown!r} is no {what}"
+    return _not_evaluated(
+        item, scalar.location, _Level(canonical, None, reason, shown), reason, hint, name
+    )
+
+
+def _not_evaluated(
+    item: Section,
+    where: SourceLocation,
+    level: _Level,
+    reason: str,
+    hint: str | None,
+    name: str | None = None,
+) -> _Level:
+    item.findings.warning(
+        where,
+        "sla-not-evaluated",
+        f"the service level {(name or level.property)!r} is reported as not evaluated: {reason}",
+        hint,
+    )
+    return level
 
 
 def canonical_property(name: str) -> str:
@@ -343,6 +516,12 @@ def _column(element: str | None) -> str | None:
     if not element:
         return None
     return element.partition(",")[0].strip().rpartition(".")[2] or None
+
+
+def _elements(element: str | None) -> tuple[str, ...]:
+    """Every path of an element that names several; empty for one."""
+    paths = tuple(part.strip() for part in (element or "").split(",") if part.strip())
+    return paths if len(paths) > 1 else ()
 
 
 def _object(element: str | None) -> str | None:

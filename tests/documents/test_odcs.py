@@ -97,7 +97,7 @@ def test_every_service_level_is_measured_or_says_why_not() -> None:
     contract = load_contract(OFFICIAL / "database-table-sla.odcs.yaml")
     assert len(contract.sla) == 8
     for level in contract.sla:
-        assert (level.condition is None) != (level.not_evaluated is None)
+        assert (level.condition is None and level.warn is None) != (level.not_evaluated is None)
         assert level.text
 
 
@@ -351,7 +351,31 @@ def test_statuses_are_free_text_in_odcs(written: str, taken: ContractStatus) -> 
         ({"property": "errorRate", "value": 2, "unit": "%"}, "schema_validation_errors <= 2%"),
         ({"property": "latency", "value": 4, "unit": "parsecs"}, None),
         ({"property": "latency", "value": 4}, None),
-        ({"property": "availability", "value": 99}, None),
+        ({"property": "availability", "value": 99}, "availability >= 99%"),
+        ({"property": "Availability", "value": "99.9%"}, "availability >= 99.9%"),
+        ({"property": "av", "value": "99.9", "unit": "percent"}, "availability >= 99.9%"),
+        (
+            {"property": "availability", "value": 99, "unit": "%", "valueExt": "7d"},
+            "availability.7d >= 99%",
+        ),
+        ({"property": "throughput", "value": 1000, "unit": "rows/min"}, "throughput >= 1000/min"),
+        ({"property": "throughput", "value": "20/s"}, "throughput >= 20/s"),
+        ({"property": "throughput", "value": 7, "unit": "records per second"}, "throughput >= 7/s"),
+        ({"property": "throughput", "value": 5, "unit": "MB/s"}, None),
+        ({"property": "retention", "value": 3, "unit": "y"}, "data_retention <= 1095d"),
+        ({"property": "retention", "value": "P3M"}, "data_retention <= 91d6h"),
+        ({"property": "retention", "value": ">= 90d"}, "data_retention >= 90d"),
+        ({"property": "timeToDetect", "value": 30, "unit": "sec"}, "time_to_detect <= 30s"),
+        ({"property": "time_to_notify", "value": 15, "unit": "m"}, "time_to_notify <= 15min"),
+        ({"property": "tr", "value": 4, "unit": "hours"}, "time_to_repair <= 4h"),
+        ({"property": "timeOfAvailability", "value": "09:00-08:00"}, "delay_after.1700 <= 0s"),
+        (
+            {"property": "timeOfAvailability", "value": "09:00 Europe/Berlin"},
+            "delay_after.0900.Europe.Berlin <= 0s",
+        ),
+        ({"property": "timeOfAvailability", "value": "noonish"}, None),
+        ({"property": "endOfSupport", "value": "2032-05-12"}, "time_to_end_of_support >= 0s"),
+        ({"property": "endOfLife", "value": "some day"}, None),
         ({"property": "charm", "value": 7}, None),
     ],
 )

@@ -158,7 +158,19 @@ SERVICE_LEVEL: Final = Table(
             TEXT,
             "Why nothing measures the level; `must` is then text for people.",
         ),
-        Key("severity", choice(Severity), "How much a broken level weighs.", "error"),
+        Key("window", DURATION, "How far back `availability` is looked at.", "30d"),
+        Key(
+            "warn_before",
+            DURATION,
+            "How long before its end `endOfSupport` or `endOfLife` begins to warn.",
+            "30d",
+        ),
+        Key(
+            "severity",
+            choice(Severity),
+            "How much a broken level weighs: `error`, but `warning` for levels of which no single "
+            "batch is to blame, such as `availability`.",
+        ),
         Key("id", TEXT, "A name that stays the same when the level changes."),
         Key("driver", TEXT, "Why the level exists: regulatory, analytics, operational."),
         Key("description", TEXT, "What the level is for, for people."),
