@@ -138,7 +138,7 @@ def plan_checks(contract: Contract, schema_object: SchemaObject | None = None) -
         name = _free_name(rule.name, taken)
         planned = _quality_rule(rule, target, name)
         checks.append(_single_check(planned))
-    for sla in contract.sla:
+    for sla in _levels_of(contract, target):
         name = _free_name("sla_" + _identifier(sla.property), taken)
         checks.append(_single_check(_sla_rule(sla, name)))
     return CheckPlan(
@@ -147,6 +147,17 @@ def plan_checks(contract: Contract, schema_object: SchemaObject | None = None) -
         schema_object=target,
         checks=tuple(checks),
     )
+
+
+def _levels_of(contract: Contract, target: SchemaObject) -> Iterator[SlaProperty]:
+    """The service levels that speak of an object: those that name it, or no object there is."""
+    known = {name for o in contract.objects for name in (o.name, o.physical_name)}
+    for level in contract.sla:
+        paths = level.elements or ((level.element or ""),)
+        named = {path.rpartition(".")[0] for path in paths} - {""}
+        named |= {level.schema_object} - {None}
+        if not named & known or named & {target.name, target.physical_name}:
+            yield level
 
 
 def _single_check(rule: PlannedRule) -> PlannedCheck:
@@ -387,6 +398,8 @@ def _quality_words(rule: QualityRule) -> str:
 
 
 def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
+    if rule.kind in (RuleKind.LIBRARY, RuleKind.SQL) and rule.threshold is rule.warn is None:
+        return Unmeasurable(_why_unjudged(rule))
     match rule.kind:
         case RuleKind.LIBRARY:
             return _library_test(rule, target)
@@ -405,13 +418,25 @@ def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
             return Unmeasurable("a text rule is written for people")
 
 
+def _why_unjudged(rule: QualityRule) -> str:
+    """Why nothing says when the rule fails; what a document could not say stands in the extras."""
+    if rule.kind is RuleKind.LIBRARY and rule.metric is None:
+        named = rule.extras.get("metric") or rule.extras.get("rule")
+        return f"there is no library metric {named!r}" if named else "the rule names no metric"
+    written = [operator.value for operator in ThresholdOperator if operator.value in rule.extras]
+    if len(written) > 1:
+        return f"the rule has several operators: {', '.join(written)}"
+    if written:
+        return f"{written[0]} compares with {rule.extras[written[0]]!r}, and only numbers are"
+    what = rule.metric.value if rule.metric else "the query"
+    return f"{what} needs an operator such as mustBeGreaterThan"
+
+
 def _library_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
     metric = rule.metric
     if metric is None:
         return Unmeasurable("the rule names no metric")
     if metric is LibraryMetric.ROW_COUNT:
-        if rule.threshold is None:
-            return Unmeasurable("rowCount needs an operator such as mustBeGreaterThan")
         return Aggregate(metric)
     if metric is LibraryMetric.DUPLICATE_VALUES:
         names = rule.columns or ((rule.column,) if rule.column else ())
@@ -458,7 +483,7 @@ def _validity_test(rule: QualityRule, target: SchemaObject, path: Path) -> RuleT
 
 def _sla_rule(sla: SlaProperty, name: str) -> PlannedRule:
     test: RuleTest = ServiceLevel(sla)
-    if sla.condition is None:
+    if sla.condition is None and sla.warn is None:
         test = Unmeasurable(sla.not_evaluated or f"nothing here measures {sla.property}")
     return PlannedRule(
         check=name,

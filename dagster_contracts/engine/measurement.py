@@ -83,16 +83,16 @@ class Measurement:
     """All counts.
 
     ``broken_rows`` has, for each kind of rule, the rows that break at least one row-level rule of
-    it. ``missing`` has the null or NaN values of each column, ``newest`` the newest event time as
-    the engine gives it. ``torn_columns`` are those whose values cannot be had, with the reason: a
-    lazy frame may promise more than it keeps. The rest is kept for the samples.
+    it. ``missing`` has the null or NaN values of each column, ``spans`` the oldest and the newest
+    moment of columns of time, as the engine gives them. ``torn_columns`` are those whose values
+    cannot be had, with the reason: a lazy frame may promise more than it keeps. The rest is kept for the samples.
     """
 
     rows: int | None
     findings: Mapping[str, Finding]
     broken_rows: Mapping[OutcomeKind, int] = field(default_factory=dict)
     missing: Mapping[str, int] = field(default_factory=dict)
-    newest: Any = None
+    spans: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     row_rules: Mapping[str, RowRule] = field(default_factory=dict)
     key_rules: Mapping[str, KeyRule] = field(default_factory=dict)
     largest_groups: Mapping[str, Sequence[Row]] = field(default_factory=dict)
@@ -106,20 +106,21 @@ def measure(
     columns: Columns,
     *,
     counted: Sequence[str] = (),
-    event_time: str | None = None,
+    times: Sequence[str] = (),
     groups_shown: int = 3,
 ) -> Measurement:
     """Measure every rule that rows, keys or aggregates answer; the others are left to others.
 
-    ``counted`` are the columns whose missing values are counted.
+    ``counted`` are the columns whose missing values are counted, ``times`` those whose oldest and
+    newest moments are asked for.
     """
     plan = _Plan(scan, columns)
     for rule in rules:
         plan.add(rule)
     for name in counted:
         plan.count_missing(name)
-    if event_time is not None:
-        plan.ask_newest(event_time)
+    for name in times:
+        plan.ask_span(name)
     return plan.run(groups_shown)
 
 
@@ -151,6 +152,7 @@ class _Plan:
     key_rules: dict[str, KeyRule] = field(default_factory=dict)
     key_filters: dict[str, str] = field(default_factory=dict)
     missing_parts: dict[str, str] = field(default_factory=dict)
+    times: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def part(self, expr: nw.Expr) -> str:
         name = f"__contracts_p{len(self.parts)}"
@@ -174,12 +176,18 @@ class _Plan:
 
     def count_missing(self, name: str) -> str:
         if name not in self.missing_parts:
-            flag = missing(nw.col(name), self.columns.schema[name])
+            flag = missing(self.scan.column(name), self.columns.schema[name])
             self.missing_parts[name] = self.count(flag)
         return self.missing_parts[name]
 
-    def ask_newest(self, name: str) -> None:
-        self.aggregates["newest"] = (name, nw.col(name).max())
+    def ask_span(self, name: str) -> None:
+        """Ask for the oldest and the newest moment of a column; once, however often it is named."""
+        if name not in self.times:
+            number = len(self.times)
+            self.times[name] = (f"oldest{number}", f"newest{number}")
+            column = self.scan.column(name)
+            self.aggregates[f"oldest{number}"] = (name, column.min())
+            self.aggregates[f"newest{number}"] = (name, column.max())
 
     def add(self, rule: PlannedRule) -> None:
         try:
@@ -242,11 +250,13 @@ class _Plan:
         dtype = self.columns.require((column,))
         if not dtype.is_numeric():
             raise UncompilableError(f"{test.metric.value} of a column of type {dtype}")
-        value = nw.col(column)
+        value = self.scan.column(column)
         kept = present(value, dtype) if within is None else present(value, dtype) & within
         part = self.part(nw.when(kept).then(value))
-        alias = f"aggregate {rule.name}"
-        self.aggregates[alias] = (part, _aggregate(test, nw.col(part), dtype))
+        # Short: databases cut long names.
+        alias = f"aggregate{len(self.aggregates)}"
+        widest = self.scan.backend.widest_integer
+        self.aggregates[alias] = (part, _aggregate(test, nw.col(part), dtype, widest))
         tested = self.count(kept)
         self.readers[rule.name] = _Answer(
             (alias, tested), lambda row: _aggregated(row[alias], row[tested])
@@ -329,7 +339,10 @@ class _Plan:
             findings=findings,
             broken_rows={kind: row.get(_any_of(kind)) or 0 for kind in kinds},
             missing={name: row[part] for name, part in self.missing_parts.items() if part in row},
-            newest=row.get("newest"),
+            spans={
+                name: (row.get(oldest), row.get(newest))
+                for name, (oldest, newest) in self.times.items()
+            },
             row_rules=self.row_rules,
             key_rules=self.key_rules,
             largest_groups={name: found.largest for name, found in groups.items()},
@@ -393,7 +406,9 @@ def _failed_to_run(error: Exception | None) -> Finding:
     return Finding(unmeasured=f"the rule failed to run: {what}")
 
 
-def _aggregate(test: Aggregate, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+def _aggregate(
+    test: Aggregate, value: nw.Expr, dtype: nw.dtypes.DType, widest: nw.dtypes.DType
+) -> nw.Expr:
     match test.metric:
         case LibraryMetric.MINIMUM:
             return value.min()
@@ -401,7 +416,7 @@ def _aggregate(test: Aggregate, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Ex
             return value.max()
         case LibraryMetric.SUM:
             # 64 bits wrap in silence on some engines.
-            return (value.cast(nw.Int128) if dtype.is_integer() else value).sum()
+            return (value.cast(widest) if dtype.is_integer() else value).sum()
         case LibraryMetric.MEAN:
             return value.cast(nw.Float64).mean()
         case LibraryMetric.STDDEV:

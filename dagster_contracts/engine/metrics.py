@@ -11,7 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dagster_contracts.core.checks import CheckPlan
-from dagster_contracts.core.contract import Contract, LogicalType, SchemaObject
+from dagster_contracts.core.contract import Contract, LogicalType, SchemaObject, SlaProperty
+from dagster_contracts.core.metrics import RETENTION, THROUGHPUT, needs_asset_history
 from dagster_contracts.core.outcome import CheckOutcome, OutcomeKind
 from dagster_contracts.core.rules import (
     Aggregate,
@@ -21,8 +22,20 @@ from dagster_contracts.core.rules import (
     SqlQuery,
     Unique,
 )
+from dagster_contracts.core.service_levels import life_metrics, seconds, wanted_metrics
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.measurement import Measurement
+
+_AHEAD = timedelta(minutes=5)
+"""How far clocks may differ: what happens later than that after now lies in the future."""
+
+_DAY_AHEAD = timedelta(days=1)
+"""The same for days without a time: somewhere tomorrow has begun."""
+
+_ELSEWHERE = (
+    "it is told by the history of the asset, which Dagster records and "
+    "'dagster-contracts status' shows"
+)
 
 
 @dataclass
@@ -45,12 +58,32 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circumstances:
-    """What the data itself does not say: the time, and what came before."""
+    """What the data itself does not say: the time, and what came before.
+
+    ``measured`` are metrics of the asset's history, ``unmeasured`` why others are not known.
+    """
 
     now: datetime
     arrived_at: datetime | None = None
     last_materialized_at: datetime | None = None
+    previous_materialized_at: datetime | None = None
     history: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    measured: Mapping[str, Fraction] = field(default_factory=dict)
+    unmeasured: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def arrival(self) -> datetime | None:
+        """When the data was there."""
+        return self.arrived_at or self.last_materialized_at
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """The oldest and the newest moment of a column, or why there are none."""
+
+    oldest: datetime | None = None
+    newest: datetime | None = None
+    unknown: str | None = None
 
 
 def event_time_column(contract: Contract, target: SchemaObject) -> str | None:
@@ -69,8 +102,50 @@ def event_time_column(contract: Contract, target: SchemaObject) -> str | None:
     return stamps[0].column if len(stamps) == 1 else None
 
 
-def newest_event(value: Any, target: SchemaObject, column: str) -> datetime | None:
-    """The newest event time as an instant; naive ones are in the property's zone, else in UTC."""
+def time_columns(contract: Contract, target: SchemaObject) -> tuple[str, ...]:
+    """The columns whose age is asked for: the event time, and what service levels name."""
+    names = [event_time_column(contract, target)]
+    names += [level_column(level, target) for level in contract.sla]
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def level_column(level: SlaProperty, target: SchemaObject) -> str | None:
+    """The column of an object that a service level about ages speaks of; ``None`` for none."""
+    if level.property not in ("freshness", "latency", "retention"):
+        return None
+    paths = level.elements or ((level.element,) if level.element else ())
+    for path in paths:
+        owner, _, name = path.rpartition(".")
+        if owner and owner not in (target.name, target.physical_name):
+            continue
+        prop = target.property_named(name)
+        if prop is not None:
+            return prop.column
+    return None
+
+
+def time_span(
+    span: tuple[Any, Any] | None, target: SchemaObject, column: str, now: datetime
+) -> TimeSpan:
+    """A column's moments; unknown where the newest lies in the future.
+
+    An event that has not happened is a mistake in the data, and it would hide for as long as it is
+    ahead that nothing new arrives. Clocks may differ by five minutes, and a day without a time may
+    be tomorrow's.
+    """
+    oldest, newest = (instant(value, target, column) for value in span or (None, None))
+    if newest is None or oldest is None:
+        return TimeSpan(unknown="the data has no event time to tell its age by")
+    assert span is not None
+    tolerance = _AHEAD if isinstance(span[1], datetime) else _DAY_AHEAD
+    if newest - now > tolerance:
+        reason = f"the newest {column} ({newest:%Y-%m-%d %H:%M:%S} UTC) lies in the future"
+        return TimeSpan(oldest=oldest, unknown=reason)
+    return TimeSpan(oldest, newest)
+
+
+def instant(value: Any, target: SchemaObject, column: str) -> datetime | None:
+    """A time as a moment; a naive one is in the property's zone, else in UTC."""
     if value is None:
         return None
     if not isinstance(value, datetime):
@@ -90,11 +165,11 @@ def measured_metrics(
     measurement: Measurement,
     findings: Mapping[str, Finding],
     outcomes: Sequence[CheckOutcome],
-    event_time: datetime | None,
-    has_event_time: bool,
+    event_time: TimeSpan | None,
+    contract: Contract,
     circumstances: Circumstances,
 ) -> Metrics:
-    """Every metric that this evaluation yields."""
+    """Every metric that this evaluation yields; ``event_time`` is none without such a column."""
     metrics = Metrics()
     rows = measurement.rows
     assert rows is not None
@@ -112,7 +187,40 @@ def measured_metrics(
             metrics.know(
                 f"failed_ratio.{outcome.rule}", ratio(outcome.failed_rows, outcome.rows_tested)
             )
-    _ages(metrics, event_time, has_event_time, circumstances)
+    _ages(metrics, event_time, circumstances)
+    _of_service(metrics, contract, rows, circumstances)
+    return metrics
+
+
+def level_metrics(
+    level: SlaProperty,
+    target: SchemaObject,
+    metrics: Metrics,
+    spans: Mapping[str, TimeSpan],
+    circumstances: Circumstances,
+) -> Metrics:
+    """The metrics as a service level sees them that speaks of a column of its own."""
+    column = level_column(level, target)
+    if column is not None and column in spans:
+        own = Metrics(dict(metrics.values), dict(metrics.reasons))
+        if level.property == "retention":
+            _retention(own, spans[column], circumstances)
+        else:
+            _freshness_and_latency(own, spans[column], circumstances)
+        return own
+    if level.property == "completeness" and level.element:
+        prop = target.property_named(level.element)
+        name = f"null_ratio.{prop.column if prop is not None else level.element}"
+        own = Metrics(dict(metrics.values), dict(metrics.reasons))
+        missing = metrics.values.get(name)
+        if missing is not None:
+            own.know("completeness", 1 - missing)
+        elif prop is not None:
+            # A declared column that is not there has no value in any row.
+            own.know("completeness", 0)
+        else:
+            own.miss("completeness", f"there is no column {level.element}")
+        return own
     return metrics
 
 
@@ -158,12 +266,19 @@ def _missing_values(
 ) -> None:
     """``null_ratio`` of each column, and ``completeness`` over the columns that must be filled.
 
-    Those are the required ones and the key, or all where the contract requires none.
+    Those are the required ones and the key, or all where the contract requires none. A declared
+    column that the data lacks altogether counts as empty, required or not: what nobody delivers is
+    not complete.
     """
     key = target.primary_key
     demanded = [p.column for p in target.properties if p.required or p.column in key]
     if not demanded:
         demanded = [p.column for p in target.properties]
+    demanded += [
+        p.column
+        for p in target.properties
+        if p.column not in measurement.missing and p.column not in demanded
+    ]
     filled = Fraction(0)
     for prop in target.properties:
         name = prop.column
@@ -214,30 +329,72 @@ def _row_count_change(metrics: Metrics, rows: int, history: Sequence[float]) -> 
     metrics.know("row_count_change", Fraction(rows) / usual - 1)
 
 
-def _ages(
-    metrics: Metrics,
-    event_time: datetime | None,
-    has_event_time: bool,
-    circumstances: Circumstances,
-) -> None:
-    now = circumstances.now
+def _ages(metrics: Metrics, event_time: TimeSpan | None, circumstances: Circumstances) -> None:
+    now, arrival = circumstances.now, circumstances.arrival
+    if arrival is not None:
+        metrics.know("materialization_age", seconds(max(now - arrival, timedelta(0))))
+        metrics.know("evaluation_delay", seconds(max(now - arrival, timedelta(0))))
+    else:
+        reason = "when the data was materialized is not known here; Dagster knows it"
+        metrics.miss("materialization_age", reason)
     if event_time is not None:
-        metrics.know("data_freshness", _seconds(now - event_time))
-    elif has_event_time:
-        metrics.miss("data_freshness", "the data has no event time to tell its age by")
-    elif circumstances.last_materialized_at is not None:
-        metrics.know("data_freshness", _seconds(now - circumstances.last_materialized_at))
+        _freshness_and_latency(metrics, event_time, circumstances)
+        _retention(metrics, event_time, circumstances)
+        return
+    if arrival is not None:
+        metrics.know(
+            "data_freshness", seconds(now - (circumstances.last_materialized_at or arrival))
+        )
     else:
         reason = "the contract names no event time, and no materialization is known"
         metrics.miss("data_freshness", reason)
-    arrival = circumstances.arrived_at or circumstances.last_materialized_at
-    if event_time is None:
-        metrics.miss("data_latency", "there is no event time to count from")
-    elif arrival is None:
+    metrics.miss("data_latency", "there is no event time to count from")
+    metrics.miss(RETENTION, "there is no event time to tell the age of the oldest data by")
+
+
+def _freshness_and_latency(metrics: Metrics, span: TimeSpan, circumstances: Circumstances) -> None:
+    if span.newest is None:
+        metrics.miss("data_freshness", span.unknown or "not measured")
+        metrics.miss("data_latency", span.unknown or "not measured")
+        return
+    metrics.know("data_freshness", seconds(circumstances.now - span.newest))
+    if circumstances.arrival is None:
         metrics.miss("data_latency", "when the data arrived is not known")
     else:
-        metrics.know("data_latency", _seconds(arrival - event_time))
+        metrics.know("data_latency", seconds(circumstances.arrival - span.newest))
 
 
-def _seconds(span: timedelta) -> Fraction:
-    return Fraction(span // timedelta(microseconds=1), 1_000_000)
+def _retention(metrics: Metrics, span: TimeSpan, circumstances: Circumstances) -> None:
+    """The age of the oldest data, which events of the future do not hide."""
+    if span.oldest is None:
+        metrics.miss(RETENTION, span.unknown or "not measured")
+    else:
+        metrics.know(RETENTION, seconds(circumstances.now - span.oldest))
+
+
+def _of_service(
+    metrics: Metrics, contract: Contract, rows: int, circumstances: Circumstances
+) -> None:
+    """What the clock and the asset's history tell, as far as the contract speaks of it."""
+    for name, away in life_metrics(contract, circumstances.now).items():
+        metrics.know(name, away)
+    wanted = wanted_metrics(contract)
+    if THROUGHPUT in wanted:
+        _throughput(metrics, rows, circumstances)
+    for name in sorted(wanted):
+        if name in circumstances.measured:
+            metrics.know(name, circumstances.measured[name])
+        elif needs_asset_history(name):
+            metrics.miss(name, circumstances.unmeasured.get(name, _ELSEWHERE))
+
+
+def _throughput(metrics: Metrics, rows: int, circumstances: Circumstances) -> None:
+    """Rows per second since the materialization before this one."""
+    before, arrival = circumstances.previous_materialized_at, circumstances.arrival
+    if before is None:
+        reason = "no earlier materialization is known to count the time from"
+        metrics.miss(THROUGHPUT, circumstances.unmeasured.get(THROUGHPUT, reason))
+    elif arrival is None or arrival <= before:
+        metrics.miss(THROUGHPUT, "no time has passed since the materialization before this one")
+    else:
+        metrics.know(THROUGHPUT, rows / seconds(arrival - before))

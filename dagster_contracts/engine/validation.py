@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
 from dagster_contracts.core.checks import CheckPlan, PlannedRule, plan_checks
-from dagster_contracts.core.condition import Observation, Truth, evaluate, metrics_of, render
-from dagster_contracts.core.contract import Contract, SchemaObject
+from dagster_contracts.core.contract import Contract, SchemaObject, SlaProperty
 from dagster_contracts.core.outcome import (
     CheckOutcome,
     ContractReport,
@@ -28,6 +28,7 @@ from dagster_contracts.core.rules import (
     Unmeasurable,
     columns_of,
 )
+from dagster_contracts.core.service_levels import judge_level
 from dagster_contracts.engine.compiler import Columns, expression_columns
 from dagster_contracts.engine.custom import measure_custom
 from dagster_contracts.engine.finding import Finding
@@ -35,9 +36,12 @@ from dagster_contracts.engine.measurement import Measurement, measure
 from dagster_contracts.engine.metrics import (
     Circumstances,
     Metrics,
+    TimeSpan,
     event_time_column,
+    level_metrics,
     measured_metrics,
-    newest_event,
+    time_columns,
+    time_span,
 )
 from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
@@ -59,6 +63,9 @@ def validate(
     partition: str | None = None,
     arrived_at: datetime | None = None,
     last_materialized_at: datetime | None = None,
+    previous_materialized_at: datetime | None = None,
+    measured: Mapping[str, Fraction] | None = None,
+    unmeasured: Mapping[str, str] | None = None,
     history: Mapping[str, Sequence[float]] | None = None,
     references: Mapping[str, object] | None = None,
     samples: int = 5,
@@ -78,6 +85,11 @@ def validate(
         The time of the evaluation and its unique key; the clock's and a new UUID by default.
     arrived_at, last_materialized_at:
         For ``data_latency`` and for the freshness of data without an event time.
+    previous_materialized_at:
+        When the batch before this one was there, for ``throughput``.
+    measured, unmeasured:
+        Metrics of the asset's history (``availability``, ``time_to_repair``, ...), and why others
+        are not known.
     history:
         Earlier values of metrics, oldest first; ``row_count`` gives ``row_count_change``.
     references:
@@ -97,7 +109,10 @@ def validate(
             now=now or datetime.now(UTC),
             arrived_at=arrived_at,
             last_materialized_at=last_materialized_at,
+            previous_materialized_at=previous_materialized_at,
             history=history or {},
+            measured=measured or {},
+            unmeasured=unmeasured or {},
         ),
         references=references or {},
         samples=samples,
@@ -154,16 +169,20 @@ class _Request:
         if kind_of(data) == "pyarrow_reader":
             # A reader can be read once, and custom rules want the data as well.
             data = data.read_all()
-        rules, target = self.plan.rules, self.plan.schema_object
+        target = self.plan.schema_object
         event_column = event_time_column(self.contract, target)
         declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
-        scan = open_scan(data, self._used_columns(event_column), declared)
+        scan = open_scan(data, self._used_columns(), declared)
+        with closing(scan):
+            return self._measured(data, scan, event_column)
+
+    def _measured(self, data: Any, scan: Scan, event_column: str | None) -> _Answer:
+        rules, target = self.plan.rules, self.plan.schema_object
         structure = inspect_structure(rules, scan)
         columns = Columns(
+            scan=scan,
             schema={k: v for k, v in scan.schema.items() if k not in scan.strange},
-            dialect=scan.backend.dialect,
             problems=structure.problems,
-            untyped=scan.untyped,
             names=self.names,
         )
         readable = columns.schema
@@ -172,7 +191,11 @@ class _Request:
             scan,
             columns,
             counted=[p.column for p in target.properties if p.column in readable],
-            event_time=event_column if _has_instants(event_column, readable) else None,
+            times=[
+                name
+                for name in time_columns(self.contract, target)
+                if _has_instants(name, readable)
+            ],
         )
         if measurement.unreadable is not None or measurement.rows is None:
             raise UnreadableDataError(measurement.unreadable or "the rows cannot be counted")
@@ -197,7 +220,7 @@ class _Request:
         findings = _complete(rules, findings, measurement.rows)
         return self._judged(scan, measurement, findings, source, event_column)
 
-    def _used_columns(self, event_column: str | None) -> set[str]:
+    def _used_columns(self) -> set[str]:
         target = self.plan.schema_object
         used = {prop.column for prop in target.properties}
         for rule in self.plan.rules:
@@ -207,8 +230,7 @@ class _Request:
                 texts.append(rule.test.text)
             for text in texts:
                 used.update(expression_columns(text, self.names))
-        if event_column is not None:
-            used.add(event_column)
+        used.update(time_columns(self.contract, target))
         return used
 
     def _measure_elsewhere(
@@ -257,53 +279,51 @@ class _Request:
         ]
         for name, rows in source.sample(measurement, wanting, self.samples).items():
             judged[name] = replace(judged[name], samples=rows)
-        event_time = None
-        if event_column is not None:
-            event_time = newest_event(measurement.newest, target, event_column)
+        spans = {
+            name: time_span(measurement.spans.get(name), target, name, self.circumstances.now)
+            for name in time_columns(self.contract, target)
+        }
+        event_time = spans[event_column] if event_column is not None else None
         metrics = measured_metrics(
             self.plan,
             measurement,
             findings,
             list(judged.values()),
             event_time,
-            event_column is not None,
+            self.contract,
             self.circumstances,
         )
-        return _Answer(measurement.rows, self._with_levels(judged, metrics), metrics, event_time)
+        return _Answer(
+            measurement.rows,
+            self._with_levels(judged, metrics, spans),
+            metrics,
+            event_time.newest if event_time is not None else None,
+        )
 
     def _with_levels(
-        self, judged: Mapping[str, CheckOutcome], metrics: Metrics
+        self,
+        judged: Mapping[str, CheckOutcome],
+        metrics: Metrics,
+        spans: Mapping[str, TimeSpan],
     ) -> tuple[CheckOutcome, ...]:
         return tuple(
-            self._service_level(rule, rule.test, metrics)
+            self._service_level(rule, rule.test.sla, metrics, spans)
             if isinstance(rule.test, ServiceLevel)
             else judged[rule.name]
             for rule in self.plan.rules
         )
 
     def _service_level(
-        self, rule: PlannedRule, test: ServiceLevel, metrics: Metrics
+        self,
+        rule: PlannedRule,
+        level: SlaProperty,
+        metrics: Metrics,
+        spans: Mapping[str, TimeSpan],
     ) -> CheckOutcome:
-        condition = test.sla.condition
-        if condition is None:
-            reason = test.sla.not_evaluated or "the service level has no condition"
-            return judge(rule, Finding(unmeasured=reason))
-        decision = evaluate(
-            condition, [Observation(at=self.circumstances.now, metrics=metrics.values)]
-        )
-        named = sorted(metrics_of(condition))
-        reason = decision.explanation
-        match decision.truth:
-            case Truth.TRUE:
-                status = OutcomeStatus.PASSED
-            case Truth.FALSE:
-                status = OutcomeStatus.FAILED
-            case Truth.UNKNOWN:
-                status = OutcomeStatus.NOT_EVALUATED
-                known = [f"{n}: {metrics.reasons[n]}" for n in named if n in metrics.reasons]
-                reason = "; ".join(known) or reason
-        value: Fraction | None = metrics.values.get(named[0]) if len(named) == 1 else None
-        return service_outcome(rule, status, render(condition), reason, value)
+        target = self.plan.schema_object
+        seen = level_metrics(level, target, metrics, spans, self.circumstances)
+        verdict = judge_level(level, seen.values, seen.reasons, self.circumstances.now)
+        return service_outcome(rule, verdict)
 
     def refuse(self, reason: str) -> _Answer:
         """The answer where there is no table: the schema fails, nothing else can be said."""
@@ -312,6 +332,8 @@ class _Request:
         for name in ("row_count", "quality_errors", "completeness", "duplicates"):
             metrics.miss(name, reason)
         for name in ("row_count_change", "data_freshness", "data_latency"):
+            metrics.miss(name, reason)
+        for name in ("data_retention", "throughput"):
             metrics.miss(name, reason)
         outcomes = [
             CheckOutcome(

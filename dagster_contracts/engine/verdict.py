@@ -7,6 +7,7 @@ from fractions import Fraction
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.contract import Threshold, ThresholdOperator, ThresholdUnit
 from dagster_contracts.core.outcome import CheckOutcome, OutcomeKind, OutcomeStatus
+from dagster_contracts.core.service_levels import LevelVerdict
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.metrics import ratio
 
@@ -103,19 +104,17 @@ def unevaluated(rule: PlannedRule, reason: str) -> CheckOutcome:
     return judge(rule, Finding(unmeasured=reason))
 
 
-def service_outcome(
-    rule: PlannedRule, status: OutcomeStatus, threshold: str, reason: str, value: Fraction | None
-) -> CheckOutcome:
+def service_outcome(rule: PlannedRule, verdict: LevelVerdict) -> CheckOutcome:
     """The outcome of a service level."""
     return CheckOutcome(
         check=rule.check,
         rule=rule.name,
         kind=OutcomeKind.SLA,
-        status=status,
+        status=verdict.status,
         column=rule.column,
-        value=float(value) if value is not None else None,
-        threshold=threshold,
+        value=float(verdict.value) if verdict.value is not None else None,
+        threshold=verdict.threshold,
         severity=rule.severity,
         description=rule.description,
-        reason=reason,
+        reason=verdict.reason,
     )
