@@ -85,7 +85,8 @@ class Measurement:
     ``broken_rows`` has, for each kind of rule, the rows that break at least one row-level rule of
     it. ``missing`` has the null or NaN values of each column, ``spans`` the oldest and the newest
     moment of columns of time, as the engine gives them. ``torn_columns`` are those whose values
-    cannot be had, with the reason: a lazy frame may promise more than it keeps. The rest is kept for the samples.
+    cannot be had, with the reason: a lazy frame may promise more than it keeps. The rest is kept
+    for the samples.
     """
 
     rows: int | None
