@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-_ASCII_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "s": r"\t\n\x0b\x0c\r\x20"}
+_ASCII_CLASSES = {"d": "0-9", "w": "0-9A-Za-z_", "s": "\t\n\v\f\r "}
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v"}
 _COUNT = re.compile(r"\{(\d+)(,(\d*))?\}")
 _LONGEST_PATTERN = 2_000
@@ -33,6 +33,9 @@ class Dialect(StrEnum):
     RE2 = "re2"
     JAVA = "java"
     POSTGRESQL = "postgresql"
+
+
+_LARGEST_COUNTS = {Dialect.POSTGRESQL: 255}
 
 
 class UnportablePattern(ValueError):  # noqa: N818 - a verdict on a pattern; lint reads it too
@@ -100,7 +103,7 @@ class _Translation:
             case ".":
                 self._write(r"[^\n]", 1, quantifiable=True)
             case _:
-                self._write(_literal(char), 1, quantifiable=True)
+                self._write(self._literal(char), 1, quantifiable=True)
 
     def _group(self) -> None:
         rest = self.pattern[self.at + 1 : self.at + 3]
@@ -119,8 +122,9 @@ class _Translation:
             if count is None:
                 raise UnportablePattern("a { that is neither escaped nor a count", self.at)
             low, high = int(count[1]), int(count[3]) if count[3] else None
-            if max(low, high or 0) > _LARGEST_COUNT:
-                raise UnportablePattern(f"a count above {_LARGEST_COUNT}", self.at)
+            most = _LARGEST_COUNTS.get(self.dialect, _LARGEST_COUNT)
+            if max(low, high or 0) > most:
+                raise UnportablePattern(f"a count above {most}", self.at)
             if high is not None and high < low:
                 raise UnportablePattern("a count whose end lies before its start", self.at)
             text = count[0]
@@ -136,11 +140,11 @@ class _Translation:
     def _escape(self) -> None:
         char = self.pattern[self.at + 1 : self.at + 2]
         if char.lower() in _ASCII_CLASSES and char:
-            members = _ASCII_CLASSES[char.lower()]
+            members = self._class_members(char)
             self._write(f"[{'^' if char.isupper() else ''}{members}]", 2, quantifiable=True)
             return
         literal, length = self._escaped_literal()
-        self._write(_literal(literal), length, quantifiable=True)
+        self._write(self._literal(literal), length, quantifiable=True)
 
     def _escaped_literal(self) -> tuple[str, int]:
         """The character that an escape at the current place stands for, and the escape's length."""
@@ -188,7 +192,7 @@ class _Translation:
             self.at += 2
             if self.pattern[self.at : self.at + 1] == "-" and self._ends_range():
                 raise UnportablePattern("a range that begins with a class", self.at)
-            return _ASCII_CLASSES[name]
+            return self._class_members(name)
         low = self._class_literal(char)
         if self.pattern[self.at : self.at + 1] == "-" and self._ends_range():
             self.at += 1
@@ -196,8 +200,15 @@ class _Translation:
             high = self._class_literal(self.pattern[self.at])
             if high < low:
                 raise UnportablePattern("a range whose end lies before its start", place)
-            return f"{_literal(low, in_class=True)}-{_literal(high, in_class=True)}"
-        return _literal(low, in_class=True)
+            return f"{self._literal(low, in_class=True)}-{self._literal(high, in_class=True)}"
+        return self._literal(low, in_class=True)
+
+    def _class_members(self, name: str) -> str:
+        """The characters of a class that a letter names."""
+        members = _ASCII_CLASSES[name.lower()]
+        if name.lower() != "s":
+            return members
+        return "".join(self._literal(char, in_class=True) for char in members)
 
     def _ends_range(self) -> bool:
         return self.pattern[self.at + 1 : self.at + 2] not in ("", "]")
@@ -212,14 +223,15 @@ class _Translation:
         self.at += 1
         return char
 
-
-def _literal(char: str, *, in_class: bool = False) -> str:
-    """``char`` so that no dialect sees more in it than the character."""
-    if char.isalnum() or char == "_":
-        return char
-    if ord(char) < 0x20 or char == "\x7f" or char == " ":
-        return f"\\x{ord(char):02x}"
-    if ord(char) > 0x7F:
-        return char
-    special = r"\]^-[&~|" if in_class else r"\.^$|?*+()[]{}"
-    return f"\\{char}" if char in special else char
+    def _literal(self, char: str, *, in_class: bool = False) -> str:
+        """``char`` so that no dialect sees more in it than the character."""
+        if char.isalnum() or char == "_":
+            return char
+        if ord(char) < 0x20 or char == "\x7f" or char == " ":
+            # PostgreSQL reads as many hex digits after \x as there are.
+            escape = "u00" if self.dialect is Dialect.POSTGRESQL else "x"
+            return f"\\{escape}{ord(char):02x}"
+        if ord(char) > 0x7F:
+            return char
+        special = r"\]^-[&~|" if in_class else r"\.^$|?*+()[]{}"
+        return f"\\{char}" if char in special else char

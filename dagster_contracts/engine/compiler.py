@@ -6,6 +6,7 @@ missing too, and comparisons with it are guarded on float columns only, where it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import Any, assert_never
 import narwhals as nw
 
 from dagster_contracts.core.expression import ExpressionSyntaxError, columns_in, parse_expression
-from dagster_contracts.core.pattern import Dialect, UnportablePattern, translate
+from dagster_contracts.core.pattern import UnportablePattern, translate
 from dagster_contracts.core.rules import (
     All,
     Bound,
@@ -44,6 +45,7 @@ from dagster_contracts.engine.literal import (
     is_text,
 )
 from dagster_contracts.engine.row_expression import InexpressibleError, compile_expression
+from dagster_contracts.engine.scan import Scan
 
 
 class UncompilableError(Exception):
@@ -62,11 +64,15 @@ class Columns:
     another type. ``names`` maps the contract's property names to column names.
     """
 
+    scan: Scan
     schema: Mapping[str, nw.dtypes.DType]
-    dialect: Dialect
     problems: Mapping[Path, str] = field(default_factory=dict)
-    untyped: frozenset[str] = frozenset()
     names: Mapping[str, str] = field(default_factory=dict)
+
+    def value_at(self, path: Path) -> nw.Expr:
+        """The value at a path."""
+        value = self.scan.column(path[0])
+        return reduce(lambda inner, name: inner.struct.field(name), path[1:], value)
 
     def type_of(self, path: Path) -> nw.dtypes.DType | None:
         """The type at a path, or ``None`` where it leads nowhere."""
@@ -95,11 +101,6 @@ def _made(dtype: Any) -> nw.dtypes.DType:
     return made
 
 
-def value_at(path: Path) -> nw.Expr:
-    """The value at a path."""
-    return reduce(lambda value, name: value.struct.field(name), path[1:], nw.col(path[0]))
-
-
 def missing(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     """Null or NaN."""
     return value.is_null() | value.is_nan() if dtype.is_float() else value.is_null()
@@ -125,15 +126,19 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
         case RowExpression(text):
             return compile_row_expression(text, columns)
     dtype = columns.require(test.path)
-    value = value_at(test.path)
-    if test.path[0] in columns.untyped and not isinstance(test, Required | NotMissing):
+    refusal = columns.scan.refused.get(test.path[0])
+    if refusal is not None and not isinstance(test, Required):
+        raise UncompilableError(refusal)
+    value = columns.value_at(test.path)
+    if test.path[0] in columns.scan.untyped and not isinstance(test, Required | NotMissing):
         return never(value)
+    dialect = columns.scan.backend.dialect
     match test:
         case Required(path):
-            return _required(path, value, dtype)
+            return _required(path, value, dtype, columns)
         case NotMissing(path, values):
-            flag = _required(path, value, dtype)
-            if path[0] in columns.untyped:
+            flag = _required(path, value, dtype, columns)
+            if path[0] in columns.scan.untyped:
                 return flag
             found = _member(value, dtype, fit_values(values, dtype))
             return flag if found is None else flag | found
@@ -149,24 +154,24 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
                 raise UncompilableError(f"a column of type {dtype} has no items")
             return value.list.unique().list.len() != value.list.len()
         case Pattern(_, pattern):
-            return ~_text(value, dtype).str.contains(translate(pattern, columns.dialect))
+            return ~_text(value, dtype).str.contains(translate(pattern, dialect))
         case Format(_, name):
             form = TEXT_FORMATS.get(name)
             if form is None:
                 known = ", ".join(TEXT_FORMATS)
                 raise UncompilableError(f"the format {name!r} is not known here (known: {known})")
-            return ~_text(value, dtype).str.contains(translate(form, columns.dialect))
+            return ~_text(value, dtype).str.contains(translate(form, dialect))
         case MultipleOf(_, divisor):
             return _multiple(value, dtype, divisor)
         case _:
             assert_never(test)
 
 
-def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
+def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType, columns: Columns) -> nw.Expr:
     flag = missing(value, dtype)
     if len(path) > 1:
         # What is not there as a whole has no fields that could be missing.
-        parents = [~value_at(path[:length]).is_null() for length in range(1, len(path))]
+        parents = [~columns.value_at(path[:length]).is_null() for length in range(1, len(path))]
         flag = flag & all_of(parents)
     return flag
 
@@ -258,10 +263,18 @@ def _multiple(value: nw.Expr, dtype: nw.dtypes.DType, divisor: Decimal) -> nw.Ex
         return value.cast(wide) % nw.lit(int(divisor), dtype=wide) != 0
     if not dtype.is_numeric():
         raise UncompilableError(f"a column of type {dtype} has no multiples")
+    infinite = value.cast(nw.Float64).abs() == nw.lit(math.inf, dtype=nw.Float64())
+    if dtype.is_float() and divisor == divisor.to_integral_value() and divisor < 2**62:
+        near = nw.when(value.abs() < 2**62).then(value)
+        rest = near.cast(nw.Int64) % nw.lit(int(divisor), dtype=nw.Int64())
+        return guarded((near != near.round(0)) | (rest != 0) | infinite, value, dtype)
     quotient = value.cast(nw.Float64) / float(divisor)
+    # Larger quotients are whole, or infinite; databases cannot round all of them.
+    near = nw.when(quotient.abs() < 2**53).then(quotient)
     # Binary floats hold 0.07 only nearly: as far off as a division can be, no further.
-    tolerance = quotient.abs() * 4.5e-16 + 1e-9
-    return guarded((quotient - quotient.round(0)).abs() > tolerance, value, dtype)
+    tolerance = near.abs() * 4.5e-16 + 1e-9
+    flag = (near - near.round(0)).abs() > tolerance
+    return guarded(flag | infinite, value, dtype)
 
 
 def compile_row_expression(text: str, columns: Columns) -> nw.Expr:
@@ -279,7 +292,7 @@ def holds(text: str, columns: Columns) -> nw.Expr:
         raise UncompilableError("the expression names no column")
     for name in columns_in(tree):
         columns.require((columns.names.get(name, name),))
-    return compile_expression(tree, columns.schema, columns.names, columns.dialect)
+    return compile_expression(tree, columns.scan, columns.schema, columns.names)
 
 
 def expression_columns(text: str, names: Mapping[str, str]) -> tuple[str, ...]:

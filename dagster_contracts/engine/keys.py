@@ -60,11 +60,11 @@ def key_rule(
     rule: PlannedRule, key: tuple[str, ...], scan: Scan, columns: Columns, within: nw.Expr | None
 ) -> KeyRule:
     """The rule over this scan; raises what :meth:`Columns.require` raises."""
-    filters = [present(nw.col(name), columns.require((name,))) for name in key]
+    filters = [present(scan.column(name), columns.require((name,))) for name in key]
     if within is not None:
         filters.append(within)
     # By position: engines that group by text stumble over names such as a.b.
-    names = [nw.col(name).alias(place) for name, place in zip(key, places(key), strict=True)]
+    names = [scan.column(name).alias(at) for name, at in zip(key, places(key), strict=True)]
     keyed = scan.frame.filter(all_of(filters)).select(*names)
     return KeyRule(rule, key, keyed, within, hashed=scan.backend is Backend.POLARS)
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,6 +23,7 @@ from dagster_contracts.core.contract import Scalar
 from dagster_contracts.core.rules import BoundOperator
 
 _LOWER = (BoundOperator.AT_LEAST, BoundOperator.MORE_THAN)
+_DIGITS = Context(prec=40)
 _NANOSECONDS_FROM = datetime(1677, 9, 22, tzinfo=UTC)
 _NANOSECONDS_TO = datetime(2262, 4, 11, tzinfo=UTC)
 
@@ -41,6 +42,27 @@ def all_of(flags: Sequence[nw.Expr]) -> nw.Expr:
     for flag in flags[1:]:
         found = found & flag
     return found
+
+
+class AnyDecimal(nw.Decimal):
+    """The type of a database's exact numbers that have no precision of their own.
+
+    It is Narwhals' widest decimal by name only: values may have more digits before and behind the
+    point, so limits are not brought to its scale.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(38, 19)
+
+    def literal(self, value: Fraction, *, up: bool) -> nw.Expr | None:
+        """A literal of 38 digits, if that is enough for the digits before the point."""
+        scale = 38 - len(str(abs(int(value))))
+        if scale < 0:
+            return None
+        units = math.ceil(value * 10**scale) if up else math.floor(value * 10**scale)
+        return nw.lit(Decimal(units).scaleb(-scale, _DIGITS), dtype=nw.Decimal(38, scale))
 
 
 class IncomparableError(Exception):
@@ -100,6 +122,11 @@ def _fit_number(
         if low <= whole <= high:
             return FittedBound(operator, nw.lit(whole, dtype=dtype))
         return FittedBound(operator, None, always=(whole < low) == (operator in _LOWER))
+    if isinstance(dtype, AnyDecimal):
+        literal = dtype.literal(exact, up=up)
+        if literal is None:
+            raise IncomparableError(f"{limit} has more than 38 digits")
+        return FittedBound(operator, literal)
     if isinstance(dtype, nw.Decimal):
         scaled = exact * 10**dtype.scale
         units = math.ceil(scaled) if up else math.floor(scaled)
@@ -230,6 +257,8 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
         low, high = integer_range(dtype)
         whole = exact.denominator == 1 and low <= exact <= high
         return int(exact) if whole else None
+    if isinstance(dtype, AnyDecimal):
+        return Decimal(exact.numerator) / Decimal(exact.denominator)
     if isinstance(dtype, nw.Decimal):
         scaled = exact * 10**dtype.scale
         if scaled.denominator == 1 and abs(scaled) < 10**dtype.precision:

@@ -52,7 +52,7 @@ from dagster_contracts.engine.keys import (
     read_groups,
     repeated_hashes,
 )
-from dagster_contracts.engine.scan import Backend, Row, Scan, first_line
+from dagster_contracts.engine.scan import Backend, Row, Scan, UnreachableDataError, first_line
 
 _ROW_TESTS = (
     Required,
@@ -266,6 +266,8 @@ class _Plan:
     def run(self, groups_shown: int) -> Measurement:
         try:
             return self._run_together(groups_shown)
+        except UnreachableDataError:
+            raise
         except Exception:  # engines raise what they like; now each rule gets its own chance
             return self._run_one_by_one(groups_shown)
 

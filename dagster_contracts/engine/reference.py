@@ -94,11 +94,11 @@ def _absent_keys(
 ) -> list[dict[str, Any]]:
     """The keys that the other table lacks, with their number of rows, the most frequent first."""
     key = places(test.columns)
-    there = [~missing(nw.col(name), scan.schema[name]) for name in test.columns]
-    near = _cast_keys(test.columns, common)
+    there = [~missing(scan.column(name), scan.schema[name]) for name in test.columns]
+    near = _cast_keys(scan, test.columns, common)
     counted = scan.frame.filter(all_of(there)).select(*near).group_by(*key)
     keys = counted.agg(nw.len().alias(COUNT))
-    targets = other.frame.select(*_cast_keys(test.to, common)).unique()
+    targets = other.frame.select(*_cast_keys(other, test.to, common)).unique()
     engine = scan
     if other.backend is not scan.backend or scan.backend is not Backend.POLARS:
         # Two engines, or two connections: the distinct keys, which are few, meet in Polars.
@@ -113,9 +113,9 @@ def _absent_keys(
     ]
 
 
-def _cast_keys(columns: Sequence[str], common: list[nw.dtypes.DType]) -> list[nw.Expr]:
+def _cast_keys(scan: Scan, columns: Sequence[str], common: list[nw.dtypes.DType]) -> list[nw.Expr]:
     named = zip(columns, common, places(columns), strict=True)
-    return [nw.col(name).cast(dtype).alias(place) for name, dtype, place in named]
+    return [scan.column(name).cast(dtype).alias(place) for name, dtype, place in named]
 
 
 def _in_polars(scan: Scan, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -25,9 +26,20 @@ from dagster_contracts.core.expression import (
     Node,
     OneOf,
 )
-from dagster_contracts.core.pattern import Dialect, translate
+from dagster_contracts.core.pattern import translate
 from dagster_contracts.core.rules import BoundOperator
-from dagster_contracts.engine.literal import any_of, fit_bound, fit_values, instant_literal, is_text
+from dagster_contracts.engine.literal import (
+    any_of,
+    fit_bound,
+    fit_values,
+    instant_literal,
+    integer_range,
+    is_text,
+)
+from dagster_contracts.engine.scan import Backend, Scan
+
+_WIDEST = 126
+"""Whole numbers of so many bits fit 128-bit integers, and 38 decimal digits."""
 
 
 class InexpressibleError(Exception):
@@ -36,21 +48,38 @@ class InexpressibleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    """A compiled part: its expression and type; ``literal`` where it was written as a value."""
+    """A compiled part: its expression and type; ``literal`` where it was written as a value.
+
+    ``bits`` bounds the size of a whole number: its absolute value is at most two to that power.
+    """
 
     expr: nw.Expr
     dtype: nw.dtypes.DType
     literal: Literal | None = None
+    bits: int | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is a whole number, be it in the type of wide sums."""
+        dtype = self.dtype
+        return dtype.is_integer() or (isinstance(dtype, nw.Decimal) and dtype.scale == 0)
+
+    @property
+    def width(self) -> int:
+        """``bits``, or what its type can hold."""
+        if self.bits is not None:
+            return self.bits
+        return integer_range(self.dtype)[1].bit_length() if self.dtype.is_integer() else _WIDEST
 
 
 def compile_expression(
     tree: Node,
+    scan: Scan,
     schema: Mapping[str, nw.dtypes.DType],
     names: Mapping[str, str],
-    dialect: Dialect,
 ) -> nw.Expr:
     """A logical expression over columns: true, false, or null where it is unknown."""
-    return _Compilation(schema, names, dialect).truth(tree)
+    return _Compilation(scan, schema, names).truth(tree)
 
 
 _MIRRORED = {
@@ -71,9 +100,14 @@ _BOUNDS = {
 
 @dataclass(frozen=True, slots=True)
 class _Compilation:
+    scan: Scan
     schema: Mapping[str, nw.dtypes.DType]
     names: Mapping[str, str]
-    dialect: Dialect
+
+    @property
+    def whole(self) -> nw.dtypes.DType:
+        """The type in which whole numbers are computed."""
+        return self.scan.backend.widest_integer
 
     def truth(self, node: Node) -> nw.Expr:
         """A node that must be logical."""
@@ -92,7 +126,7 @@ class _Compilation:
                 return self.one_of(self.value(operand), values)
             case Matches(operand, pattern):
                 text = self.text(operand)
-                return text.str.contains(translate(pattern, self.dialect))
+                return text.str.contains(translate(pattern, self.scan.backend.dialect))
             case Literal(bool() as truth):
                 return nw.lit(truth)
             case Literal() | Column() | Arithmetic() | Call():
@@ -110,7 +144,7 @@ class _Compilation:
             case Column(name):
                 column = self.names.get(name, name)
                 dtype = self.schema[column]
-                expr = nw.col(column)
+                expr = self.scan.column(column)
                 if dtype.is_float():
                     # NaN is missing: unknown in comparisons, as null is.
                     expr = nw.when(~expr.is_nan()).then(expr)
@@ -131,9 +165,12 @@ class _Compilation:
             case bool():
                 return _Value(nw.lit(value), nw.Boolean(), node)
             case int():
-                wide = -(2**63) <= value < 2**63
-                dtype: nw.dtypes.DType = nw.Int64() if wide else nw.Int128()
-                return _Value(nw.lit(value, dtype=dtype), dtype, node)
+                bits = value.bit_length()
+                if bits > _WIDEST:
+                    return _Value(nw.lit(float(value), dtype=nw.Float64()), nw.Float64(), node)
+                dtype: nw.dtypes.DType = nw.Int64() if bits < 64 else self.whole
+                held = Decimal(value) if isinstance(dtype, nw.Decimal) else value
+                return _Value(nw.lit(held, dtype=dtype), dtype, node, bits)
             case Decimal():
                 return _Value(nw.lit(float(value), dtype=nw.Float64()), nw.Float64(), node)
             case timedelta():
@@ -155,8 +192,8 @@ class _Compilation:
             return self.compare_literal(comparator, left, right)
         self.check_comparable(left.dtype, right.dtype)
         first, second = left.expr, right.expr
-        if left.dtype.is_integer() and right.dtype.is_integer() and left.dtype != right.dtype:
-            first, second = first.cast(nw.Int128), second.cast(nw.Int128)
+        if left.is_whole and right.is_whole and left.dtype != right.dtype:
+            first, second = first.cast(self.whole), second.cast(self.whole)
         elif left.dtype.is_numeric() and left.dtype != right.dtype:
             first, second = first.cast(nw.Float64), second.cast(nw.Float64)
         return _compared(comparator, first, second)
@@ -217,7 +254,11 @@ class _Compilation:
         temporal = (nw.Datetime, nw.Date)
         if operator == "-" and left.dtype in temporal and right.dtype in temporal:
             self.check_comparable(left.dtype, right.dtype)
-            return _Value(left.expr - right.expr, nw.Duration())
+            first, second = left.expr, right.expr
+            if left.dtype == nw.Date:
+                # Databases subtract days to a whole number.
+                first, second = first.cast(nw.Datetime("us")), second.cast(nw.Datetime("us"))
+            return _Value(first - second, nw.Duration())
         if operator in "+-" and left.dtype in (nw.Datetime, nw.Duration):
             if right.dtype == nw.Duration:
                 moved = left.expr + right.expr if operator == "+" else left.expr - right.expr
@@ -227,27 +268,30 @@ class _Compilation:
         raise InexpressibleError(f"{left.dtype} {operator} {right.dtype} has no meaning")
 
     def numbers(self, operator: str, left: _Value, right: _Value) -> _Value:
-        whole = left.dtype.is_integer() and right.dtype.is_integer()
-        if operator == "/" or not whole:
+        bits = {"*": left.width + right.width, "%": right.width}.get(
+            operator, max(left.width, right.width) + 1
+        )
+        if operator == "/" or not (left.is_whole and right.is_whole) or bits > _WIDEST:
             wide: nw.dtypes.DType = nw.Float64()
         else:
-            # Narrow integers wrap in silence on some engines; nothing here overflows 128 bits.
-            wide = nw.Int128()
+            # Integers wrap in silence on some engines: they are widened to what holds any result.
+            wide = nw.Int64() if max(bits, left.width, right.width) < 64 else self.whole
         first, second = left.expr.cast(wide), right.expr.cast(wide)
         match operator:
             case "+":
-                return _Value(first + second, wide)
+                return _Value(first + second, wide, bits=bits)
             case "-":
-                return _Value(first - second, wide)
+                return _Value(first - second, wide, bits=bits)
             case "*":
-                return _Value(first * second, wide)
+                return _Value(first * second, wide, bits=bits)
             case "/":
                 # Division by zero is unknown on every engine.
                 return _Value(nw.when(second != 0).then(first / second), wide)
             case _:
                 # The sign of the divisor, on every engine.
                 rest = nw.when(second != 0).then(first % second)
-                return _Value((rest + second) % nw.when(second != 0).then(second), wide)
+                found = (rest + second) % nw.when(second != 0).then(second)
+                return _Value(found, wide, bits=bits)
 
     def call(self, function: str, arguments: tuple[Node, ...]) -> _Value:
         first = self.value(arguments[0])
@@ -256,6 +300,8 @@ class _Compilation:
                 return self.rounded(function, first, arguments)
             case "length":
                 return _Value(self.text(arguments[0]).str.len_chars().cast(nw.Int64), nw.Int64())
+            case "lower" | "upper" if not self.scan.folds_case:
+                raise InexpressibleError(f"{function} knows only ASCII in this database")
             case "lower":
                 return _Value(self.text(arguments[0]).str.to_lowercase(), nw.String())
             case "upper":
@@ -268,6 +314,11 @@ class _Compilation:
                     raise InexpressibleError(f"{function} asks for a text in quotes")
                 text = self.text(arguments[0]).str
                 start = function == "starts_with"
+                if self.scan.backend is Backend.SQLITE:
+                    # Its LIKE ignores case.
+                    form = re.escape(affix.value)
+                    found = text.contains(f"^{form}" if start else rf"{form}\Z")
+                    return _Value(found, nw.Boolean())
                 found = text.starts_with(affix.value) if start else text.ends_with(affix.value)
                 return _Value(found, nw.Boolean())
             case "coalesce":
@@ -278,9 +329,9 @@ class _Compilation:
     def rounded(self, function: str, first: _Value, arguments: tuple[Node, ...]) -> _Value:
         if not first.dtype.is_numeric():
             raise InexpressibleError(f"{function} asks for a number, not {first.dtype}")
-        wide: nw.dtypes.DType = nw.Int128() if first.dtype.is_integer() else nw.Float64()
+        wide: nw.dtypes.DType = self.whole if first.is_whole else nw.Float64()
         if function == "abs":
-            return _Value(first.expr.cast(wide).abs(), wide)
+            return _Value(first.expr.cast(wide).abs(), wide, bits=first.width)
         digits = arguments[1] if len(arguments) > 1 else Literal(0)
         if not isinstance(digits, Literal) or not isinstance(digits.value, int):
             raise InexpressibleError("round asks for a whole number of digits")
@@ -289,9 +340,10 @@ class _Compilation:
     def coalesced(self, values: list[_Value]) -> _Value:
         dtype = next(v.dtype for v in values)
         if all(v.dtype.is_numeric() for v in values):
-            whole = all(v.dtype.is_integer() for v in values)
-            wide: nw.dtypes.DType = nw.Int128() if whole else nw.Float64()
-            return _Value(nw.coalesce(*[v.expr.cast(wide) for v in values]), wide)
+            whole = all(v.is_whole for v in values)
+            wide: nw.dtypes.DType = self.whole if whole else nw.Float64()
+            bits = max(v.width for v in values)
+            return _Value(nw.coalesce(*[v.expr.cast(wide) for v in values]), wide, bits=bits)
         for value in values:
             self.check_comparable(dtype, value.dtype)
         return _Value(nw.coalesce(*[value.expr for value in values]), dtype)

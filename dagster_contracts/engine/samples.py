@@ -79,7 +79,8 @@ class SampleSource:
             if frame is not self.scan.frame:
                 shown = [ROW_NUMBER, *shown]
             chosen = frame if flag is None else frame.filter(flag)
-            queries[rule.name] = chosen.select(*shown).head(limit)
+            named = [self.scan.column(name).alias(name) for name in shown]
+            queries[rule.name] = chosen.select(*named).head(limit)
         if not queries:
             return {}
         try:
@@ -122,7 +123,7 @@ class SampleSource:
         same: list[nw.Expr] = [
             all_of(
                 [
-                    _equals(name, group[place], schema[name])
+                    _equals(self.scan.column(name), group[place], schema[name])
                     for name, place in zip(rule.columns, places(rule.columns), strict=True)
                 ]
             )
@@ -146,8 +147,7 @@ class SampleSource:
         return tuple(cleaned)
 
 
-def _equals(name: str, value: Any, dtype: nw.dtypes.DType) -> nw.Expr:
-    column = nw.col(name)
+def _equals(column: nw.Expr, value: Any, dtype: nw.dtypes.DType) -> nw.Expr:
     if dtype == nw.Datetime and isinstance(value, datetime):
         return column == instant_literal(value, dtype)
     if dtype == nw.Categorical or dtype == nw.Enum:

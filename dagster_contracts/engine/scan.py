@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -16,29 +16,48 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+class UnreachableDataError(UnreadableDataError):
+    """Where the data is kept cannot be reached or does not answer: nothing is known of it."""
+
+
 class Backend(StrEnum):
     """Where the queries run."""
 
     POLARS = "polars"
     DUCKDB = "duckdb"
-    IBIS = "ibis"
+    POSTGRESQL = "postgresql"
+    SQLITE = "sqlite"
     PYSPARK = "pyspark"
 
     @property
     def dialect(self) -> Dialect:
-        """Whose regular expressions it speaks; Ibis is asked for its own by the caller."""
+        """Whose regular expressions it speaks."""
         match self:
             case Backend.POLARS:
                 return Dialect.RUST
             case Backend.DUCKDB:
                 return Dialect.RE2
-            case Backend.IBIS:
+            case Backend.POSTGRESQL:
                 return Dialect.POSTGRESQL
+            case Backend.SQLITE:
+                return Dialect.PYTHON
             case Backend.PYSPARK:
                 return Dialect.JAVA
 
+    @property
+    def widest_integer(self) -> nw.dtypes.DType:
+        """The type in which whole numbers are added and multiplied without an overflow."""
+        match self:
+            case Backend.POLARS | Backend.DUCKDB:
+                return nw.Int128()
+            case Backend.POSTGRESQL | Backend.PYSPARK:
+                return nw.Decimal(38, 0)
+            case Backend.SQLITE:
+                return nw.Int64()
+
 
 Row = dict[str, Any]
+Run = Callable[[nw.LazyFrame[Any]], list[Row]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +68,16 @@ class Scan:
     for. ``strange`` names the type of columns that no engine can hold (mixed Python objects,
     periods), ``untyped`` the columns that hold nothing and so have no type.
 
+    ``spelled`` are the names of columns in ``frame`` where they differ from the data's own: some
+    engines misread names such as ``a.b``. ``refused`` says of columns why this engine cannot
+    measure their values.
+
     ``type_flags``: columns of a container that has no type of its own for what the contract
     declares, tested value by value: an expression, true where the value is not of the declared
     type. pandas keeps integers with gaps as floats and dates as timestamps, CSV keeps all as text.
+
+    ``run`` runs one query where the engine needs more than Narwhals for it; ``close`` gives back
+    what was opened for the scan (a connection, a setting).
     """
 
     kind: str
@@ -61,7 +87,15 @@ class Scan:
     strange: Mapping[str, str] = field(default_factory=dict)
     untyped: frozenset[str] = frozenset()
     type_flags: Mapping[str, nw.Expr] = field(default_factory=dict)
-    has_row_numbers: bool = False
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    folds_case: bool = True
+    run: Run | None = None
+    close: Callable[[], None] = field(default=lambda: None)
+
+    def column(self, name: str) -> nw.Expr:
+        """A column of the data."""
+        return nw.col(self.spelled.get(name, name))
 
     def collect(self, frames: Sequence[nw.LazyFrame[Any]]) -> list[list[Row]]:
         """Run queries over this scan, together where the engine can; rows as dictionaries."""
@@ -72,7 +106,13 @@ class Scan:
 
             lazy = [frame.to_native() for frame in frames]
             return [found.to_dicts() for found in pl.collect_all(lazy, engine="streaming")]
-        return [frame.collect("pyarrow").to_native().to_pylist() for frame in frames]
+        return [(self.run or run_by_narwhals)(frame) for frame in frames]
+
+
+def run_by_narwhals(frame: nw.LazyFrame[Any]) -> list[Row]:
+    """One query, collected as Arrow."""
+    rows: list[Row] = frame.collect("pyarrow").to_native().to_pylist()
+    return rows
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
@@ -100,7 +140,6 @@ def polars_scan(kind: str, lazy: pl.LazyFrame) -> Scan:
         schema=dict(frame.collect_schema()),
         strange=strange,
         untyped=frozenset(name for name, dtype in native.items() if dtype == pl.Null),
-        has_row_numbers=True,
     )
 
 

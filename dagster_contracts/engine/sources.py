@@ -10,7 +10,7 @@ import glob
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import narwhals as nw
 
@@ -26,10 +26,9 @@ from dagster_contracts.engine.scan import (
     refuse_duplicates,
     rows_only,
 )
-
-if TYPE_CHECKING:
-    pass
-
+from dagster_contracts.engine.spark_source import scan_spark
+from dagster_contracts.engine.sql_scan import scan_sql
+from dagster_contracts.engine.sql_table import SqlTable, is_database_uri, table_at
 
 _SMALL_FILES = 96 * 2**20
 """Bytes on disk up to which files are read into memory once; Parquet grows about fourfold there."""
@@ -87,8 +86,14 @@ def _open(
             return _read_once(scan_csv(lazy, columns, declared), data, columns)
         case "narwhals":
             return open_scan(data.to_native(), columns, declared)
+        case "sql_table":
+            return _scan_table(table_at(data) if isinstance(data, str) else data, columns, declared)
+        case "pyspark":
+            return scan_spark(data, columns)
+        case "ibis":
+            return _scan_ibis(data, columns)
         case _:
-            return _scan_in_place(kind, data, columns)
+            return _scan_duckdb(data, columns)
 
 
 def kind_of(data: object) -> str | None:
@@ -115,6 +120,7 @@ _KINDS = {
     ("duckdb", "DuckDBPyRelation"): "duckdb",
     ("_duckdb", "DuckDBPyRelation"): "duckdb",
     ("ibis", "Table"): "ibis",
+    ("dagster_contracts", "SqlTable"): "sql_table",
     ("pyspark", "DataFrame"): "pyspark",
     ("narwhals", "DataFrame"): "narwhals",
     ("narwhals", "LazyFrame"): "narwhals",
@@ -131,6 +137,8 @@ _SUFFIXES = {
 
 
 def _path_kind(path: str) -> str | None:
+    if is_database_uri(path):
+        return "sql_table"
     lowered = path.lower().rstrip("/")
     for suffix, kind in _SUFFIXES.items():
         if lowered.endswith(suffix):
@@ -214,16 +222,50 @@ def _local_or_remote(data: object) -> Any:
         return opened.read()
 
 
-def _scan_in_place(kind: str, data: Any, columns: Collection[str] | None) -> Scan:
-    """A scan that the data's own engine runs."""
+def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:
+    """A scan of a relation, which DuckDB runs."""
     refuse_duplicates(list(data.columns))
     frame = nw.from_native(data).lazy()
     schema = dict(frame.collect_schema())
     wanted = [name for name in schema if columns is None or name in columns]
     if wanted and len(wanted) < len(schema):
         frame = frame.select(wanted)
-    untyped: frozenset[str] = frozenset()
-    if kind == "duckdb":
-        types = zip(data.columns, data.types, strict=True)
-        untyped = frozenset(name for name, dtype in types if str(dtype).strip('"') == "NULL")
-    return Scan(kind=kind, backend=Backend(kind), frame=frame, schema=schema, untyped=untyped)
+    types = zip(data.columns, data.types, strict=True)
+    untyped = frozenset(name for name, dtype in types if str(dtype).strip('"') == "NULL")
+    return Scan("duckdb", Backend.DUCKDB, frame, schema, untyped=untyped)
+
+
+def _scan_table(
+    table: SqlTable, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+) -> Scan:
+    """A scan of a table in a database."""
+    if not isinstance(table.database, str) or not table.database.startswith("duckdb"):
+        return scan_sql(table, columns, declared)
+    import duckdb  # late: importing the package must stay cheap
+
+    schema, name = table.path
+    path = table.database.partition("://")[2].removeprefix("/")
+    if not Path(path).is_file():
+        raise UnreadableDataError(f"there is no file {path}")
+    connection = duckdb.connect(path, read_only=True)
+    connection.execute("SET TimeZone = 'UTC'")
+    quoted = ['"' + part.replace('"', '""') + '"' for part in (schema, name) if part is not None]
+    try:
+        scan = _scan_duckdb(connection.sql(f"FROM {'.'.join(quoted)}"), columns)
+    except BaseException:
+        connection.close()
+        raise
+    return replace(scan, close=connection.close)
+
+
+def _scan_ibis(data: Any, columns: Collection[str] | None) -> Scan:
+    """A scan of an Ibis table, by the engine that we know for its backend."""
+    import ibis
+
+    backend = ibis.get_backend(data)
+    if backend.name != "duckdb":
+        raise UnreadableDataError(
+            f"an Ibis table of {backend.name} is not known here; name a table of PostgreSQL or "
+            "SQLite with SqlTable(url, table), or pass table.to_polars()"
+        )
+    return _scan_duckdb(backend.con.sql(str(ibis.to_sql(data, dialect="duckdb"))), columns)

@@ -20,7 +20,7 @@ from dagster_contracts.core.rules import (
 )
 from dagster_contracts.engine.compiler import Columns
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.literal import is_text
+from dagster_contracts.engine.literal import AnyDecimal, is_text
 from dagster_contracts.engine.scan import Scan
 
 
@@ -36,7 +36,7 @@ def inspect_structure(rules: Sequence[PlannedRule], scan: Scan) -> Structure:
     """Answer every rule that needs no row."""
     problems: dict[Path, str] = {}
     findings: dict[str, Finding] = {}
-    known = Columns(schema=scan.schema, dialect=scan.backend.dialect)
+    known = Columns(scan=scan, schema=scan.schema)
     for rule in rules:
         match rule.test:
             case Presence(path):
@@ -44,6 +44,8 @@ def inspect_structure(rules: Sequence[PlannedRule], scan: Scan) -> Structure:
                 if problem is not None:
                     problems[path] = problem
                 findings[rule.name] = Finding(broken=problem)
+            case TypeMatch(path) if path[0] in scan.refused:
+                findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
             case TypeMatch(path) as test if path not in problems:
                 problem = _mismatch(test, known, scan)
                 if problem is not None:
@@ -133,6 +135,8 @@ def type_text(dtype: nw.dtypes.DType) -> str:
             for f in dtype.fields
         )
         return f"Struct[{', '.join(fields)}]"
+    if isinstance(dtype, AnyDecimal):
+        return "Decimal"
     if isinstance(dtype, nw.Decimal):
         return f"Decimal[{dtype.precision}, {dtype.scale}]"
     return type(dtype).__name__

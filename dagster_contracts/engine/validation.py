@@ -45,7 +45,7 @@ from dagster_contracts.engine.metrics import (
 )
 from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
-from dagster_contracts.engine.scan import Scan, UnreadableDataError
+from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
 from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.sql import measure_sql
 from dagster_contracts.engine.structure import inspect_structure
@@ -122,7 +122,8 @@ def validate(
     try:
         answer = request.answer(data)
     except UnreadableDataError as error:
-        answer = request.refuse(str(error))
+        unreached = isinstance(error, UnreachableDataError)
+        answer = request.refuse(str(error), reached=not unreached)
     return ContractReport(
         contract=contract.name,
         version=contract.version,
@@ -325,10 +326,16 @@ class _Request:
         verdict = judge_level(level, seen.values, seen.reasons, self.circumstances.now)
         return service_outcome(rule, verdict)
 
-    def refuse(self, reason: str) -> _Answer:
-        """The answer where there is no table: the schema fails, nothing else can be said."""
+    def refuse(self, reason: str, *, reached: bool) -> _Answer:
+        """The answer where there is no table: the schema fails, nothing else can be said.
+
+        Where the data could not be ``reached`` nothing at all can be said.
+        """
         metrics = Metrics()
-        metrics.know("schema_validation_errors", 1)
+        if reached:
+            metrics.know("schema_validation_errors", 1)
+        else:
+            metrics.miss("schema_validation_errors", reason)
         for name in ("row_count", "quality_errors", "completeness", "duplicates"):
             metrics.miss(name, reason)
         for name in ("row_count_change", "data_freshness", "data_latency"):
@@ -340,7 +347,7 @@ class _Request:
                 check="schema",
                 rule="schema",
                 kind=OutcomeKind.SCHEMA,
-                status=OutcomeStatus.FAILED,
+                status=OutcomeStatus.FAILED if reached else OutcomeStatus.NOT_EVALUATED,
                 description="The asset's data is a table that can be read.",
                 reason=reason,
             )

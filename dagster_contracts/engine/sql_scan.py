@@ -1,0 +1,357 @@
+"""Scans of tables in databases: Ibis writes the statements, our own connection runs them.
+
+Each statement selects from the table through one subquery, which gives every column a short name of
+its own and the meaning that the engine relies on: text is ordered by character, the NaN of exact
+numbers is null. All statements of a scan run in one read-only transaction, in UTC.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+
+from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.engine.literal import AnyDecimal
+from dagster_contracts.engine.scan import (
+    Backend,
+    Row,
+    Scan,
+    UnreachableDataError,
+    UnreadableDataError,
+    first_line,
+    refuse_duplicates,
+)
+from dagster_contracts.engine.sql_table import SqlTable
+from dagster_contracts.engine.sqlite_column import sqlite_column
+from dagster_contracts.engine.structure import is_of_type
+
+if TYPE_CHECKING:
+    import ibis
+    import ibis.expr.datatypes as dt
+    import sqlalchemy as sa
+
+_QUERY_CANCELED = "57014"
+_IBIS_DIALECTS = {Backend.POSTGRESQL: "postgres", Backend.SQLITE: "sqlite"}
+
+
+@dataclass(frozen=True, slots=True)
+class SqlColumn:
+    """A column as the statements see it.
+
+    ``value`` is SQL; ``dtype`` its Ibis type, ``None`` where the column cannot be measured, for
+    ``refusal``. ``misfit`` is SQL, true for a value that is not of the column's own type.
+    """
+
+    name: str
+    value: str
+    dtype: dt.DataType | None
+    refusal: str = ""
+    misfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SqlRunner:
+    """Runs queries of Narwhals over Ibis on one connection.
+
+    ``sources`` are the subqueries by the name that stands for them in what Ibis writes.
+    """
+
+    connection: sa.Connection
+    backend: Backend
+    database: str
+    sources: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, frame: nw.LazyFrame[Any]) -> list[Row]:
+        """One statement; an error leaves the transaction usable."""
+        native = frame.to_native()
+        with self.connection.begin_nested():
+            found = self._executed(self.statement(native))
+            names = list(native.columns)
+            rows = [dict(zip(names, row, strict=True)) for row in found]
+        if self.backend is Backend.SQLITE:
+            truths = [name for name, dtype in native.schema().items() if dtype.is_boolean()]
+            for row in rows:
+                row.update({n: bool(row[n]) for n in truths if row[n] is not None})
+        return rows
+
+    def _executed(self, statement: str) -> Any:
+        import sqlalchemy as sa
+
+        try:
+            return self.connection.exec_driver_sql(
+                statement, execution_options={"no_parameters": True}
+            )
+        except sa.exc.DBAPIError as error:
+            stopped = getattr(error.orig, "sqlstate", None) == _QUERY_CANCELED
+            if stopped or error.connection_invalidated:
+                raise UnreachableDataError(first_line(error)) from None
+            raise
+
+    def statement(self, native: ibis.Table) -> str:
+        """The SQL of a query."""
+        import ibis
+
+        if self.backend is Backend.SQLITE:
+            native = _without_nan(native)
+        text = str(ibis.to_sql(native, dialect=_IBIS_DIALECTS[self.backend]))
+        for name, source in self.sources.items():
+            text = text.replace(f'"{name}"', f"({source})")
+        return text
+
+
+def share_connection(near: Scan, far: Scan) -> bool:
+    """Let queries over ``near`` read ``far`` as well, if both are tables of one database."""
+    ours, theirs = near.run, far.run
+    if not isinstance(ours, SqlRunner) or not isinstance(theirs, SqlRunner):
+        return False
+    if ours.database != theirs.database:
+        return False
+    ours.sources.update(theirs.sources)
+    return True
+
+
+def scan_sql(
+    table: SqlTable, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+) -> Scan:
+    """A scan of a table in PostgreSQL or SQLite; raises :class:`UnreadableDataError`."""
+    try:
+        import ibis  # noqa: F401 - late: only tables in databases need it
+        import sqlalchemy as sa
+    except ImportError as error:
+        raise UnreadableDataError(
+            "tables in databases need dagster-contracts[databases], and PostgreSQL also "
+            f"dagster-contracts[postgres]: {first_line(error)}"
+        ) from error
+    schema, name = table.path
+    engine = table.database
+    owned = isinstance(engine, str)
+    if isinstance(engine, str):
+        url = sa.make_url(engine)
+        if url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        backend = Backend(engine.dialect.name)
+        connection = _connect(engine, backend, table.timeout)
+    except ValueError:
+        raise UnreadableDataError(
+            f"tables in {engine.dialect.name} are not known here, only in PostgreSQL, SQLite "
+            "and DuckDB"
+        ) from None
+    except Exception as error:
+        raise UnreachableDataError(
+            f"{table.shown_database} cannot be reached: {type(error).__name__}: {first_line(error)}"
+        ) from None
+
+    def close() -> None:
+        connection.rollback()
+        connection.close()
+        if owned:
+            engine.dispose()
+
+    try:
+        found = _reflected(connection, backend, schema, name)
+        quote = _unformatted(engine).identifier_preparer.quote_identifier
+        source = ".".join(quote(part) for part in (schema, name) if part is not None)
+        runner = SqlRunner(connection, backend, table.shown_database)
+        scan = _scan_columns(found, source, runner, columns, declared)
+    except sa.exc.NoSuchTableError:
+        close()
+        raise UnreadableDataError(
+            f"there is no table {table.table} in {table.shown_database}"
+        ) from None
+    except BaseException:
+        close()
+        raise
+    return replace(scan, close=close)
+
+
+def _connect(engine: sa.Engine, backend: Backend, timeout: float | None) -> sa.Connection:
+    if backend is Backend.POSTGRESQL:
+        connection = engine.connect().execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+        for setting in ("TIME ZONE 'UTC'", "standard_conforming_strings = on"):
+            connection.exec_driver_sql(f"SET LOCAL {setting}")
+        if timeout is not None:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+        return connection
+    from ibis.backends.sqlite.udf import register_all
+
+    if engine.url.database and not _exists(engine.url.database):
+        raise UnreadableDataError(f"there is no file {engine.url.database}")
+    connection = engine.connect()
+    register_all(connection.connection.dbapi_connection)
+    connection.exec_driver_sql("PRAGMA query_only = on")
+    return connection
+
+
+def _exists(database: str) -> bool:
+    from pathlib import Path
+
+    return database == ":memory:" or database.startswith("file:") or Path(database).is_file()
+
+
+def _unformatted(engine: sa.Engine) -> sa.Dialect:
+    """The dialect as it writes statements without parameters, where a % is only a %."""
+    return type(engine.dialect)(paramstyle="named")
+
+
+def _reflected(
+    connection: sa.Connection, backend: Backend, schema: str | None, name: str
+) -> list[SqlColumn]:
+    import sqlalchemy as sa
+
+    quote = _unformatted(connection.engine).identifier_preparer.quote_identifier
+    collation = _collation(connection) if backend is Backend.POSTGRESQL else ""
+    columns = []
+    for reflected in sa.inspect(connection).get_columns(name, schema=schema):
+        column, quoted = str(reflected["name"]), quote(reflected["name"])
+        if backend is Backend.SQLITE:
+            columns.append(SqlColumn(column, **sqlite_column(quoted, reflected["type"])))
+        else:
+            columns.append(_postgresql_column(column, quoted, reflected["type"], collation))
+    return columns
+
+
+def _collation(connection: sa.Connection) -> str:
+    """One that orders by character and knows upper and lower case beyond ASCII, if there is one."""
+    import sqlalchemy as sa
+
+    for known in ("pg_unicode_fast", "pg_c_utf8"):
+        asked = sa.text(
+            "SELECT 1 FROM pg_collation WHERE collname = :known AND getdatabaseencoding() = 'UTF8'"
+        )
+        if connection.execute(asked, {"known": known}).first():
+            return known
+    return "C"
+
+
+def _postgresql_column(name: str, quoted: str, reflected: Any, collation: str) -> SqlColumn:
+    import ibis.expr.datatypes as dt
+
+    dtype = _postgresql_type(reflected)
+    if dtype is None:
+        return SqlColumn(name, quoted, None, f"values of type {reflected} are not measured here")
+    match dtype:
+        case dt.String():
+            return SqlColumn(name, f'CAST({quoted} AS TEXT) COLLATE "{collation}"', dtype)
+        case dt.Decimal():
+            return SqlColumn(name, f"NULLIF({quoted}, 'NaN')", dtype)
+        case _:
+            return SqlColumn(name, quoted, dtype)
+
+
+def _postgresql_type(reflected: Any) -> dt.DataType | None:
+    """The Ibis type of a reflected column; ``None`` where it has none that is measured."""
+    import ibis.expr.datatypes as dt
+    import sqlalchemy as sa
+    from sqlalchemy.dialects import postgresql as pg
+
+    match reflected:
+        case pg.DOMAIN():
+            return _postgresql_type(reflected.data_type)
+        case pg.ARRAY():
+            inner = _postgresql_type(reflected.item_type)
+            return None if inner is None else dt.Array(inner)
+        case sa.SmallInteger():
+            return dt.int16
+        case sa.BigInteger():
+            return dt.int64
+        case sa.Integer():
+            return dt.int32
+        case sa.REAL():
+            return dt.float32
+        case sa.Float():
+            return dt.float64
+        case sa.Numeric():
+            precision, scale = reflected.precision, reflected.scale or 0
+            if precision is None or not 0 <= scale <= precision <= 38:
+                return dt.Decimal(None, None)
+            return dt.Decimal(precision, scale)
+        case sa.Boolean():
+            return dt.boolean
+        case sa.Date():
+            return dt.date
+        case sa.DateTime():
+            return dt.Timestamp(timezone="UTC" if reflected.timezone else None, scale=6)
+        case sa.Time() if not reflected.timezone:
+            return dt.time
+        case sa.String() | sa.Uuid() | pg.CITEXT():
+            return dt.string
+        case sa.LargeBinary():
+            return dt.binary
+        case _:
+            return None
+
+
+def _scan_columns(
+    found: list[SqlColumn],
+    source: str,
+    runner: SqlRunner,
+    columns: Collection[str] | None,
+    declared: Mapping[str, LogicalType],
+) -> Scan:
+    import ibis
+    import ibis.expr.datatypes as dt
+
+    refuse_duplicates([column.name for column in found])
+    selected, types = [], {}
+    spelled, schema, flags = {}, {}, {}
+    for number, column in enumerate(found):
+        spelled[column.name] = short = f"c{number}"
+        schema[column.name] = dtype = _narwhals_type(column.dtype)
+        if columns is not None and column.name not in columns:
+            continue
+        selected.append(f'{column.value} AS "{short}"')
+        types[short] = column.dtype if column.dtype is not None else dt.unknown
+        logical_type = declared.get(column.name)
+        if column.misfit is not None and logical_type and is_of_type(dtype, logical_type):
+            selected.append(f'{column.misfit} AS "{short}_misfit"')
+            types[f"{short}_misfit"] = dt.boolean
+            flags[column.name] = nw.col(f"{short}_misfit")
+    if not selected:
+        selected, types = ['NULL AS "nothing"'], {"nothing": dt.string}
+    name = f"contracts_{uuid.uuid4().hex}"
+    # Every identifier is quoted, and named by the reflected table.
+    runner.sources[name] = f"SELECT {', '.join(selected)} FROM {source}"  # noqa: S608
+    frame = nw.from_native(ibis.table(ibis.schema(types), name=name)).lazy()
+    return Scan(
+        kind="sql_table",
+        backend=runner.backend,
+        frame=frame,
+        schema=schema,
+        spelled=spelled,
+        refused={c.name: c.refusal for c in found if c.refusal},
+        type_flags=flags,
+        folds_case=runner.backend is Backend.POSTGRESQL and 'COLLATE "C"' not in str(selected),
+        run=runner,
+    )
+
+
+def _narwhals_type(dtype: dt.DataType | None) -> nw.dtypes.DType:
+    import ibis
+
+    if dtype is None:
+        return nw.Unknown()
+    if dtype.is_decimal() and dtype.precision is None:
+        return AnyDecimal()
+    typed = nw.from_native(ibis.table(ibis.schema({"c": dtype}), name="typed")).lazy()
+    return typed.collect_schema()["c"]
+
+
+def _without_nan(native: ibis.Table) -> ibis.Table:
+    """The same query for a database that has no NaN, and so no question for it."""
+    import ibis.expr.datatypes as dt
+    import ibis.expr.operations as ops
+
+    def replaced(node: Any, parts: Any) -> Any:
+        if isinstance(node, ops.IsNan):
+            return ops.Literal(False, dt.boolean)
+        return node.__recreate__(parts) if parts else node
+
+    return native.op().replace(replaced).to_expr()
