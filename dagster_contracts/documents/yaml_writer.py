@@ -71,7 +71,7 @@ def _commented(text: str, comments: Mapping[Place, str]) -> str:
     )
 
 
-def _places(node: yaml.Node, place: Place, line: int) -> Iterator[tuple[Place, int, int]]:
+def _places(node: yaml.Node | None, place: Place, line: int) -> Iterator[tuple[Place, int, int]]:
     """Every value: its place, the line of its key, and the line on which a scalar ends.
 
     A mapping or a list counts as ending where its key stands.
@@ -84,6 +84,6 @@ def _places(node: yaml.Node, place: Place, line: int) -> Iterator[tuple[Place, i
         yield place, line, line
         for position, item in enumerate(node.value):
             yield from _places(item, (*place, position), item.start_mark.line)
-    else:
+    elif isinstance(node, yaml.ScalarNode):
         block = node.style in ("|", ">")
         yield place, line, line + 1 if block else node.end_mark.line

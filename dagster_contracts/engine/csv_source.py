@@ -29,18 +29,18 @@ def scan_csv(
     import polars as pl  # late: importing the package must stay cheap
 
     names = lazy.collect_schema().names()
-    parsed, flags = [], {}
+    values, flags = [], {}
     for name in names:
-        expression = _parsed(pl.col(name), declared.get(name))
+        expression = parsed(pl.col(name), declared.get(name))
         if expression is not None and (columns is None or name in columns):
-            parsed += [pl.col(name).alias(RAW_PREFIX + name), expression.alias(name)]
+            values += [pl.col(name).alias(RAW_PREFIX + name), expression.alias(name)]
             flags[name] = nw.col(name).is_null() & ~nw.col(RAW_PREFIX + name).is_null()
-    scan = polars_scan("csv", lazy.with_columns(parsed))
+    scan = polars_scan("csv", lazy.with_columns(values))
     schema = {name: scan.schema[name] for name in names}
     return replace(scan, schema=schema, type_flags=flags)
 
 
-def _parsed(column: pl.Expr, logical_type: LogicalType | None) -> pl.Expr | None:
+def parsed(column: pl.Expr, logical_type: LogicalType | None) -> pl.Expr | None:
     """The value that the text stands for, null where it stands for none; ``None``: it is text."""
     import polars as pl  # late: importing the package must stay cheap
 
