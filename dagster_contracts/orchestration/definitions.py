@@ -105,6 +105,8 @@ def with_contracts(
     for message in bindings.warnings:
         warnings.warn(message, ContractsWarning, stacklevel=2)
 
+    # In step processes too the definitions are loaded first, so that `resolve` finds its reader.
+    resource.runtime().reader = Reader(resource.runtime(), bindings, used)
     _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
     governed = [_governed(item, bindings, resource.runtime, used) for item in assets]
     checks = build_contract_checks(

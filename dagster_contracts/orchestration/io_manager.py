@@ -9,9 +9,8 @@ import dagster as dg
 
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.reads import Read, Reader
+from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
 from dagster_contracts.orchestration.step import (
-    DEGRADED_TAG,
     PARTITION_TAG,
     RANGE_END_TAG,
     RANGE_START_TAG,
@@ -152,7 +151,7 @@ class ContractIOManager(dg.IOManager):
             _add_metadata(context, read)
             # Materialization tags cannot be set from an I/O manager; the run's tags can, and make
             # degraded runs searchable in the UI.
-            _tag_run(context.instance, step.run_id, binding.contract.name)
+            tag_degraded_run(context.instance, step.run_id, binding.contract.name)
         return data
 
     def _load_many(
@@ -228,14 +227,6 @@ class ContractIOManager(dg.IOManager):
             self._reader.remember(step, read)
             if read.degraded:
                 _add_metadata(context, read)
-
-
-def _tag_run(instance: dg.DagsterInstance, run_id: str, contract: str) -> None:
-    """Name the contract in the run's tag, beside those that are there already."""
-    run = instance.get_run_by_id(run_id)
-    tagged = run.tags.get(DEGRADED_TAG, "") if run is not None else ""
-    names = {*filter(None, tagged.split(",")), contract}
-    instance.add_run_tags(run_id, {DEGRADED_TAG: ",".join(sorted(names))})
 
 
 def _partitions(context: dg.InputContext) -> list[str | None]:

@@ -63,7 +63,7 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return binding.asset
             case SourceKind.ASSET:
-                return self._asset_key(level).to_user_string()
+                return self.asset_key(level).to_user_string()
             case SourceKind.LAST_VALID | SourceKind.SUBSET:
                 return f"{level.source.kind.value} of {binding.asset}"
             case SourceKind.URI:
@@ -152,15 +152,16 @@ class LevelSources:
             case SourceKind.SUBSET:
                 data, kind = self._newest_primary(binding, partition, load_primary)
             case SourceKind.ASSET:
-                data = load_asset(self._asset_key(level), level.any_partition)
+                data = load_asset(self.asset_key(level), level.any_partition)
                 kind = frame_kind(data)
             case SourceKind.URI:
-                data, kind = _read_uri(self._uri_path(level)), None
+                data, kind = _read_uri(self.uri_path(level)), None
             case _:
                 assert_never(level.source.kind)
         return _as_wanted(self._proven(binding, level, data), wanted, kind)
 
-    def _asset_key(self, level: FallbackLevel) -> dg.AssetKey:
+    def asset_key(self, level: FallbackLevel) -> dg.AssetKey:
+        """The asset that a level names, by its key or by its contract."""
         return self._bindings.asset_of(level.source.name, self._translator)
 
     def _asset_facts(
@@ -170,7 +171,7 @@ class LevelSources:
         instance: dg.DagsterInstance,
         now: datetime,
     ) -> LevelFacts:
-        key = self._asset_key(level)
+        key = self.asset_key(level)
         latest = materialized_at(instance, key)
         if latest is None:
             return LevelFacts(
@@ -183,12 +184,13 @@ class LevelSources:
         circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(partition)).circuit
         return LevelFacts(circuit_open=circuit.effective_state is not CircuitState.CLOSED, age=age)
 
-    def _uri_path(self, level: FallbackLevel) -> Path:
+    def uri_path(self, level: FallbackLevel) -> Path:
+        """The file that a level names; relative to the folder that holds the contracts folder."""
         root = self._runtime.settings.contracts.parent
         return (root / level.source.name.removeprefix("file://")).resolve()
 
     def _uri_facts(self, level: FallbackLevel, now: datetime) -> LevelFacts:
-        path = self._uri_path(level)
+        path = self.uri_path(level)
         try:
             modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         except OSError as error:

@@ -28,7 +28,7 @@ from dagster_contracts.core.routing import (
 from dagster_contracts.errors import CircuitOpenError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset
-from dagster_contracts.orchestration.step import PROBE_TAG, Step
+from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.ledger import DegradedRead
 from dagster_contracts.resilience.wake import clock_metrics
@@ -110,6 +110,10 @@ class Reader:
         self._runtime = runtime
         self._bindings = bindings
         self.sources = LevelSources(runtime, bindings, translator)
+
+    def binding(self, key: dg.AssetKey) -> Binding | None:
+        """The contract's hold on an asset, if one governs it."""
+        return self._bindings.get(key)
 
     def preview(
         self,
@@ -211,7 +215,7 @@ class Reader:
             if level is None:
                 if primary_error is not None and not contract.has_fallback:
                     raise primary_error
-                raise _exhausted(binding, preview, partition) from primary_error
+                raise exhausted(binding, preview, partition) from primary_error
             try:
                 data = self.sources.load(
                     binding,
@@ -249,7 +253,7 @@ class Reader:
                 degraded=True,
                 generation=preview.circuit.generation,
             )
-            self._write_down(binding, read, step)
+            self.write_down(binding, read, step)
             return data, read
 
     def position(self) -> int:
@@ -305,7 +309,8 @@ class Reader:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))
 
-    def _write_down(self, binding: Binding, read: Read, step: Step) -> None:
+    def write_down(self, binding: Binding, read: Read, step: Step) -> None:
+        """A row of the ledger for each asset that the step builds from a fallback."""
         for consumer in step.assets:
             self._runtime.ledger.record(
                 DegradedRead(
@@ -381,7 +386,8 @@ class Reader:
         return tuple(column for column in dict.fromkeys(needed) if column not in promised)
 
 
-def _exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:
+def exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:
+    """What a consumer is told where no level is usable: which circuit, why, and what to do."""
     circuit = preview.circuit
     where = f" [{partition}]" if partition else ""
     since = f" since {circuit.opened_at:%Y-%m-%d %H:%M:%S} UTC" if circuit.opened_at else ""
@@ -401,6 +407,14 @@ def _exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -
         # retried and says that it is no failure of the consumer.
         return dg.Failure(description=f"skipped: {error}", allow_retries=False)
     return error
+
+
+def tag_degraded_run(instance: dg.DagsterInstance, run_id: str, contract: str) -> None:
+    """Name the contract in the run's tag, beside those that are there already."""
+    run = instance.get_run_by_id(run_id)
+    tagged = run.tags.get(DEGRADED_TAG, "") if run is not None else ""
+    names = {*filter(None, tagged.split(",")), contract}
+    instance.add_run_tags(run_id, {DEGRADED_TAG: ",".join(sorted(names))})
 
 
 def settle_reads(runtime: ContractsRuntime, step: Step, reads: Sequence[Read]) -> None:

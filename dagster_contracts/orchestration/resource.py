@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -15,6 +15,9 @@ from pydantic import Field
 from dagster_contracts.errors import StoreError, WiringError
 from dagster_contracts.orchestration.runtime import ContractsRuntime, Settings, open_runtime
 from dagster_contracts.store.database import check_url
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.resolution import ResolvedSource
 
 _SQLITE_FILE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?!/)(?P<path>[^?]+)(?P<query>\?.*)?$")
 
@@ -101,6 +104,33 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     def runtime(self) -> ContractsRuntime:
         """The services, opened once in each process."""
         return open_runtime(self.settings())
+
+    def resolve(
+        self,
+        asset: dg.CoercibleToAssetKey,
+        *,
+        partition: str | None = None,
+        context: dg.AssetExecutionContext | None = None,
+    ) -> ResolvedSource:
+        """Where to read ``asset`` from now, for an asset that only names it in ``deps=``.
+
+        Such an asset loads its data itself, so that no I/O manager can switch it. What is resolved
+        counts as read: a fallback goes into the ledger and is healed, and the materialization says
+        what it was built from.
+
+        ``partition`` is needed where the dependency is on several partitions; ``context`` only
+        where the call stands outside of the asset's own thread.
+
+        Raises
+        ------
+        CircuitOpenError
+            No level is usable.
+        WiringError
+            The call stands in no running asset, or that does not depend on ``asset``.
+        """
+        from dagster_contracts.orchestration.resolution import resolve_source
+
+        return resolve_source(self.runtime(), asset, partition=partition, context=context)
 
     def report_problem(self, contract: str, text: str, *, consumer: str) -> int:
         """Tell the producer that data is bad although its checks passed; the report's number.

@@ -25,7 +25,7 @@ from dagster_contracts.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from dagster_contracts.monitoring.dispatch import AlertDispatcher
-    from dagster_contracts.orchestration.reads import Read
+    from dagster_contracts.orchestration.reads import Read, Reader
 
 
 _HOUR = 3600.0
@@ -53,6 +53,8 @@ class ContractsRuntime:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._house_kept = -_HOUR
+        self.reader: Reader | None = None
+        """Reads for consumers; there once definitions were put under these contracts."""
         self.step_reads: dict[tuple[str, str], list[Read]] = {}
         """What the steps of this process have read so far, by run and step."""
 

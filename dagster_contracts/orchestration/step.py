@@ -76,6 +76,19 @@ def step_of_hook(context: dg.HookContext) -> Step:
     return _step(context._step_execution_context)
 
 
+def step_of_asset(context: dg.AssetExecutionContext) -> Step:
+    """The step that an asset's function runs in."""
+    return _step(context.op_execution_context.get_step_execution_context())
+
+
+def partitions_of_input(context: dg.AssetExecutionContext, name: str) -> list[str] | None:
+    """The partitions of an upstream that the step depends on; ``None`` where it has none at all."""
+    step_context = context.op_execution_context.get_step_execution_context()
+    if not step_context.has_asset_partitions_for_input(name):
+        return None
+    return list(context.asset_partition_keys_for_input(name))
+
+
 def _step(step_context: object) -> Step:
     run = step_context.dagster_run  # type: ignore[attr-defined]
     node = step_context.node_handle  # type: ignore[attr-defined]

@@ -165,6 +165,11 @@ class SnapshotArchive:
         """The batch, its bytes and schema verified first; ``FallbackError`` where they differ."""
         return self._vault.read(snapshot.sha256, snapshot.schema_sha256)
 
+    def verified_path(self, snapshot: Snapshot) -> Path:
+        """The batch's Parquet file, verified as by :meth:`load`; for readers that want a path."""
+        self.load(snapshot)
+        return self._vault.path(snapshot.sha256)
+
     def sweep(
         self,
         retain_count: int = 3,

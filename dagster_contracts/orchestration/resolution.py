@@ -1,0 +1,209 @@
+"""Where to read from, for assets that load their upstream data themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dagster_contracts.core.contract import FallbackLevel, SourceKind
+from dagster_contracts.errors import FallbackError, WiringError
+from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.reads import Read, Reader, exhausted, tag_degraded_run
+from dagster_contracts.orchestration.step import Step, partitions_of_input, step_of_asset
+
+if TYPE_CHECKING:
+    from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedSource:
+    """What to read in the place of an asset, and why.
+
+    ``kind`` says what it is: the ``primary`` itself; another ``asset`` (``asset_key``); the
+    ``last_valid`` batch or a ``uri``, both files at ``path``; a ``subset`` of the primary, cut to
+    ``columns``. ``columns`` are those that the level promises, empty where it promises no schema.
+    The data is read by the caller, so that nobody but the caller can check it against the schema.
+    """
+
+    asset_key: dg.AssetKey
+    partition: str | None
+    level: str
+    kind: SourceKind
+    columns: tuple[str, ...]
+    degraded: bool
+    reason: str
+    path: Path | None = None
+
+
+def resolve_source(
+    runtime: ContractsRuntime,
+    asset: dg.CoercibleToAssetKey,
+    *,
+    partition: str | None,
+    context: dg.AssetExecutionContext | None,
+) -> ResolvedSource:
+    """See :meth:`ContractsResource.resolve`."""
+    reader = runtime.reader
+    if reader is None:
+        raise WiringError(
+            "these contracts govern nothing in this process",
+            hint="put the definitions under contract: with_contracts(defs, contracts=...)",
+        )
+    if context is None:
+        context = _running()
+    key = dg.AssetKey.from_coercible(asset)
+    partition = _partition(context, key, partition)
+    step = step_of_asset(context)
+    binding = reader.binding(key)
+    if binding is None or not binding.protects:
+        read = reader.inherited(key, partition, step)
+        source = ResolvedSource(
+            asset_key=key,
+            partition=partition,
+            level=read.level,
+            kind=SourceKind.PRIMARY,
+            columns=(),
+            degraded=read.degraded,
+            reason=read.reason,
+        )
+    else:
+        source, read = _routed(runtime, reader, binding, step, partition, context)
+    reader.remember(step, read)
+    if read.degraded:
+        context.log.warning(read.sentence())
+        said = {
+            "contract/degraded": True,
+            "contract/built_from": dg.MetadataValue.md(f"- {read.sentence()}"),
+        }
+        for made in sorted(context.selected_asset_keys):
+            context.add_asset_metadata(said, asset_key=made)
+    return source
+
+
+def _routed(
+    runtime: ContractsRuntime,
+    reader: Reader,
+    binding: Binding,
+    step: Step,
+    partition: str | None,
+    context: dg.AssetExecutionContext,
+) -> tuple[ResolvedSource, Read]:
+    position = reader.position()
+    unavailable: dict[str, str] = {}
+    while True:
+        preview = reader.preview(
+            binding,
+            step=step,
+            partition=partition,
+            instance=context.instance,
+            unavailable=unavailable,
+        )
+        level = preview.route.level
+        if level is None:
+            raise exhausted(binding, preview, partition)
+        try:
+            path = _path(runtime, reader, binding, level, partition)
+        except FallbackError as error:
+            unavailable[level.name] = str(error)
+            continue
+        break
+    primary = level.source.kind is SourceKind.PRIMARY
+    promised = reader.sources.promised_schema(binding, level).properties
+    other = level.source.kind is SourceKind.ASSET
+    source = ResolvedSource(
+        asset_key=reader.sources.asset_key(level) if other else binding.asset_key,
+        partition=partition,
+        level=level.name,
+        kind=level.source.kind,
+        columns=() if primary else tuple(prop.column for prop in promised),
+        degraded=not primary,
+        reason=preview.route.explanation,
+        path=path,
+    )
+    if primary:
+        return source, Read.primary(binding, partition, position)
+    read = Read(
+        contract=binding.contract.ref,
+        upstream=binding.asset,
+        partition=partition,
+        level=level.name,
+        source=reader.sources.name(binding, level),
+        reason=preview.route.explanation,
+        degraded=True,
+        generation=preview.circuit.generation,
+    )
+    reader.write_down(binding, read, step)
+    tag_degraded_run(context.instance, step.run_id, binding.contract.name)
+    return source, read
+
+
+def _path(
+    runtime: ContractsRuntime,
+    reader: Reader,
+    binding: Binding,
+    level: FallbackLevel,
+    partition: str | None,
+) -> Path | None:
+    match level.source.kind:
+        case SourceKind.LAST_VALID:
+            snapshot = runtime.snapshots.latest(
+                binding.contract.name, binding.asset, partition, any_partition=level.any_partition
+            )
+            if snapshot is None:
+                raise FallbackError(
+                    f"{binding.asset} has no last valid batch", where=binding.contract.ref
+                )
+            return runtime.snapshots.verified_path(snapshot)
+        case SourceKind.URI:
+            return reader.sources.uri_path(level)
+        case _:
+            return None
+
+
+def _running() -> dg.AssetExecutionContext:
+    try:
+        return dg.AssetExecutionContext.get()
+    except dg.DagsterInvariantViolationError:
+        raise WiringError(
+            "resolve() was called outside of a running asset",
+            why="who reads, and for which partition, is what the running asset knows",
+            hint="call it in the function of an asset that names the upstream in deps=; in another "
+            "thread give it context=",
+        ) from None
+
+
+def _partition(
+    context: dg.AssetExecutionContext, key: dg.AssetKey, wanted: str | None
+) -> str | None:
+    """The partition of ``key`` that the running step depends on."""
+    names = [name for name, k in context.assets_def.keys_by_input_name.items() if k == key]
+    if not names:
+        raise WiringError(
+            f"{_made(context)} does not depend on {key.to_user_string()}",
+            why="Dagster would run the two in any order, and healing would not find the way",
+            hint=f'name it: @dg.asset(deps=["{key.to_user_string()}"])',
+        )
+    found = partitions_of_input(context, names[0])
+    if found is None:
+        return wanted
+    if wanted is not None and wanted in found:
+        return wanted
+    if wanted is not None:
+        raise WiringError(
+            f"{_made(context)} does not depend on partition {wanted!r} of {key.to_user_string()}",
+            hint=f"in this run it depends on: {', '.join(found[:10]) or 'none'}",
+        )
+    if len(found) == 1:
+        return found[0]
+    raise WiringError(
+        f"{_made(context)} depends on {len(found)} partitions of {key.to_user_string()}",
+        why="each partition may have to be read from somewhere else",
+        hint="resolve them one by one: resolve(asset, partition=...)",
+    )
+
+
+def _made(context: dg.AssetExecutionContext) -> str:
+    return ", ".join(sorted(key.to_user_string() for key in context.selected_asset_keys))
