@@ -189,6 +189,9 @@ NEWEST_ONLY: Final = frozenset(
 )
 """Metrics that speak of the newest partition: a backfill of an older one says nothing of them."""
 
+REFUSED: Final = "batch_refused"
+"""Recorded with each evaluation, 1 where the batch was refused; no condition can name it."""
+
 OF_HISTORY: Final = frozenset({AVAILABILITY, TIME_TO_DETECT, TIME_TO_NOTIFY, TIME_TO_REPAIR})
 """Metrics of the service and not of a batch: what the store remembers of the asset tells them."""
 

@@ -132,6 +132,8 @@ def _metadata(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> dict[
         metadata |= _numbers_of_schema(report)
     elif len(outcomes) == 1:
         metadata |= _numbers_of_rule(outcomes[0])
+        if outcomes[0].kind is OutcomeKind.SLA and outcomes[0].threshold is not None:
+            metadata["threshold"] = outcomes[0].threshold
     metadata["outcomes"] = outcomes_table(outcomes)
     samples = samples_table(outcomes)
     if samples is not None:

@@ -79,6 +79,11 @@ def evaluate_batch(
     contract = binding.contract
     key = binding.circuit_key(partition)
     now = runtime.now()
+    # What is judged before it is published has arrived this moment.
+    arrival = arrived_at or now
+    service = runtime.service.measure(
+        contract, binding.asset, partition=key.partition, now=now, arriving=arrival
+    )
     report = validate(
         data,
         contract,
@@ -87,8 +92,10 @@ def evaluate_batch(
         evaluation_id=uuid.uuid4().hex,
         asset=binding.asset,
         partition=partition,
-        # What is judged before it is published has arrived this moment.
-        arrived_at=arrived_at or now,
+        arrived_at=arrival,
+        previous_materialized_at=service.previous_materialized_at,
+        measured=service.values,
+        unmeasured=service.reasons,
         history=runtime.history.for_validation(contract.name, binding.asset),
         references=references or {},
         samples=runtime.settings.samples,

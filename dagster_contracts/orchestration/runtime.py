@@ -14,6 +14,7 @@ from dagster_contracts.core.contract import Contract
 from dagster_contracts.documents.folder import ContractFolder, read_folder
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.monitoring.service_history import ServiceHistory
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing
@@ -101,6 +102,11 @@ class ContractsRuntime:
     def history(self) -> MetricHistory:
         """The metrics of earlier evaluations."""
         return MetricHistory(self.store)
+
+    @cached_property
+    def service(self) -> ServiceHistory:
+        """What assets were available, and how their incidents went."""
+        return ServiceHistory(self.store)
 
     @cached_property
     def registry(self) -> ContractRegistry:

@@ -42,6 +42,7 @@ from dagster_contracts.core.contract import (
     Contract,
     Severity,
 )
+from dagster_contracts.core.metrics import REFUSED
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.circuit_rows import (
@@ -152,8 +153,9 @@ class CircuitBreaker:
             event = _observed(contract, report, metrics, backfill, probe_holder, now)
             decision = _audit(contract, report, stored.circuit, event, now)
             refused = decision.truth is Truth.TRUE
+            seen = {**metrics, REFUSED: Fraction(refused)}
             if not record_report(
-                conn, key, report, metrics, run_id=run_id, backfill=backfill, now=now
+                conn, key, report, seen, run_id=run_id, backfill=backfill, now=now
             ):
                 return BreakerVerdict(
                     circuit=stored.circuit,
