@@ -24,6 +24,7 @@ class AlertKind(StrEnum):
     CIRCUIT_OPEN = "circuit.open"
     CIRCUIT_FLAPPING = "circuit.flapping"
     CIRCUIT_OVERRIDE = "circuit.override"
+    CIRCUIT_HEALING = "circuit.healing"
     CONTRACT_VERSION = "contract.version"
     CONTRACT_END = "contract.end"
     CONTRACT_EDITED = "contract.edited"

@@ -19,6 +19,7 @@ UNDERSTOOD = (
     "circuit.half_open",
     "circuit.flapping",
     "circuit.forced",
+    "circuit.heal_by_hand",
     "metric.unknown",
     "contract.published",
     "contract.proposed",
@@ -140,6 +141,24 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 severity=Severity.ERROR,
                 summary=f"Flapping: {place}. {_sentence(because)}",
                 detail="It opens and closes again and again; the wait between probes grows.",
+                version=text("version"),
+                notice=True,
+            )
+        case "heal_by_hand":
+            names = [str(name) for name in message.payload.get("waiting") or ()]
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            return News(
+                labels=AlertLabels(
+                    kind=AlertKind.CIRCUIT_HEALING,
+                    contract=contract,
+                    asset=asset,
+                    partition=partition,
+                    subject=message.dedupe_key,
+                ),
+                severity=Severity.WARNING,
+                summary=f"To be built anew: {', '.join(names[:_LISTED])}{more}",
+                detail=f"They were built on a fallback of {place}, which is good again. "
+                "The contract asks to be told and not to start the runs (heal: notify).",
                 version=text("version"),
                 notice=True,
             )

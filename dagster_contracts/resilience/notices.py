@@ -18,10 +18,12 @@ from dagster_contracts.core.circuit import (
     Step,
     TransitionCause,
 )
-from dagster_contracts.core.contract import Contract, Json
+from dagster_contracts.core.contract import Contract, HealMode, Json
 from dagster_contracts.store.outbox import Outbox
+from dagster_contracts.store.tables import degraded_reads
 
 HEAL = "heal.requested"
+HEAL_BY_HAND = "circuit.heal_by_hand"
 
 _KINDS = {
     AlertTopic.OPENED: ("circuit.opened", "error"),
@@ -60,10 +62,39 @@ def send_effects(
                     "generation": effect.generation,
                 }
                 outbox.append(conn, HEAL, heal, dedupe_key=effect.dedupe_key, now=now)
+                waiting = _waiting(conn, effect, contract)
+                if waiting:
+                    told = {**heal, "version": contract.version if contract else None}
+                    told["waiting"] = list(waiting)
+                    key = f"{effect.dedupe_key}:notify"
+                    outbox.append(conn, HEAL_BY_HAND, told, dedupe_key=key, now=now)
             case RequestProbe():
                 pass
             case _:
                 assert_never(effect)
+
+
+def _waiting(conn: sa.Connection, heal: Heal, contract: Contract | None) -> tuple[str, ...]:
+    """Assets that a person has to build anew, because the contract starts no run for them."""
+    resilience = contract.resilience if contract else None
+    if resilience is None or resilience.heal is not HealMode.NOTIFY:
+        return ()
+    reads = degraded_reads.c
+    rows = conn.execute(
+        sa.select(reads.consumer, reads.consumer_partition)
+        .where(
+            reads.contract == heal.key.contract,
+            reads.circuit_asset == heal.key.asset,
+            reads.circuit_partition == (heal.key.partition or ""),
+            reads.settled_at.is_(None),
+        )
+        .distinct()
+        .order_by(reads.consumer, reads.consumer_partition)
+    )
+    return tuple(
+        f"{row.consumer}[{row.consumer_partition}]" if row.consumer_partition else row.consumer
+        for row in rows
+    )
 
 
 def _alert(alert: Alert, step: Step, contract: Contract | None) -> tuple[str, dict[str, Json]]:

@@ -22,6 +22,7 @@ from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.registry.consumers import ConsumerEdge
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
 
@@ -75,6 +76,42 @@ def test_an_opened_circuit_is_told_and_its_end_too(
     assert "schema_validation_errors was 7" in told["summary"]
     assert "2026-03-02 06:10:00 UTC" in told["detail"]
     assert desk.states() == [("circuit.open", "firing"), ("circuit.open", "resolved")]
+
+
+@pytest.mark.parametrize(("heal", "told"), [("notify", True), ("run", False), ('"off"', False)])
+def test_who_heals_by_hand_is_told_what_waits(
+    desk: Desk,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    make_contract: Callable[..., Contract],
+    heal: str,
+    told: bool,
+) -> None:
+    orders = make_contract(more=f"    heal: {heal}\n")
+    pipeline.evaluate(orders, errors=BAD)
+    for day in ("2026-03-01", "2026-03-02"):
+        DegradedReads(desk.store).record(
+            DegradedRead(
+                circuit=CircuitKey("orders", "orders"),
+                consumer="revenue",
+                consumer_partition=day,
+                upstream="orders",
+                level="last",
+                source="last_valid of orders",
+                reason="the circuit is open",
+                run_id="r1",
+                generation=1,
+            )
+        )
+    clock.advance(minutes=11)
+    pipeline.evaluate(orders)
+
+    desk.dispatcher(orders).deliver()
+
+    summaries = [a["summary"] for a in desk.got() if a["kind"] == "circuit.healing"]
+    assert summaries == (
+        ["To be built anew: revenue[2026-03-01], revenue[2026-03-02]"] if told else []
+    )
 
 
 def test_nothing_is_told_twice(
