@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from dagster_contracts.orchestration.io_manager import ContractIOManager as ContractIOManager
     from dagster_contracts.orchestration.resource import ContractsResource as ContractsResource
     from dagster_contracts.orchestration.translator import ContractTranslator as ContractTranslator
+    from dagster_contracts.registry.inference import InferredContract as InferredContract
+    from dagster_contracts.registry.inference import infer_contract as infer_contract
 
 # Each public name is imported when it is first asked for: `import dagster_contracts` costs nothing,
 # and whoever only validates never imports Dagster.
@@ -56,6 +58,7 @@ _HOMES = {
     "DocumentError": "errors",
     "FallbackError": "errors",
     "IncompatibleChangeError": "errors",
+    "InferredContract": "registry.inference",
     "OutcomeStatus": "core.outcome",
     "PolicyError": "errors",
     "SchemaTooNewError": "errors",
@@ -67,6 +70,7 @@ _HOMES = {
     "build_circuit_sensor": "orchestration.circuit_sensor",
     "build_contract_checks": "orchestration.asset_checks",
     "contract_asset": "orchestration.asset_decorator",
+    "infer_contract": "registry.inference",
     "load_contract": "documents.folder",
     "validate": "engine.validation",
     "with_contracts": "orchestration.definitions",
@@ -86,6 +90,7 @@ __all__ = [
     "DocumentError",
     "FallbackError",
     "IncompatibleChangeError",
+    "InferredContract",
     "OutcomeStatus",
     "PolicyError",
     "SchemaTooNewError",
@@ -97,6 +102,7 @@ __all__ = [
     "build_circuit_sensor",
     "build_contract_checks",
     "contract_asset",
+    "infer_contract",
     "load_contract",
     "validate",
     "with_contracts",

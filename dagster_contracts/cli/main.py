@@ -14,6 +14,7 @@ COMMANDS = {
     "list": LazyCommand("listing:list_contracts", "List the contracts and their versions."),
     "show": LazyCommand("show:show", "Show what a contract promises."),
     "validate": LazyCommand("validate:validate_data", "Validate a data file against a contract."),
+    "infer": LazyCommand("infer:infer", "Write a first contract from data."),
     "diff": LazyCommand("diff:diff", "Say whom a change of contracts breaks."),
     "status": LazyCommand("status:status", "Tell the state of the circuits, and why."),
     "history": LazyCommand("history:history", "Tell what happened to a contract's circuits."),

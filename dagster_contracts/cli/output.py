@@ -81,6 +81,17 @@ def progress(description: str, total: int | None = None) -> Iterator[Callable[[]
         yield lambda: bar.advance(task)
 
 
+@contextmanager
+def progress_of_steps(description: str) -> Iterator[Callable[[str], None] | None]:
+    """A line on stderr that tells the step of long work; ``None`` where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with _bar() as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda step: bar.update(task, description=f"{description}: {step}")
+
+
 def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import (

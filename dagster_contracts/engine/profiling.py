@@ -88,6 +88,7 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
     if not scan.schema:
         return TableProfile(rows=all_rows, all_rows=all_rows, columns=())
     written = _written_types(scan, first)
+    mixed: set[str] = set()
     while True:
         # A container without types of its own (CSV) is read as its first rows suggest, and again
         # without what the other rows do not keep to.
@@ -95,7 +96,7 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
         try:
             if sample is not None and sample < all_rows:
                 typed = replace(typed, frame=typed.frame.head(sample))
-            looking = _Look(typed, _typed(first, typed, written), written)
+            looking = _Look(typed, _typed(first, typed, written), written, frozenset(mixed))
             progress("counting, column by column")
             refuted = looking.run(progress)
             if not refuted:
@@ -105,6 +106,8 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
             if typed is not scan:
                 typed.close()
         written = {name: found for name, found in written.items() if name not in refuted}
+        if scan.backend is Backend.SQLITE:
+            mixed |= refuted
 
 
 def _first_rows(scan: Scan) -> pl.DataFrame:
@@ -126,8 +129,9 @@ def _first_rows(scan: Scan) -> pl.DataFrame:
         collected: pl.DataFrame = head.collect("polars").to_native()
         frame = collected
     else:
+        rows = scan.run(head)
         frame = pl.DataFrame(
-            [pl.Series(at, [row[at] for row in scan.run(head)], strict=False) for at in places]
+            [pl.Series(at, [row[at] for row in rows], strict=False) for at in places]
         )
     return frame.rename(dict(zip(places, names, strict=True)))
 
@@ -136,8 +140,12 @@ def _written_types(scan: Scan, first: pl.DataFrame) -> dict[str, LogicalType]:
     """Columns whose values are of another type than their container could say."""
     found: dict[str, LogicalType] = {}
     for name in first.columns:
+        logical_type: LogicalType | None
         if scan.kind == "csv":
             logical_type = written_type(first[name])
+        elif scan.backend is Backend.SQLITE:
+            # It keeps any value in any column, so its types are only promises.
+            logical_type = _logical_type(scan.schema[name])
         elif scan.kind == "pandas":
             logical_type = _narrower(first[name])
         else:
@@ -177,6 +185,7 @@ class _Look:
     scan: Scan
     first: pl.DataFrame
     written: Mapping[str, LogicalType]
+    mixed: frozenset[str]
 
     def __post_init__(self) -> None:
         self.names = list(self.scan.schema)
@@ -247,7 +256,8 @@ class _Look:
 
     def _is_readable(self, name: str) -> bool:
         scan = self.scan
-        return not (name in scan.strange or name in scan.untyped or name in scan.refused)
+        unread = (scan.strange, scan.untyped, scan.refused, self.mixed)
+        return not any(name in names for names in unread)
 
     def _ask_aggregates(self) -> None:
         asked = {
@@ -376,6 +386,9 @@ class _Look:
             said = f"holds {held}; only its presence is checked"
         elif name in self.scan.refused:
             held, said = type_text(dtype), self.scan.refused[name]
+        elif name in self.mixed:
+            held = type_text(dtype)
+            said = f"holds values that are not of its type {held}; only its presence is checked"
         else:
             held, said = "Null", "holds nothing, so its type is not known"
         return ColumnProfile(name=name, physical_type=held, remark=said)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from click.testing import CliRunner, Result
+
+from dagster_contracts.cli.main import cli
+from dagster_contracts.documents.document import read_document
+from dagster_contracts.documents.lint import lint_contract
+from dagster_contracts.engine.sql_table import SqlTable
+from dagster_contracts.engine.validation import validate
+
+ROWS = [(n, ("new", "paid")[n % 2], n * 1.5, None if n % 10 else "gift") for n in range(150)]
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(cli, words, catch_exceptions=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    frame = pl.DataFrame(ROWS, schema=["order_id", "status", "amount", "note"], orient="row")
+    frame.write_parquet("Orders 2026.parquet")
+    frame.write_csv("orders.csv")
+    frame.write_json("orders.json")
+    return tmp_path
+
+
+def test_a_file_becomes_a_contract_that_it_keeps(folder: Path) -> None:
+    path = folder / "contracts" / "orders" / "1.1.0.yaml"
+
+    result = run("infer", "Orders 2026.parquet", "--output", "contracts/orders/1.1.0.yaml")
+
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "orders@1.1.0 in contracts/orders/1.1.0.yaml: 4 columns" in result.stderr
+    assert "  key: order_id" in result.stderr
+    assert "  closed sets: status" in result.stderr
+    assert run("validate", "orders", "Orders 2026.parquet", "--strict").exit_code == 0
+    assert "# guessed: never repeats in 150 rows" in path.read_text()
+
+
+@pytest.mark.parametrize("form", ["compact", "odcs"])
+@pytest.mark.parametrize("file", ["Orders 2026.parquet", "orders.csv", "orders.json", "*.csv"])
+def test_stdout_is_the_document_alone(folder: Path, file: str, form: str) -> None:
+    result = run("infer", file, "--form", form, "--name", "orders")
+
+    document = read_document(Path("x.yaml"), text=result.stdout)
+    assert document.problems == ()
+    assert document.contract is not None
+    assert document.contract.objects[0].primary_key == ("order_id",)
+    assert "these are guesses" in result.stderr
+
+
+def test_a_file_is_never_overwritten(folder: Path) -> None:
+    (folder / "orders.yaml").write_text("mine")
+
+    result = run("infer", "orders.csv", "--output", "orders.yaml")
+
+    assert result.exit_code == 2
+    assert "never overwritten" in result.stderr
+    assert (folder / "orders.yaml").read_text() == "mine"
+
+
+def test_json_for_programs(folder: Path) -> None:
+    shown = json.loads(run("infer", "Orders 2026.parquet", "--format", "json").stdout)
+
+    assert shown["contract"] == "Orders_2026"
+    assert shown["rows"] == 150
+    assert shown["primary_key"] == ["order_id"]
+    assert {
+        "column": "status",
+        "what": "enum",
+        "because": "2 distinct values in 150 rows",
+    } in shown["guesses"]
+    assert shown["document"].startswith("# A first contract")
+
+
+def databases(folder: Path) -> dict[str, str]:
+    """URLs of databases that hold the rows in one table."""
+    with sqlite3.connect(folder / "shop.db") as lite:
+        lite.execute(
+            "CREATE TABLE orders "
+            "(order_id INTEGER, status TEXT, amount REAL, note TEXT, odd INTEGER)"
+        )
+        lite.executemany("INSERT INTO orders VALUES (?, ?, ?, ?, 'x')", ROWS)
+    lite.close()
+    with duckdb.connect(str(folder / "shop.duckdb")) as duck:
+        duck.execute(
+            "CREATE TABLE orders AS "
+            "SELECT order_id, status, amount, note, 1 AS odd FROM 'orders.csv'"
+        )
+    return {"sqlite": "sqlite:///shop.db", "duckdb": "duckdb:///shop.duckdb"}
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_table_in_a_database_becomes_a_contract_that_it_keeps(folder: Path, kind: str) -> None:
+    url = databases(folder)[kind]
+
+    result = run("infer", url)
+
+    assert "inferred from orders in" in result.stdout
+    contract = read_document(Path("x.yaml"), text=result.stdout).contract
+    assert contract is not None
+    assert lint_contract(contract) == ()
+    assert contract.objects[0].primary_key == ("order_id",)
+    assert contract.objects[0].properties[1].options.enum == ("new", "paid")
+    report = validate(SqlTable(url, "orders"), contract, now=datetime.now(UTC))
+    assert {str(outcome.status) for outcome in report.outcomes} == {"passed"}
+    if kind == "sqlite":
+        assert "values that are not of its type" in result.stdout
+
+
+def test_a_database_of_several_tables_asks_which(folder: Path) -> None:
+    url = databases(folder)["sqlite"]
+    with sqlite3.connect("shop.db") as lite:
+        lite.execute("CREATE TABLE customers (id INTEGER)")
+    lite.close()
+
+    assert "has customers, orders" in run("infer", url).stderr
+    assert "4 columns" not in run("infer", url, "--table", "customers").stderr
+    assert run("infer", f"{url}#customers").exit_code == 0
+    assert run("infer", "orders.csv", "--table", "orders").exit_code == 2
+
+
+@pytest.mark.parametrize("words", [(), ("--table", "sales.orders")])
+def test_a_password_is_never_shown(folder: Path, words: tuple[str, ...]) -> None:
+    url = "postgresql://reader:hunter2@localhost:1/shop?password=hunter3"
+
+    result = run("infer", url, *words)
+
+    assert result.exit_code == 2
+    assert "localhost" in result.stderr
+    assert "hunter" not in result.output
+
+
+@pytest.mark.parametrize("file", ["none.parquet", "latin.csv", "text.txt"])
+def test_what_cannot_be_read_is_said(folder: Path, file: str) -> None:
+    (folder / "latin.csv").write_bytes("stadt\nZürich\n".encode("latin-1"))
+    (folder / "text.txt").write_text("a")
+
+    result = run("infer", file)
+
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+    assert result.stdout == ""
