@@ -13,7 +13,7 @@ export DAGSTER_TELEMETRY_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test bench soak lint format types install lock wheel clean distclean
+.PHONY: help demo ui test bench soak lint format types schemas install lock wheel clean distclean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ format: $(INSTALLED) ## let ruff format and mend what it can
 
 types: $(INSTALLED) ## mypy, strict
 	@$(BIN)/mypy
+
+schemas: $(INSTALLED) ## make the editors' schema and the reference's tables anew
+	@$(BIN)/python -m dagster_contracts.documents.editor docs/compact-form.md
 
 install: $(INSTALLED) ## make .venv as requirements.lock says
 

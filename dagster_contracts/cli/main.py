@@ -11,11 +11,14 @@ from dagster_contracts.cli.places import Places
 
 COMMANDS = {
     "lint": LazyCommand("lint:lint", "Find mistakes in contract documents."),
+    "schema": LazyCommand("schema:schema", "Print a JSON Schema for editors."),
     "list": LazyCommand("listing:list_contracts", "List the contracts and their versions."),
     "show": LazyCommand("show:show", "Show what a contract promises."),
     "validate": LazyCommand("validate:validate_data", "Validate a data file against a contract."),
     "infer": LazyCommand("infer:infer", "Write a first contract from data."),
     "diff": LazyCommand("diff:diff", "Say whom a change of contracts breaks."),
+    "convert": LazyCommand("convert:convert", "Write a contract in its other form."),
+    "export": LazyCommand("export:export", "Write a contract for other tools and for people."),
     "status": LazyCommand("status:status", "Tell the state of the circuits, and why."),
     "history": LazyCommand("history:history", "Tell what happened to a contract's circuits."),
     "backtest": LazyCommand(

@@ -102,7 +102,9 @@ FIELD: Final = Table(
             TEXT,
             "The column in which each value must occur: `contract.column`.",
         ),
-        Key("quality", sections("field_quality"), "Rules about this column."),
+        Key(
+            "quality", sections("field_quality", described_as="quality"), "Rules about this column."
+        ),
         Key("fields", _FIELDS, "The fields of an object."),
         Key(
             "items",
