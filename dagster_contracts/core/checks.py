@@ -351,6 +351,15 @@ def _quoted(value: Scalar) -> str:
 
 # --- quality rules and service levels ----------------------------------------------------------
 
+_COUNTS_OF_ROWS = frozenset(
+    {
+        LibraryMetric.NULL_VALUES,
+        LibraryMetric.MISSING_VALUES,
+        LibraryMetric.INVALID_VALUES,
+        LibraryMetric.DUPLICATE_VALUES,
+    }
+)
+
 
 def _column_of(target: SchemaObject, name: str) -> str:
     prop = target.property_named(name)
@@ -398,8 +407,9 @@ def _quality_words(rule: QualityRule) -> str:
 
 
 def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
-    if rule.kind in (RuleKind.LIBRARY, RuleKind.SQL) and rule.threshold is rule.warn is None:
-        return Unmeasurable(_why_unjudged(rule))
+    unjudged = _why_unjudged(rule)
+    if unjudged is not None:
+        return Unmeasurable(unjudged)
     match rule.kind:
         case RuleKind.LIBRARY:
             return _library_test(rule, target)
@@ -418,16 +428,23 @@ def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
             return Unmeasurable("a text rule is written for people")
 
 
-def _why_unjudged(rule: QualityRule) -> str:
-    """Why nothing says when the rule fails; what a document could not say stands in the extras."""
+def _why_unjudged(rule: QualityRule) -> str | None:
+    """Why nothing says when the rule fails; what could not be read stands in its extras."""
+    if rule.kind not in (RuleKind.LIBRARY, RuleKind.SQL):
+        return None
     if rule.kind is RuleKind.LIBRARY and rule.metric is None:
         named = rule.extras.get("metric") or rule.extras.get("rule")
         return f"there is no library metric {named!r}" if named else "the rule names no metric"
+    if rule.threshold is not None or rule.warn is not None:
+        return None
     written = [operator.value for operator in ThresholdOperator if operator.value in rule.extras]
     if len(written) > 1:
         return f"the rule has several operators: {', '.join(written)}"
     if written:
         return f"{written[0]} compares with {rule.extras[written[0]]!r}, and only numbers are"
+    if rule.metric in _COUNTS_OF_ROWS:
+        # Without an operator no row may break it.
+        return None
     what = rule.metric.value if rule.metric else "the query"
     return f"{what} needs an operator such as mustBeGreaterThan"
 
@@ -454,8 +471,6 @@ def _library_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
             return NotMissing(path, tuple(v for v in rule.missing_values if v is not None))
         case LibraryMetric.INVALID_VALUES:
             return _validity_test(rule, target, path)
-        case _ if rule.threshold is None:
-            return Unmeasurable(f"{metric.value} needs an operator such as mustBeBetween")
         case _ if len(path) > 1:
             return Unmeasurable("aggregates of nested values are not measured")
         case LibraryMetric.QUANTILE if rule.quantile is None:

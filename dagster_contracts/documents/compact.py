@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from dagster_contracts.core.contract import (
@@ -34,6 +34,8 @@ from dagster_contracts.documents.yaml_text import MappingNode, SequenceNode, Yam
 from dagster_contracts.errors import DocumentError
 
 ROOT_KEY = "data_contract"
+#: Types of columns that hold no moment.
+_NO_MOMENT = (LogicalType.OBJECT, LogicalType.ARRAY, LogicalType.MAP, LogicalType.BOOLEAN)
 DEFAULT_VERSION = "1.0.0"
 
 _SYNONYMS = {
@@ -149,7 +151,7 @@ def _read_objects(section: Section, schemas: NamedSchemas, name: str) -> tuple[S
             inner.missing("name")
         named = called if called is not None else written
         schema_object = _with_rules(inner, schemas.main(inner, named))
-        found.append(replace(schema_object, name=named, asset=inner.text("asset")))
+        found.append(replace(schema_object, name=named, asset=inner.text("asset") or None))
         inner.finish(OBJECT, synonyms={**_SYNONYMS, "id": "'id' under 'schema'"})
     if not found:
         section.findings.error(
@@ -189,12 +191,25 @@ def _with_rules(section: Section, schema_object: SchemaObject) -> SchemaObject:
     return name_rules(replace(schema_object, quality=quality), section)
 
 
-def infer_event_time(main: SchemaObject, sla: tuple[SlaProperty, ...]) -> str | None:
-    """When a row happened: the column that the SLA names, else the only timestamp."""
+def infer_event_time(
+    main: SchemaObject, sla: tuple[SlaProperty, ...], others: Collection[SchemaObject] = ()
+) -> str | None:
+    """When a row happened: the column that the SLA names, else the only timestamp.
+
+    What it says of ``others``, the contract's further objects, says nothing of this one.
+    """
+    elsewhere = {name for o in others for name in (o.name, o.physical_name)}
+    elsewhere -= {main.name, main.physical_name, None}
     for property_name in ("freshness", "latency"):
         for level in sla:
-            if level.property == property_name and level.element:
-                return _column_of(main, level.element)
+            spoken_of = level.property == property_name and level.schema_object not in elsewhere
+            if not level.element or not spoken_of:
+                continue
+            if not main.properties:
+                return level.element
+            prop = main.property_named(level.element)
+            if prop is not None and prop.logical_type not in _NO_MOMENT:
+                return prop.column
     stamps = [p for p in main.properties if p.logical_type is LogicalType.TIMESTAMP]
     return stamps[0].column if len(stamps) == 1 else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dagster_contracts.core.contract import (
     ContractStatus,
     LogicalType,
     SchemaObject,
+    SlaProperty,
     SourceKind,
 )
 from dagster_contracts.documents.document import ENDINGS, read_document
@@ -228,29 +229,47 @@ def _sla_columns(contract: Contract, findings: Findings) -> None:
     objects = {o.name: o for o in contract.objects} | {
         o.physical_name: o for o in contract.objects if o.physical_name
     }
+    no_object: dict[str, list[SlaProperty]] = {}
+    no_column: dict[str, list[SlaProperty]] = {}
     for sla in contract.sla:
-        if not sla.element:
+        # An element may also be a whole object.
+        if not sla.element or (sla.schema_object is None and sla.element in objects):
             continue
-        where = sla.location or _place(contract)
         if sla.schema_object is not None and sla.schema_object not in objects:
+            no_object.setdefault(sla.schema_object, []).append(sla)
+        elif sla.element not in _element_names(contract, objects, sla):
+            no_column.setdefault(sla.element, []).append(sla)
+    for name, levels in no_object.items():
+        findings.warning(
+            levels[0].location or _place(contract),
+            "unknown-object",
+            f"{_speaking(levels)} of {name!r}, which is no object of the schema",
+            did_you_mean(name, {o.name for o in contract.objects}),
+        )
+    for name, levels in no_column.items():
+        known = _element_names(contract, objects, levels[0])
+        if known:
             findings.warning(
-                where,
-                "unknown-object",
-                f"the service level {sla.property!r} speaks of {sla.schema_object!r}, "
-                "which is no object of the schema",
-                did_you_mean(sla.schema_object, {o.name for o in contract.objects}),
-            )
-            continue
-        asked = [objects[sla.schema_object]] if sla.schema_object else list(contract.objects)
-        known = {name for o in asked for p in o.properties for name in (p.name, p.column)}
-        if known and sla.element not in known:
-            findings.warning(
-                where,
+                levels[0].location or _place(contract),
                 "unknown-column",
-                f"the service level {sla.property!r} speaks of {sla.element!r}, "
-                "and there is no such column",
-                did_you_mean(sla.element, known),
+                f"{_speaking(levels)} of {name!r}, and there is no such column",
+                did_you_mean(name, known),
             )
+
+
+def _element_names(
+    contract: Contract, objects: Mapping[str, SchemaObject], sla: SlaProperty
+) -> set[str]:
+    asked = [objects[sla.schema_object]] if sla.schema_object else contract.objects
+    return {name for o in asked for name in _column_names(o)}
+
+
+def _speaking(levels: list[SlaProperty]) -> str:
+    """``the service level 'latency' and 4 others speak``: one mistake is told once."""
+    first, others = f"the service level {levels[0].property!r}", len(levels) - 1
+    if not others:
+        return f"{first} speaks"
+    return f"{first} and {'another' if others == 1 else f'{others} others'} speak"
 
 
 def _keys(contract: Contract, findings: Findings) -> None:
@@ -288,7 +307,12 @@ def _event_time(contract: Contract, findings: Findings) -> None:
             )
         return
     stamps = [p.name for p in main.properties if p.logical_type is LogicalType.TIMESTAMP]
+    # A level that names its column has its event time, in its own object; or is told of above.
+    objects = {o.name for o in contract.objects}
+    named = {id(s.condition) for s in contract.sla if s.element and s.element not in objects}
     for condition, where, whose in _conditions(contract):
+        if id(condition) in named:
+            continue
         needs = metrics_of(condition) & {"data_freshness", "data_latency"}
         if not needs:
             continue

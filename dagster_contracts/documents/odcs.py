@@ -55,6 +55,7 @@ _STATUS = {
     "test": ContractStatus.DRAFT,
     "testing": ContractStatus.DRAFT,
     "proposal": ContractStatus.PROPOSED,
+    "current": ContractStatus.ACTIVE,
     "sunset": ContractStatus.DEPRECATED,
     "archived": ContractStatus.RETIRED,
 }
@@ -131,7 +132,7 @@ def read_odcs(
         deprecated_until=extensions.date("deprecated_until") or _end_of_support(sla, status),
         successor=extensions.text("successor"),
         tags=section.texts("tags"),
-        event_time=event_time or infer_event_time(objects[0], sla),
+        event_time=event_time or infer_event_time(objects[0], sla, objects[1:]),
         location=root.location,
     )
     carried = extensions.section("dagster_contracts")
@@ -152,9 +153,10 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
     for item in node.items if isinstance(node, SequenceNode) else []:
         if not isinstance(item, MappingNode):
             continue
-        named, value = item.entries["property"], item.entries["value"]
+        # ODCS 3.0 asks for neither of the two.
+        named, value = item.entries.get("property"), item.entries.get("value")
         key = snake(named.text) if isinstance(named, ScalarNode) else ""
-        if key in EXTENSIONS.names and key not in ours.entries:
+        if named and value and key in EXTENSIONS.names and key not in ours.entries:
             ours.entries[key] = value
             ours.keys[key] = (named.line, named.column)
         else:

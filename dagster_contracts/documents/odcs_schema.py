@@ -16,7 +16,12 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.documents.inline_schema import read_relationship
 from dagster_contracts.documents.quality import name_rules, read_rule
 from dagster_contracts.documents.section import Section, snake
-from dagster_contracts.documents.type_options import default_zone, read_enum, read_options
+from dagster_contracts.documents.type_options import (
+    default_zone,
+    is_flag_of_3_0,
+    read_enum,
+    read_options,
+)
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -52,7 +57,7 @@ def read_schema_object(section: Section) -> SchemaObject:
         properties=properties,
         physical_name=section.text("physical_name"),
         physical_type=section.text("physical_type"),
-        id=(own.text("id") if own else None) or section.text("id"),
+        id=own.text("id") if own and "id" in own else section.text("id"),
         asset=custom.text("asset"),
         description=section.text("description"),
         extra_columns=custom.choice("extra_columns", ExtraColumns, ExtraColumns.ALLOW),
@@ -75,8 +80,10 @@ def _read_property(
     custom = _custom(section, _PROPERTY_EXTENSIONS, extras)
     name = section.spelling("name") or default_name
     physical_name = section.text("physical_name")
-    logical_type = _logical_type(section, extras)
     own = custom.section("dagster_contracts")
+    logical_type = _logical_type(section, extras)
+    if own is not None and "type" in own:
+        logical_type = own.choice("type", LogicalType, LogicalType.MAP)
     own_options = own.section("options") if own else None
     options_section = own_options or section.section("logical_type_options")
     required_properties: tuple[str, ...] = ()
@@ -107,7 +114,11 @@ def _read_property(
         if enum_node is not None
         else (),
     )
-    if options_section is not None and options_section.rest():
+    if options_section is not None and (
+        options_section.rest()
+        or is_flag_of_3_0(options_section, "exclusive_minimum")
+        or is_flag_of_3_0(options_section, "exclusive_maximum")
+    ):
         extras["logicalTypeOptions"] = to_json(options_section.node)
     partitioned = section.flag("partitioned")
     partition = section.integer("partition_key_position")
@@ -123,7 +134,7 @@ def _read_property(
         logical_type=logical_type,
         physical_type=section.text("physical_type"),
         physical_name=physical_name,
-        id=(own.text("id") if own else None) or section.text("id"),
+        id=own.text("id") if own and "id" in own else section.text("id"),
         business_name=section.text("business_name"),
         description=section.text("description"),
         required=section.flag("required"),
@@ -216,9 +227,10 @@ def _custom(section: Section, ours: frozenset[str], extras: dict[str, Json]) -> 
     for item in node.items if isinstance(node, SequenceNode) else []:
         if not isinstance(item, MappingNode):
             continue
-        named, value = item.entries["property"], item.entries["value"]
+        # ODCS 3.0 asks for neither of the two.
+        named, value = item.entries.get("property"), item.entries.get("value")
         key = snake(named.text) if isinstance(named, ScalarNode) else ""
-        if key in ours and key not in found.entries:
+        if named and value and key in ours and key not in found.entries:
             found.entries[key] = value
             found.keys[key] = (named.line, named.column)
         else:

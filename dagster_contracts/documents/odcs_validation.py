@@ -17,6 +17,7 @@ import jsonschema_rs
 
 from dagster_contracts.core.contract import Json, ThresholdOperator
 from dagster_contracts.documents.problem import did_you_mean
+from dagster_contracts.documents.quality import metric_of_3_0
 from dagster_contracts.documents.section import Reading, describe
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
@@ -89,6 +90,9 @@ _SYNONYMS = {
     "quantumname": "'dataProduct'",
     "stakeholders": "'team'",
 }
+_OF_A_MEMBER = {"username", "role", "dateIn", "dateOut", "comment", "replacedByUsername"}
+#: Before ODCS 3.1 these said of the bound beside them that it is excluded.
+_FLAGS_OF_3_0 = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 #: What ODCS 2 wrote at the root, and 3 writes elsewhere or not at all.
 _SHAPE_OF_2 = {
     "dataset", "quantumName", "datasetDomain", "uuid", "stakeholders", "datasetName", "type",
@@ -176,15 +180,20 @@ class _Breaches:
         """Pass them on; those that the document's own version allows as warnings."""
         findings = self._reading.findings
         for (path, key, message), (where, hint) in self.found.items():
+            if key == "oneOf" and self._explained(path):
+                continue
             if refused_by_own is None or (path, key) in refused_by_own:
                 findings.error(where, "odcs", message, hint)
             else:
-                findings.warning(
-                    where,
-                    "odcs-older",
-                    f"{message} ({own_version} allows it, {NEWEST} does not)",
-                    hint,
-                )
+                verdict = f"{own_version} allows it, {NEWEST} does not"
+                if key.startswith("required"):
+                    verdict = f"{own_version} does without it"
+                findings.warning(where, "odcs-older", f"{message} ({verdict})", hint)
+
+    def _explained(self, path: Path) -> bool:
+        """Whether another error, here or deeper, says what is wrong."""
+        depth = len(path)
+        return any(other[:depth] == path and key != "oneOf" for other, key, _ in self.found)
 
     def _note(self, error: Any) -> None:
         path: Path = tuple(error.instance_path)
@@ -207,6 +216,9 @@ class _Breaches:
                 hint = None
                 if isinstance(node, ScalarNode) and node.value is None:
                     hint = f"give {_key(path)} a value, or remove it"
+                elif path and path[-1] in _FLAGS_OF_3_0:
+                    bound = _FLAGS_OF_3_0[str(path[-1])]
+                    hint = f"write the bound here and leave out {bound!r}"
                 elif "string" in kind.types and isinstance(node, ScalarNode):
                     hint = f'quote it: {path[-1] if path else ""}: "{node.text}"'
                 self._add(path, "type", f"{_key(path)} must be {words}, not {describe(node)}", hint)
@@ -236,11 +248,14 @@ class _Breaches:
             if key in known or not isinstance(node, MappingNode):
                 continue
             nearby = known - node.entries.keys()
+            hint = did_you_mean(key, nearby, synonyms=_SYNONYMS)
+            if path == ("team",) and key in _OF_A_MEMBER:
+                hint = "people stand in the list 'members': members: [{username: ...}]"
             self._add(
                 path,
                 f"key {key}",
                 f"{self._what(path)} has no key {key!r}",
-                did_you_mean(key, nearby, synonyms=_SYNONYMS),
+                hint,
                 node.key_location(key),
             )
 
@@ -252,6 +267,8 @@ class _Breaches:
             if not isinstance(logical_type, ScalarNode) or logical_type.text != "map":
                 return
         hint = {"apiVersion": "add apiVersion: v3.1.0", "kind": "add kind: DataContract"}.get(key)
+        if key == "metric" and isinstance(node, MappingNode) and "rule" in node.entries:
+            hint = "'rule' is called 'metric' now" + _metric_for(node.entries["rule"])
         self._add(
             path,
             f"required {key}",
@@ -271,8 +288,11 @@ class _Breaches:
         if len(fitting) == 1 and fitting[0]:
             self.note(fitting[0])
         else:
+            hint = None
+            if path and path[-1] in ("to", "from"):
+                hint = "write object.property, or schema/<object id>/properties/<property id>"
             self._add(
-                path, "oneOf", f"{_key(path)} has none of the shapes that are allowed here", None
+                path, "oneOf", f"{_key(path)} has none of the shapes that are allowed here", hint
             )
 
     def _operators(self, path: Path, node: MappingNode) -> None:
@@ -367,6 +387,12 @@ class _Breaches:
                     return f"{article} {named.text!r}"
             return article
         return repr(path[-1])
+
+
+def _metric_for(rule: YamlNode) -> str:
+    """What to write for a rule of ODCS 3.0."""
+    metric = metric_of_3_0(rule.text) if isinstance(rule, ScalarNode) else None
+    return "" if metric is None else f": write metric: {metric}"
 
 
 def _key(path: Path) -> str:

@@ -31,6 +31,7 @@ from dagster_contracts.documents.yaml_text import (
     YamlNode,
     to_json,
 )
+from dagster_contracts.errors import SourceLocation
 
 #: Names that Dagster checks of our own carry.
 RESERVED_CHECK_NAMES = frozenset({"schema", "circuit"})
@@ -99,6 +100,12 @@ _SYNONYMS = {
 }
 
 
+def metric_of_3_0(rule: str) -> str | None:
+    """The library metric that a ``rule`` of ODCS 3.0 is called today."""
+    known = _OLD_METRICS.get(rule, rule)
+    return known if known in {metric.value for metric in LibraryMetric} else None
+
+
 def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityRule | None:
     """One rule; its name may still be empty (:func:`name_rules` gives it one).
 
@@ -120,6 +127,12 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         warn = _threshold(warn_section, metric, kind, required=True)
         warn_section.finish(words.WARN)
     unread = _unread(section, threshold)
+    unread |= {
+        key: to_json(node)
+        for key in ("metric", "rule")
+        if (node := section.take(key)) is not None
+        and (metric is None or to_json(node) != metric.value or key == "rule")
+    }
     arguments = section.section("arguments")
     valid, missing, pattern, columns, quantile, kept = _arguments(section, arguments)
     severity, severity_text = _severity(section)
@@ -186,9 +199,14 @@ def _unwrapped(section: Section) -> Section:
     if isinstance(custom, SequenceNode):
         others: list[YamlNode] = []
         for item in custom.items:
-            word = item.entries["property"] if isinstance(item, MappingNode) else None
+            word = item.entries.get("property") if isinstance(item, MappingNode) else None
             ours = isinstance(word, ScalarNode) and word.text in _RULE_EXTENSIONS
-            if isinstance(item, MappingNode) and isinstance(word, ScalarNode) and ours:
+            if (
+                isinstance(item, MappingNode)
+                and isinstance(word, ScalarNode)
+                and ours
+                and "value" in item.entries
+            ):
                 found.entries[word.text] = item.entries["value"]
                 found.keys[word.text] = (word.line, word.column)
             elif isinstance(item, MappingNode) and is_own(item):
@@ -245,7 +263,8 @@ def _metric(section: Section, kind: RuleKind) -> LibraryMetric | None:
             return metric
         if node.text == snake(metric.value):
             return metric
-    section.findings.error(
+    # ODCS 3.0 leaves the word open: there the rule is kept, and reported as not evaluated.
+    section.reading.complain(
         node.location,
         "unknown-value",
         f"there is no library metric {node.text!r}",
@@ -261,9 +280,9 @@ def _threshold(
     unit = _unit(section)
     if len(written) > 1:
         names = " and ".join(repr(_OPERATORS[key].value) for key in written)
-        section.findings.error(
+        _complain(
+            section,
             section.place(written[1]),
-            "operators",
             f"a quality rule has exactly one operator, and this one has {names}",
             "write mustBeBetween: [low, high], or two rules",
         )
@@ -272,11 +291,12 @@ def _threshold(
         if kind is RuleKind.EXPRESSION or metric in _COUNTS_FAILURES:
             return None if required else Threshold(ThresholdOperator.MUST_BE, (Fraction(0),), unit)
         if kind in (RuleKind.LIBRARY, RuleKind.SQL) or required:
-            section.findings.error(
+            more = "must_be_greater_than" if section.reading.strict else "mustBeGreaterThan"
+            _complain(
+                section,
                 section.location,
-                "operators",
                 "the rule has no operator: nothing says when it fails",
-                "add one, such as must_be_greater_than: 0",
+                f"add one, such as {more}: 0",
             )
         return None
     operator = _OPERATORS[written[0]]
@@ -298,9 +318,9 @@ def _threshold(
             return None
     wanted = 2 if operator in _BETWEEN else 1
     if len(values) != wanted:
-        section.findings.error(
+        _complain(
+            section,
             section.place(written[0]),
-            "wrong-value",
             f"{operator.value} takes {wanted} number{'s' if wanted > 1 else ''}, "
             f"and here {'is' if len(values) == 1 else 'are'} {len(values)}",
             f"{operator.value}: [low, high]" if wanted > 1 else None,
@@ -314,6 +334,16 @@ def _threshold(
             "swap the two",
         )
     return Threshold(operator, tuple(values), unit)
+
+
+def _complain(section: Section, where: SourceLocation, message: str, hint: str | None) -> None:
+    """An error; in ODCS, where 3.0 allowed it, a warning unless the validation has already said it.
+
+    Such a rule is reported as not evaluated.
+    """
+    said = (p.location for p in section.findings if p.code == "odcs-older")
+    if section.reading.strict or not any(place in (where, section.location) for place in said):
+        section.reading.complain(where, "operators", message, hint)
 
 
 def _unread(section: Section, threshold: Threshold | None) -> dict[str, Json]:
@@ -338,7 +368,10 @@ def _unit_words(threshold: Threshold) -> frozenset[str]:
 def _unit(section: Section) -> ThresholdUnit:
     node = section.take("unit")
     if node is None:
-        return ThresholdUnit.ROWS
+        rule = section.node.entries.get("rule")  # not asked for: `warn` has none
+        # ODCS 3.0 said it in the name of the rule: nullPercent, duplicatePercent.
+        of_rows = not (isinstance(rule, ScalarNode) and rule.text.lower().endswith("percent"))
+        return ThresholdUnit.ROWS if of_rows else ThresholdUnit.PERCENT
     text = node.text.lower() if isinstance(node, ScalarNode) else ""
     if text in _PER_CENT:
         return ThresholdUnit.PERCENT

@@ -50,17 +50,31 @@ def read_options(
     if found.get("timezone"):
         zone = default_zone(section)
     for key in present:
-        if key in _BOUNDS:
+        if key in _BOUNDS and not is_flag_of_3_0(section, key):
             node = section.take(key)
             if node is not None:
                 found[key] = read_scalar(section, key, node, logical_type, zone)
+    for key in present:
+        if is_flag_of_3_0(section, key) and section.flag(key):
+            found[key] = found.pop(key.removeprefix("exclusive_"), None)
     if "multiple_of" in present:
         found["multiple_of"] = _multiple(section)
     if "enum" in present:
         found["enum"] = read_enum(section, logical_type, zone)
     options = TypeOptions(**found)
-    _check_order(section, options)
+    if len(present) > 1:
+        _check_order(section, options)
     return options
+
+
+def is_flag_of_3_0(section: Section, key: str) -> bool:
+    """Whether ``exclusiveMaximum: true`` says of ``maximum`` that it is excluded: ODCS before 3.1.
+
+    The compact form never had that: there it is a mistake.
+    """
+    node = section.take(key) if key.startswith("exclusive_") else None
+    truth = isinstance(node, ScalarNode) and isinstance(node.value, bool)
+    return truth and not section.reading.strict
 
 
 def _multiple(section: Section) -> Decimal | None:

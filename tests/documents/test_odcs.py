@@ -141,7 +141,7 @@ def test_every_service_level_is_measured_or_says_why_not() -> None:
         (document(slaProperties=[{"property": "latency"}]), (6, 3), "needs 'value'", "value"),
         (document(customProperties={"a": 1}), (6, 3), "must be a list", ""),
         (document(version="v3.9.0"), (1, 13), "cannot be 'v3.9.0'", "v3.2.0"),
-        (document(version="v2.2.2"), (1, 13), "not read", "v3.1.0"),
+        (document(version="v2.2.2", dataset=[]), (1, 13), "not read", "v3.1.0"),
     ],
 )
 def test_the_standards_mistakes_have_a_place_and_a_mend(
