@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from dagster_contracts.core.condition import Observation, Truth, evaluate, render
 from dagster_contracts.core.contract import Contract, CorrectiveAction
 from dagster_contracts.monitoring.feedback import FeedbackBook
-from dagster_contracts.monitoring.freshness import freshness
 from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.monitoring.standing import current_metrics
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import corrective_actions, observations
@@ -45,8 +45,8 @@ def due_actions(
 ) -> tuple[DueAction, ...]:
     """The actions of a contract that are due on an asset, by its newest evaluations.
 
-    What grows old by itself (``data_freshness``) and the open reports of consumers are measured
-    now.
+    What grows old by itself (``data_freshness``), what the asset's history tells (``availability``)
+    and the open reports of consumers are measured now.
     """
     if not contract.monitoring.actions:
         return ()
@@ -57,8 +57,7 @@ def due_actions(
     with store.read() as conn:
         moment = now or store.now(conn)
     seen = _window(store, contract, asset, window)
-    measured: dict[str, Fraction | None] = dict(latest.metrics)
-    measured["data_freshness"] = freshness(history, contract, asset, now=moment)
+    measured, _ = current_metrics(store, contract, asset, latest, moment)
     measured["consumer_reports"] = Fraction(FeedbackBook(store).open_count(contract.name))
     seen.append(Observation(moment, measured, check=False))
     due = []

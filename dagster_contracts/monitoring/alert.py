@@ -29,6 +29,7 @@ class AlertKind(StrEnum):
     CONTRACT_END = "contract.end"
     CONTRACT_EDITED = "contract.edited"
     BREACH_PREDICTED = "sla.breach_predicted"
+    SLA_BROKEN = "sla.broken"
     ANOMALY = "anomaly"
     METRIC_UNKNOWN = "metric.unknown"
     CONSUMER_REPORT = "consumer.report"

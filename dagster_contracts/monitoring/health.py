@@ -11,11 +11,13 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override, circuit_from_json
 from dagster_contracts.core.contract import Contract, Json
+from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.monitoring.alert import AlertState
 from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.freshness import freshness, freshness_limit
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
+from dagster_contracts.monitoring.standing import LevelStanding, standing_levels
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuits, degraded_reads
 
@@ -51,10 +53,11 @@ class HealthRow:
     firing_alerts: int = 0
     anomaly: float | None = None
     anomalous_metric: str | None = None
+    service_levels: tuple[LevelStanding, ...] = ()
 
     @property
     def healthy(self) -> bool:
-        """Closed by itself, evaluated, fresh, and nothing built on a fallback is left."""
+        """Closed by itself, evaluated, fresh, no service level broken, nothing left to heal."""
         late = (
             self.freshness is not None
             and self.freshness_limit is not None
@@ -65,6 +68,7 @@ class HealthRow:
             and self.override is Override.NONE
             and self.last_status in ("passed", "warned")
             and not late
+            and not any(level.status is OutcomeStatus.FAILED for level in self.service_levels)
             and not self.open_degraded_reads
         )
 
@@ -92,6 +96,7 @@ class HealthRow:
             "firing_alerts": self.firing_alerts,
             "anomaly": self.anomaly,
             "anomalous_metric": self.anomalous_metric,
+            "service_levels": [level.to_json() for level in self.service_levels],
         }
 
 
@@ -133,6 +138,9 @@ def health(
                     degraded=degraded.get((contract.name, asset), 0),
                     reports=reports.open_count(contract.name),
                     firing=firing.get(contract.name, 0),
+                    levels=standing_levels(
+                        store, contract, asset, partition=partition, now=moment
+                    ),
                 )
             )
     return tuple(rows)
@@ -149,6 +157,7 @@ def _row(
     degraded: int,
     reports: int,
     firing: int,
+    levels: tuple[LevelStanding, ...],
 ) -> HealthRow:
     worst = max(
         (
@@ -183,6 +192,7 @@ def _row(
         firing_alerts=firing,
         anomaly=worst[0],
         anomalous_metric=worst[1],
+        service_levels=levels,
     )
 
 

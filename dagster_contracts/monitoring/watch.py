@@ -1,18 +1,22 @@
-"""One look at every contract: what is about to break, and what looks unlike itself."""
+"""One look at every contract: what is about to break, what has, and what looks unlike itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import Contract, Severity
-from dagster_contracts.monitoring.alert import AlertKind, AlertLabels
+from dagster_contracts.core.outcome import OutcomeStatus
+from dagster_contracts.monitoring.alert import AlertKind, AlertLabels, AlertState
+from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.freshness import forecast_freshness
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.news import News, where
+from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.store.database import Store
 
 _FAMILY = "anomaly_score."
@@ -34,19 +38,27 @@ def watch(
     *,
     now: datetime | None = None,
 ) -> tuple[Finding, ...]:
-    """Forecast freshness and read the newest anomaly scores; fire and resolve alerts by them.
+    """Forecast freshness, judge the service levels that time moves, read the newest anomaly scores.
+
+    Alerts fire and resolve by what is found.
 
     ``take`` is :meth:`AlertDispatcher.take`. Firing again what fires already changes nothing but
     its text, so that any number of processes may watch.
     """
     history = MetricHistory(store)
     findings: list[Finding] = []
+    firing = {
+        alert.fingerprint
+        for alert in AlertBook(store).alerts(state=AlertState.FIRING, limit=100_000)
+        if alert.labels.kind is AlertKind.SLA_BROKEN
+    }
     for contract in contracts:
         for asset in history.assets(contract.name):
             with store.read() as conn:
                 moment = now or store.now(conn)
             news = [
                 *_freshness(history, contract, asset, moment),
+                *_levels(store, contract, asset, moment, firing),
                 *_anomalies(history.latest(contract.name, asset), contract, asset),
             ]
             if not news:
@@ -79,6 +91,44 @@ def _freshness(
     elif not forecast.breached:
         # A promise that is broken by now stays told until new data has come.
         yield News(labels=labels, resolves=True, detail=forecast.explanation)
+
+
+def _levels(
+    store: Store, contract: Contract, asset: str, now: datetime, firing: Collection[str]
+) -> Iterable[News]:
+    """Levels that are broken now, though no batch came that could have shown it.
+
+    A metric that opens the circuit is told of by the circuit.
+    """
+    for level in standing_levels(store, contract, asset, now=now):
+        if not level.live or level.name in _opens(contract):
+            continue
+        labels = AlertLabels(
+            kind=AlertKind.SLA_BROKEN, contract=contract.name, asset=asset, subject=level.name
+        )
+        if level.status in (OutcomeStatus.FAILED, OutcomeStatus.WARNED):
+            place = where(contract.name, contract.version, asset, "")
+            yield News(
+                labels=labels,
+                severity=level.severity,
+                summary=f"Service level {level.name}: {place}. {level.sentence}",
+                detail=f"Agreed: {level.threshold}.",
+                version=contract.version,
+            )
+        elif level.status is OutcomeStatus.PASSED and labels.fingerprint in firing:
+            yield News(labels=labels, resolves=True, detail=level.sentence)
+
+
+def _opens(contract: Contract) -> frozenset[str]:
+    """The service levels whose metric opens the circuit of the contract."""
+    if contract.resilience is None:
+        return frozenset()
+    watched = {n for c in contract.resilience.circuit.open_when for n in metrics_of(c)}
+    return frozenset(
+        level.property
+        for level in contract.sla
+        if level.condition is not None and metrics_of(level.condition) & watched
+    )
 
 
 def _anomalies(latest: Evaluation | None, contract: Contract, asset: str) -> Iterable[News]:
