@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -11,8 +11,10 @@ from dagster_contracts.cli.words import count, distance, duration, moment
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.metrics import DEFAULT
+from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.quantity import Dimension, format_quantity
 from dagster_contracts.monitoring.history import Evaluation
+from dagster_contracts.monitoring.standing import LevelStanding
 from dagster_contracts.resilience.ledger import DegradedRead
 
 _HEADLINE_METRICS = (
@@ -27,11 +29,12 @@ _MOST_READS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A circuit, the newest evaluation of its asset, and what was built on its fallbacks."""
+    """A circuit, the newest evaluation of its asset, what was built on its fallbacks, its SLA."""
 
     circuit: Circuit
     evaluation: Evaluation | None
     reads: tuple[DegradedRead, ...]
+    levels: tuple[LevelStanding, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
         """The standing as JSON values; times are ISO 8601 in UTC."""
@@ -63,6 +66,7 @@ class Standing:
             "last_good_at": _iso(circuit.last_good_at),
             "last_evaluation": _evaluation_json(self.evaluation),
             "degraded_reads": [_read_json(read) for read in self.reads],
+            "service_levels": [level.to_json() for level in self.levels],
         }
 
 
@@ -104,11 +108,30 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
             "last good",
             f"{moment(circuit.last_good_at, now)}, {distance(circuit.last_good_at, now)}",
         )
+    yield from _levels(standing.levels)
     for position, read in enumerate(standing.reads):
         if position == _MOST_READS:
             yield "", f"and {count(len(standing.reads) - position, 'more read', 'more reads')}"
             return
         yield "degraded" if position == 0 else "", _degraded(read, now)
+
+
+def _levels(levels: Sequence[LevelStanding]) -> Iterator[tuple[str, str]]:
+    """Each service level that is not kept, or not known, and how many are."""
+    kept = [level for level in levels if level.status is OutcomeStatus.PASSED]
+    told = [f"{count(len(kept), 'level')} kept"] if kept else []
+    words = {
+        OutcomeStatus.FAILED: "broken",
+        OutcomeStatus.WARNED: "warns",
+        OutcomeStatus.NOT_EVALUATED: "not evaluated",
+    }
+    told += [
+        f"{level.name} {words[level.status]}: {level.sentence}"
+        for level in levels
+        if level.status in words
+    ]
+    for position, sentence in enumerate(told):
+        yield "service" if position == 0 else "", sentence
 
 
 def failed_probes(circuit: Circuit) -> int:

@@ -15,8 +15,10 @@ from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.store.database import Store
@@ -59,7 +61,10 @@ def status(places: Places, ref: str | None, output: str) -> None:
         circuits = [c for c in CircuitBreaker(store).circuits() if name in (None, c.key.contract)]
         if name is not None and not circuits:
             check_known(places, name)
-        standings = [_standing(store, circuit) for circuit in circuits]
+        declared = {contract.name: contract for contract in declared_contracts(places)}
+        standings = [
+            _standing(store, circuit, declared.get(circuit.key.contract)) for circuit in circuits
+        ]
         with store.read() as conn:
             now = store.now(conn)
         silent = _without_circuit(places, name, circuits)
@@ -78,12 +83,15 @@ def status(places: Places, ref: str | None, output: str) -> None:
         raise click.exceptions.Exit(FINDINGS)
 
 
-def _standing(store: Store, circuit: Circuit) -> Standing:
+def _standing(store: Store, circuit: Circuit, contract: Contract | None) -> Standing:
     key = circuit.key
     return Standing(
         circuit=circuit,
         evaluation=MetricHistory(store).latest(key.contract, key.asset),
         reads=DegradedReads(store).open_reads(key),
+        levels=()
+        if contract is None
+        else standing_levels(store, contract, key.asset, partition=key.partition),
     )
 
 
