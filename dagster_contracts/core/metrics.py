@@ -56,6 +56,8 @@ class Catalogue:
 
         Raises :class:`DocumentError` where a declared name would change the meaning of a known one.
         """
+        if not declared:
+            return self
         for name, dimension in declared.items():
             if not _NAME.fullmatch(name) or name.lower() in RESERVED_WORDS:
                 raise DocumentError(

@@ -5,26 +5,33 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import OrderedDict
+import stat
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.reference import is_name
 from dagster_contracts.documents.compact import ROOT_KEY, Expected, no_contract, read_compact
+from dagster_contracts.documents.document_cache import DocumentCache
 from dagster_contracts.documents.fingerprint import content_hash, semantic_hash
 from dagster_contracts.documents.odcs import is_odcs, read_odcs
-from dagster_contracts.documents.problem import Findings, Problem, ProblemSeverity
+from dagster_contracts.documents.problem import (
+    MAX_PROBLEMS,
+    Findings,
+    Problem,
+    ProblemSeverity,
+    TooManyProblems,
+)
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading
-from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml
+from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml, too_large
 from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation
 
 ENDINGS = (".yaml", ".yml")
 
 _VERSION_STEM = re.compile(r"v?[0-9]+(?:\.[0-9]+){1,3}(?:[-+][0-9A-Za-z.+-]+)?")
-_CACHE_SIZE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class Document:
         return tuple(p for p in self.problems if p.severity is ProblemSeverity.ERROR)
 
 
-_cache: OrderedDict[tuple[object, ...], Document] = OrderedDict()
+_cache = DocumentCache[Document](max_bytes=64 * 1024 * 1024)
 
 
 def read_document(
@@ -78,17 +85,15 @@ def read_document(
         environment = {name: os.environ[name] for name in allowed_env if name in os.environ}
     digest = hashlib.sha256(content).hexdigest()
     allowed = (tuple(sorted(allowed_env)), tuple(environment.items()))
-    key = (str(path), str(root), expected, digest, *allowed)
-    cached = _cache.get(key)
+    key = (str(path), str(root), expected, *allowed)
+    cached = _cache.get(key, digest)
     if cached is not None and _unchanged(path.parent, cached):
-        _cache.move_to_end(key)
         return cached
-    files = SchemaFiles(path.parent, root, Reading(str(path), environment=environment))
+    reading = Reading(str(path), findings=Findings(MAX_PROBLEMS), environment=environment)
+    files = SchemaFiles(path.parent, root, reading)
     document = _read(content, files, expected, allowed_env)
     if document.contract is not None:
-        _cache[key] = document
-        if len(_cache) > _CACHE_SIZE:
-            _cache.popitem(last=False)
+        _cache.put(key, digest, document, size=len(content))
     return document
 
 
@@ -122,15 +127,33 @@ def _content(path: Path, root: Path, text: str | bytes | None) -> bytes:
             hint="copy the file into the folder",
         )
     try:
-        with path.open("rb") as file:
-            # One byte more than is allowed, so that the reader sees that the file is too large.
-            return file.read(MAX_BYTES + 1)
+        return _bytes_of(path, where)
     except FileNotFoundError:
         raise DocumentError("there is no such file", where=where, hint="check the path") from None
     except OSError as error:
         raise DocumentError(
             "the file cannot be read", where=where, why=error.strerror or str(error)
         ) from None
+
+
+def _bytes_of(path: Path, where: SourceLocation) -> bytes:
+    # A pipe or a device would be waited for, or would never end.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DocumentError(
+                "this is a folder" if stat.S_ISDIR(status.st_mode) else "this is no plain file",
+                where=where,
+                hint="name a file that ends in .yaml",
+            )
+        if status.st_size > MAX_BYTES:
+            raise too_large(status.st_size, where.path)
+        with open(descriptor, "rb", closefd=False) as file:
+            # A file may grow while it is read: one byte more than is allowed shows that it did.
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
 
 
 def _unchanged(folder: Path, document: Document) -> bool:
@@ -158,7 +181,11 @@ def _read(
         else:
             raise no_contract(node)
     except ContractsError as error:
-        reading.findings.raised(error, SourceLocation(reading.path), "document")
+        # A document that cannot be read at all has this one problem, and no limit is reached.
+        with suppress(TooManyProblems):
+            reading.findings.raised(error, SourceLocation(reading.path), "document")
+    except TooManyProblems:
+        contract = None
     problems = reading.findings.sorted()
     if contract is None or reading.findings.errors:
         return Document(reading.path, None, problems)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from dagster_contracts.core.contract import Contract
+
+_Write: TypeAlias = Callable[[Any], str]
+_Read: TypeAlias = Callable[[Any], tuple[object, ...]]
 
 #: Fields that say nothing about how data is judged or served.
 _SILENT = frozenset(
@@ -54,31 +58,58 @@ def semantic_hash(contract: Contract) -> str:
     return digest.hexdigest()
 
 
-@lru_cache(maxsize=64)
-def _meaningful_fields(kind: type[Any]) -> tuple[tuple[str, object], ...]:
-    return tuple((f.name, f.default) for f in fields(kind) if f.name not in _SILENT)
+@cache
+def _meaningful_fields(kind: Any) -> tuple[_Read, tuple[tuple[str, object], ...]]:
+    """What reads the meaningful fields of a dataclass in one call, their names and defaults."""
+    found = tuple((f.name, f.default) for f in fields(kind) if f.name not in _SILENT)
+    names = [name for name, _ in found]
+    if len(names) > 1:
+        return attrgetter(*names), found
+    return lambda value: tuple(getattr(value, name) for name in names), found
 
 
 def _canonical(value: object) -> str:
     """A text that is equal exactly for values of equal meaning."""
-    if isinstance(value, Enum):
-        return repr(value.value)
-    if value is None or isinstance(value, str | int | float):
-        return repr(value)
-    if isinstance(value, tuple | list):
-        return "[" + ",".join(map(_canonical, value)) + "]"
-    if isinstance(value, Mapping):
-        pairs = sorted((str(key), _canonical(item)) for key, item in value.items())
-        return "{" + ",".join(f"{key!r}:{item}" for key, item in pairs) + "}"
-    if is_dataclass(value):
-        kind: Any = type(value)
-        shown = [
-            f"{name}={_canonical(found)}"
-            for name, default in _meaningful_fields(kind)
-            # A default is left out: a field that a later release adds changes no hash.
-            if (found := getattr(value, name)) != default
-        ]
-        return f"{kind.__name__}({','.join(shown)})"
-    if isinstance(value, Fraction | Decimal | date | time | timedelta):
-        return f"{type(value).__name__}({value})"
-    raise TypeError(f"{type(value).__name__} has no canonical text")
+    write = _WRITERS.get(type(value))
+    return write(value) if write is not None else _writer_of(type(value))(value)
+
+
+def _writer_of(kind: type[Any]) -> _Write:
+    """How values of this type are written; looked up once for each type."""
+    for base, write in _FAMILIES:
+        if issubclass(kind, base):
+            return _WRITERS.setdefault(kind, write)
+    if is_dataclass(kind):
+        return _WRITERS.setdefault(kind, _dataclass)
+    raise TypeError(f"{kind.__name__} has no canonical text")
+
+
+def _sequence(value: Iterable[object]) -> str:
+    return "[" + ",".join(map(_canonical, value)) + "]"
+
+
+def _mapping(value: Mapping[object, object]) -> str:
+    pairs = sorted((str(key), _canonical(item)) for key, item in value.items())
+    return "{" + ",".join(f"{key!r}:{item}" for key, item in pairs) + "}"
+
+
+def _dataclass(value: Any) -> str:
+    read, known = _meaningful_fields(type(value))
+    shown = [
+        f"{name}={_canonical(found)}"
+        for (name, default), found in zip(known, read(value), strict=True)
+        # A default is left out: a field that a later release adds changes no hash.
+        if found is not default and found != default
+    ]
+    return f"{type(value).__name__}({','.join(shown)})"
+
+
+_FAMILIES: tuple[tuple[Any, _Write], ...] = (
+    (Enum, lambda value: repr(value.value)),
+    ((str, int, float, type(None)), repr),
+    ((tuple, list), _sequence),
+    (Mapping, _mapping),
+    ((Fraction, Decimal, date, time, timedelta), lambda value: f"{type(value).__name__}({value})"),
+)
+# The types of a contract are few, and a contract has thousands of values.
+_WRITERS: dict[type[Any], _Write] = {}

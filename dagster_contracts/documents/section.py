@@ -29,7 +29,8 @@ E = TypeVar("E", bound=StrEnum)
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
-_PER_CENT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*%")
+# As long as any number may be: Python refuses to convert thousands of digits.
+_PER_CENT = re.compile(r"([0-9]{1,50}(?:\.[0-9]{1,50})?)\s*%")
 
 
 @lru_cache(maxsize=4096)
@@ -175,6 +176,10 @@ class Section:
 
     def text(self, key: str) -> str | None:
         """Text; a number or a truth value must be quoted to be one."""
+        # Most keys of a column are not written, and a folder has many columns: no further call.
+        if key not in self._written:
+            self._asked.add(key)
+            return None
         node = self.take(key)
         if node is None:
             return None
@@ -214,6 +219,9 @@ class Section:
 
     def flag(self, key: str, *, default: bool = False) -> bool:
         """True or false."""
+        if key not in self._written:
+            self._asked.add(key)
+            return default
         node = self.take(key)
         if node is None:
             return default
@@ -298,6 +306,9 @@ class Section:
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Several texts; one may stand without its list."""
+        if key not in self._written:
+            self._asked.add(key)
+            return ()
         node = self.take(key)
         if node is None:
             return ()

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from dagster_contracts.core.contract import Json
-from dagster_contracts.errors import DocumentError, SourceLocation
+from dagster_contracts.errors import DocumentError, SourceLocation, shortened
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
@@ -49,6 +49,8 @@ _WORDS: dict[str, None | bool] = {
     "False": False,
     "FALSE": False,
 }
+#: How the character U+0000 is spelled in double quotes; no database can keep it in a text.
+_ESCAPED_NUL = re.compile(r"\\(?:0|x00|u0000|U00000000)")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
 
 
@@ -144,11 +146,7 @@ def decode(content: bytes | str, path: str) -> str:
     if isinstance(content, str) and size <= MAX_BYTES:
         size = len(content.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
-        raise DocumentError(
-            f"the file is too large: {size:,} bytes, at most {MAX_BYTES:,} are read",
-            where=SourceLocation(path),
-            hint="split the contract: one contract per file, schemas in files of their own",
-        )
+        raise too_large(size, path)
     if isinstance(content, str):
         try:
             content.encode("utf-8")
@@ -163,7 +161,7 @@ def decode(content: bytes | str, path: str) -> str:
         raise DocumentError(
             "the file is not UTF-8",
             where=SourceLocation(path, 1, 1),
-            why="it begins with the byte order mark of UTF-16",
+            why="it begins with the byte order mark of UTF-16 or UTF-32",
             hint="save it as UTF-8",
         )
     try:
@@ -176,6 +174,15 @@ def decode(content: bytes | str, path: str) -> str:
             why=f"byte 0x{content[error.start]:02x} cannot stand here",
             hint="save it as UTF-8",
         ) from None
+
+
+def too_large(size: int, path: str) -> DocumentError:
+    """The error for a file of more bytes than are read."""
+    return DocumentError(
+        f"the file is too large: {size:,} bytes, at most {MAX_BYTES:,} are read",
+        where=SourceLocation(path),
+        hint="split the contract: one contract per file, schemas in files of their own",
+    )
 
 
 def looks_like_number(text: str) -> bool:
@@ -205,8 +212,10 @@ class _Composer:
     def __init__(self, text: str, path: str, allowed_env: frozenset[str]) -> None:
         self._path = path
         self._allowed_env = allowed_env
-        self._events: Iterator[Event] = iter(yaml.parse(text, Loader=_LOADER))
+        # What yaml.parse does, without a generator between libyaml and us; None follows the end.
+        self._events: Iterator[Event] = iter(_LOADER(text).get_event, None)
         self._has_references = "${env:" in text
+        self._has_nul = "\\" in text and _ESCAPED_NUL.search(text) is not None
         self._nodes = 0
         self._aliases = 0
         self._anchors: dict[str, _Anchored] = {}
@@ -240,7 +249,11 @@ class _Composer:
     def _node(self, event: Event, depth: int) -> YamlNode:
         self._nodes += 1
         if self._nodes > MAX_NODES:
-            raise self._error(event, f"the file has more than {MAX_NODES:,} values")
+            raise self._error(
+                event,
+                f"the file has more than {MAX_NODES:,} values",
+                hint="split the contract: one contract per file, schemas in files of their own",
+            )
         kind = type(event)
         if kind is yaml.ScalarEvent:
             # The three checks that nearly every scalar passes come first: this is the hot path.
@@ -255,7 +268,11 @@ class _Composer:
         if event.tag is not None:
             raise self._tag_error(event)
         if depth > MAX_DEPTH:
-            raise self._error(event, f"values are nested more than {MAX_DEPTH} deep")
+            raise self._error(
+                event,
+                f"values are nested more than {MAX_DEPTH} deep",
+                hint="close the brackets, or take the innermost values out",
+            )
         before = self._nodes
         if event.anchor is not None:
             self._open.add(event.anchor)
@@ -294,7 +311,19 @@ class _Composer:
             if child.tag is not None:
                 raise self._tag_error(child)
             if len(key) > MAX_KEY_LENGTH:
-                raise self._error(child, f"the key is longer than {MAX_KEY_LENGTH:,} characters")
+                raise self._error(
+                    child,
+                    f"the key is longer than {MAX_KEY_LENGTH:,} characters",
+                    hint="check that the quotes and brackets before it are closed",
+                )
+            if self._has_nul:
+                self._check_nul(key, child)
+            if self._has_references and "${env:" in key:
+                raise self._error(
+                    child,
+                    f"the key {key!r} names an environment variable",
+                    hint="only values may come from the environment: write the key out",
+                )
             at: Any = child.start_mark
             if key in entries:
                 first = keys[key][0]
@@ -342,6 +371,8 @@ class _Composer:
         value = text if quoted else self._plain(text, event)
         if self._has_references and "${env:" in text:
             self._check_environment(text, event)
+        if self._has_nul:
+            self._check_nul(text, event)
         return ScalarNode(self._path, mark.line + 1, mark.column + 1, value, text, quoted)
 
     def _plain(self, text: str, event: Event) -> None | bool | int | float | str:
@@ -352,7 +383,9 @@ class _Composer:
         if len(text) > MAX_NUMBER_LENGTH:
             if _FLOAT.fullmatch(text):
                 raise self._error(
-                    event, f"the number is longer than {MAX_NUMBER_LENGTH} characters"
+                    event,
+                    f"the number is longer than {MAX_NUMBER_LENGTH} characters",
+                    hint="quote it if it is meant as text",
                 )
             return text
         if _INTEGER.fullmatch(text):
@@ -363,7 +396,9 @@ class _Composer:
             number = float(text)
             if math.isfinite(number):
                 return number
-            raise self._error(event, f"the number {text} is too large")
+            raise self._error(
+                event, f"the number {text} is too large", hint="quote it if it is meant as text"
+            )
         if _NOT_FINITE.fullmatch(text):
             raise self._error(
                 event,
@@ -371,6 +406,12 @@ class _Composer:
                 hint=f'quote it if the text is meant: "{text}"',
             )
         return text
+
+    def _check_nul(self, text: str, event: Event) -> None:
+        if "\0" in text:
+            raise self._error(
+                event, "the character U+0000 can stand in no text", hint="remove the escape"
+            )
 
     def _check_environment(self, text: str, event: Event) -> None:
         for name in _ENVIRONMENT.findall(text):
@@ -395,7 +436,7 @@ class _Composer:
     def _error(self, event: Event, what: str, hint: str | None = None) -> DocumentError:
         mark: Any = event.start_mark
         where = SourceLocation(self._path, mark.line + 1, mark.column + 1)
-        return DocumentError(what, where=where, hint=hint)
+        return DocumentError(shortened(what), where=where, hint=hint)
 
 
 def _from_yaml_error(error: yaml.MarkedYAMLError, text: str, path: str) -> DocumentError:
@@ -431,7 +472,13 @@ def _mend(problem: str, line: str, before: str) -> str | None:
         return "check the indentation: this line does not stand where its neighbours do"
     if "unexpected end of stream" in problem or "quoted scalar" in problem:
         return "a quote or a bracket is not closed"
-    return None
+    if "escape" in problem:
+        return "write the character itself; what stands in single quotes has no escapes"
+    if "directive" in problem:
+        return "remove the lines that begin with %"
+    if "block sequence entries" in problem:
+        return "write a list below its key, each item on a line of its own that begins with '- '"
+    return "look at this line and at the one before it; quote values with signs in them"
 
 
 def _from_reader_error(error: yaml.YAMLError, text: str, path: str) -> DocumentError:
@@ -449,10 +496,18 @@ def _from_reader_error(error: yaml.YAMLError, text: str, path: str) -> DocumentE
     if odd is not None:
         where = SourceLocation(path, *_position(text, odd))
         what = f"the character U+{ord(text[odd]):04X} may not stand in YAML"
-    return DocumentError(what, where=where, why=str(error).splitlines()[0])
+    wide = text[1:2] == "\0" or text[:1] == "\0"
+    return DocumentError(
+        what,
+        where=where,
+        why=str(error).splitlines()[0],
+        hint="save the file as UTF-8: it looks like UTF-16"
+        if wide
+        else 'remove it; between double quotes it can be written as an escape such as "\\x1b"',
+    )
 
 
 def _position(text: str, offset: int) -> tuple[int, int]:
     """1-based line and column of a character."""
-    before = text[:offset]
+    before = text[:offset].replace("\r\n", " \n").replace("\r", "\n")
     return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1

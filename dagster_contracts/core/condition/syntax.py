@@ -16,9 +16,11 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from dagster_contracts.core.condition.tree import (
@@ -105,6 +107,21 @@ def parse_condition(
     >>> parse_condition("schema_validation_errors > 5%").metric
     'schema_validation_errors'
     """
+    if catalogue is DEFAULT:
+        # The contracts of a folder say much the same: what was read once is not read again.
+        with suppress(ConditionSyntaxError):
+            return _parse_known(text, default_metric)
+    return _parse(text, catalogue, default_metric, where)
+
+
+@lru_cache(maxsize=4096)
+def _parse_known(text: str, default_metric: str | None) -> Condition:
+    return _parse(text, DEFAULT, default_metric, None)
+
+
+def _parse(
+    text: str, catalogue: Catalogue, default_metric: str | None, where: SourceLocation | None
+) -> Condition:
     parser = _Parser(text, catalogue, default_metric, where)
     condition = parser.expression(0)
     parser.end("'and', 'or' or the end")
