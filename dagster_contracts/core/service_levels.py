@@ -175,7 +175,8 @@ def delay_after(
     """How late the data of the day was: seconds past the wall time ``at``, 0 where it was in time.
 
     The day is the one whose deadline passed last; what arrived since the deadline before it is in
-    time. While nothing has arrived the delay grows. ``None`` before the first arrival.
+    time. While nothing has arrived the delay grows. Before the first arrival of all nothing was
+    due; without any it is not known.
     """
     known = sorted(moment for moment in arrivals if moment <= now)
     if not known:
@@ -185,7 +186,7 @@ def delay_after(
     deadline = _wall(local, 0, at, zone)
     day = 0 if deadline <= now else -1
     deadline, before = _wall(local, day, at, zone), _wall(local, day - 1, at, zone)
-    if any(before < moment <= deadline for moment in known):
+    if known[0] > deadline or any(before < moment <= deadline for moment in known):
         return Fraction(0)
     late = [moment for moment in known if moment > deadline]
     return seconds((late[0] if late else now) - deadline)

@@ -182,12 +182,14 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ("arrived", "now", "late"),
     [
         (["2026-03-02T07:30Z"], "2026-03-02T12:00Z", 0),  # 08:30 in Berlin
-        (["2026-03-02T09:00Z"], "2026-03-02T12:00Z", 3600),
+        (["2026-03-01T07:00Z", "2026-03-02T09:00Z"], "2026-03-02T12:00Z", 3600),
+        (["2026-03-02T09:00Z"], "2026-03-02T12:00Z", 0),  # the first of all: nothing was due yet
         (["2026-03-01T07:00Z"], "2026-03-02T12:00Z", 4 * 3600),  # nothing came, and it grows
-        (["2026-03-01T09:00Z"], "2026-03-02T07:30Z", 3600),  # of the day before: not due yet
+        # Today's is not due yet, and yesterday's was late.
+        (["2026-02-28T07:00Z", "2026-03-01T09:00Z"], "2026-03-02T07:30Z", 3600),
         (["2026-03-01T09:00Z"], "2026-03-02T12:00Z", 0),  # after yesterday's deadline: in time
         # The clocks go forward on 29 March: nine o'clock is at 07:00 UTC.
-        (["2026-03-29T07:30Z"], "2026-03-29T12:00Z", 1800),
+        (["2026-03-28T07:30Z", "2026-03-29T07:30Z"], "2026-03-29T12:00Z", 1800),
         ([], "2026-03-29T12:00Z", None),
     ],
 )
@@ -208,7 +210,7 @@ def test_a_delay_is_found_by_walking_back_to_the_deadline(arrived: list[int], cl
     in_time = {deadline - timedelta(minutes=m) for m in range(24 * 60)}
     if not moments:
         assert found is None
-    elif moments & in_time:
+    elif moments & in_time or min(moments) > deadline:
         assert found == 0
     else:
         walk = deadline
