@@ -260,19 +260,13 @@ class _Look:
         return not any(name in names for names in unread)
 
     def _ask_aggregates(self) -> None:
-        asked = {
-            alias: expr
+        """Bounds, lengths and closed sets, in one pass where the engine can."""
+        asked = [
+            expr.alias(alias)
             for number, name in enumerate(self.names)
             if self._is_readable(name)
             for alias, expr in self._aggregates(number, name).items()
-        }
-        if asked:
-            whole = self.scan.frame.select(*[expr.alias(alias) for alias, expr in asked.items()])
-            try:
-                self.answers = self.scan.collect([whole])[0][0]
-            except Exception:  # engines raise what they like; now each gets its own chance
-                for alias, expr in asked.items():
-                    self.answers.update(self._alone(expr.alias(alias)))
+        ]
         closed = [
             name
             for name in self.first.columns
@@ -280,14 +274,34 @@ class _Look:
             and self._is_readable(name)
             and 0 < self.varieties[name] <= _MOST_VALUES
         ]
-        for name in closed:
-            self.values[name] = self._counted(name)
-
-    def _alone(self, expr: nw.Expr) -> Row:
+        groups = [self._groups(name) for name in closed]
+        frames = [self.scan.frame.select(*asked)] if asked else []
         try:
-            return self.scan.collect([self.scan.frame.select(expr)])[0][0]
+            found = self.scan.collect([*frames, *groups])
+        except Exception:  # engines raise what they like; now each gets its own chance
+            for expr in asked:
+                self.answers.update(*self._alone(self.scan.frame.select(expr)))
+            found = [self._alone(frame) for frame in groups]
+        else:
+            if frames:
+                self.answers = found.pop(0)[0]
+        for name, rows in zip(closed, found, strict=True):
+            counted = tuple((row["k"], int(row["n"])) for row in rows if row["k"] is not None)
+            # What the first rows saw few of may still be many.
+            self.values[name] = counted if len(counted) <= _MOST_VALUES else ()
+
+    def _alone(self, frame: nw.LazyFrame[Any]) -> list[Row]:
+        try:
+            return self.scan.collect([frame])[0]
         except Exception:  # this one cannot be known here, and no rule will rest on it
-            return {}
+            return []
+
+    def _groups(self, name: str) -> nw.LazyFrame[Any]:
+        """The distinct texts of a column with their counts; a few more than a closed set has."""
+        value = self.scan.column(name)
+        text = value if self.scan.schema[name] == nw.String else value.cast(nw.String)
+        groups = self.scan.frame.select(text.alias("k")).group_by("k").agg(nw.len().alias("n"))
+        return groups.head(_MOST_VALUES + 2)
 
     def _aggregates(self, number: int, name: str) -> dict[str, nw.Expr]:
         dtype, value = self.scan.schema[name], self.scan.column(name)
@@ -307,18 +321,6 @@ class _Look:
             raw = nw.col(RAW_PREFIX + name).str.strip_chars()
             found[f"z{number}"] = raw.str.contains(LEADING_ZERO).sum()
         return found
-
-    def _counted(self, name: str) -> tuple[tuple[str, int], ...]:
-        """All distinct texts with their counts; none where they turn out to be many."""
-        value = self.scan.column(name)
-        text = value if self.scan.schema[name] == nw.String else value.cast(nw.String)
-        groups = self.scan.frame.select(text.alias("k")).group_by("k").agg(nw.len().alias("n"))
-        try:
-            found = self.scan.collect([groups.head(_MOST_VALUES + 2)])[0]
-        except Exception:  # this column cannot be grouped here
-            return ()
-        counted = tuple((row["k"], int(row["n"])) for row in found if row["k"] is not None)
-        return counted if len(counted) <= _MOST_VALUES else ()
 
     def table(self, rows: int, all_rows: int) -> TableProfile:
         """What the answers come to."""
