@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields, is_dataclass, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -21,7 +21,13 @@ from dagster_contracts.core.compatibility import (
     VersionBump,
     diff,
 )
-from dagster_contracts.core.condition import Comparison, ComparisonOperator, Hold, Quantity
+from dagster_contracts.core.condition import (
+    Comparison,
+    ComparisonOperator,
+    Hold,
+    Quantity,
+    parse_condition,
+)
 from dagster_contracts.core.contract import (
     AlertPolicy,
     CircuitMode,
@@ -506,6 +512,8 @@ SAMPLES: dict[type, Any] = {
 }
 # What a field is changed to, where its type does not say it.
 OTHERS: dict[tuple[type, str], Any] = {
+    (SlaProperty, "warn"): below("2"),
+    (SlaProperty, "moment"): datetime(2026, 6, 1, tzinfo=UTC),
     (TypeOptions, "minimum"): 1,
     (TypeOptions, "maximum"): 9,
     (TypeOptions, "exclusive_minimum"): 1,
@@ -749,6 +757,65 @@ def test_a_promise_that_nothing_measures_is_compared_as_text() -> None:
 
     assert verdict(promise("24/7"), promise("office hours")) == (WARNS, WARNS, MINOR)
     assert len(diff(promise("24/7"), promise("24/7"))) == 0
+
+
+def promised(name: str, text: str, **fields: Any) -> Contract:
+    """A contract with one service level of the service, whose breach only warns."""
+    condition = parse_condition(text) if text else None
+    level = SlaProperty(
+        property=name, condition=condition, severity=Severity.WARNING, text=text, **fields
+    )
+    return contract(prop(), sla=(level,))
+
+
+def until(name: str, day: str) -> Contract:
+    """A contract with a date in its life."""
+    return promised(name, "", moment=datetime.fromisoformat(day).replace(tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "consumer", "producer", "bump"),
+    [
+        ("availability >= 99%", "availability >= 99.9%", FINE, BREAKS, MINOR),
+        ("availability >= 99.9%", "availability >= 99%", BREAKS, FINE, MAJOR),
+        ("availability.7d >= 99%", "availability >= 99%", BREAKS, BREAKS, MAJOR),
+        ("time_to_repair <= 4h", "time_to_repair <= 8h", BREAKS, FINE, MAJOR),
+        ("delay_after.0900 <= 0s", "delay_after.0800 <= 0s", FINE, BREAKS, MINOR),
+        ("delay_after.0900 <= 0s", "delay_after.1000 <= 0s", BREAKS, FINE, MAJOR),
+        ("delay_after.2330 <= 0s", "delay_after.0030 <= 0s", BREAKS, FINE, MAJOR),
+        ("delay_after.0900 <= 0s", "delay_after.0900.Europe.Berlin <= 0s", BREAKS, BREAKS, MAJOR),
+    ],
+)
+def test_promises_of_the_service_are_promises_though_their_breach_only_warns(
+    old: str, new: str, consumer: Verdict, producer: Verdict, bump: VersionBump
+) -> None:
+    found = verdict(promised("availability", old), promised("availability", new))
+    assert found == (consumer, producer, bump)
+
+
+def test_a_shorter_retention_takes_data_away_and_a_higher_throughput_asks_for_more() -> None:
+    def level(text: str) -> Contract:
+        return contract(prop(), sla=(SlaProperty(property="x", condition=parse_condition(text)),))
+
+    shorter = verdict(level("data_retention <= 365d"), level("data_retention <= 90d"))
+    assert shorter == (BREAKS, BREAKS, MAJOR)
+    assert verdict(level("throughput >= 5/s"), level("throughput >= 9/s")) == (FINE, BREAKS, MINOR)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "consumer"),
+    [
+        ("endOfSupport", "2027-01-01", "2028-01-01", FINE),
+        ("endOfSupport", "2028-01-01", "2027-01-01", BREAKS),
+        ("endOfLife", "2028-01-01", "2027-01-01", BREAKS),
+        ("generalAvailability", "2027-01-01", "2027-03-01", BREAKS),
+        ("generalAvailability", "2027-03-01", "2027-01-01", FINE),
+    ],
+)
+def test_dates_in_the_life_of_a_contract(name: str, old: str, new: str, consumer: Verdict) -> None:
+    changes = diff(until(name, old), until(name, new))
+    assert changes.consumer is consumer
+    assert f"it was {old} 00:00 UTC, now it is {new} 00:00 UTC" in changes.items[0].message
 
 
 # --- words, JSON, versions ------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from dagster_contracts.core.changes import Motion
 from dagster_contracts.core.compatibility.acceptance import Direction
 from dagster_contracts.core.compatibility.differences import (
@@ -12,11 +14,21 @@ from dagster_contracts.core.compatibility.differences import (
     ChangeList,
 )
 from dagster_contracts.core.compatibility.implication import compare_demands
-from dagster_contracts.core.condition import render
+from dagster_contracts.core.condition import (
+    Comparison,
+    ComparisonOperator,
+    Condition,
+    metrics_of,
+    render,
+)
 from dagster_contracts.core.contract import (
     Severity,
     SlaProperty,
 )
+from dagster_contracts.core.metrics import DELAY_AFTER, RETENTION, speaks_of_service
+
+_DAY = 24 * 60
+"""Minutes."""
 
 
 def diff_sla(
@@ -78,15 +90,78 @@ def _promise(level: SlaProperty) -> str:
     return level.text or level.property
 
 
+def _advisory(old: SlaProperty, new: SlaProperty) -> bool:
+    """Whether nobody relies on a level: it only warns, and not because no batch is to blame."""
+    named = {n for level in (old, new) if level.condition for n in metrics_of(level.condition)}
+    promised = old.moment is not None or any(map(speaks_of_service, named))
+    hard = {Severity.ERROR, Severity.WARNING} if promised else {Severity.ERROR}
+    return not hard & {old.severity, new.severity}
+
+
+def _compare_moments(old: SlaProperty, new: SlaProperty) -> Direction:
+    """Sooner available or later at its end is more than was promised."""
+    if old.moment is None or new.moment is None or old.moment == new.moment:
+        return Direction.SAME
+    later = new.moment > old.moment
+    starts = new.property == "generalAvailability"
+    return Direction.LOOSENED if later is starts else Direction.TIGHTENED
+
+
+def _compare(old: SlaProperty, new: SlaProperty) -> Direction:
+    """How a promise changed; a shorter retention takes data away that consumers had."""
+    way = compare_demands(old.condition, new.condition)
+    kept, keeps = old.condition, new.condition
+    if not isinstance(kept, Comparison) or not isinstance(keeps, Comparison):
+        return way
+    if kept.metric == keeps.metric == RETENTION and way is Direction.TIGHTENED:
+        limits = (ComparisonOperator.LE, ComparisonOperator.LT)
+        return Direction.CHANGED if keeps.operator in limits else way
+    if kept.metric != keeps.metric and kept.quantity == keeps.quantity:
+        return _compare_clocks(kept.metric, keeps.metric) or way
+    return way
+
+
+def _compare_clocks(old: str, new: str) -> Direction | None:
+    """Two times of the day in one zone: an earlier one promises more; ``None`` for others."""
+    before, after = old.split("."), new.split(".")
+    if not before[0] == after[0] == DELAY_AFTER or before[2:] != after[2:]:
+        return None
+    moved = (_minutes(after[1]) - _minutes(before[1])) % _DAY
+    # Which of two times twelve hours apart comes first, no clock without a date can say.
+    if moved == _DAY // 2:
+        return Direction.CHANGED
+    return Direction.LOOSENED if moved < _DAY // 2 else Direction.TIGHTENED
+
+
+def _minutes(clock: str) -> int:
+    return int(clock[:2]) * 60 + int(clock[2:])
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _promise_of(condition: Condition | None) -> str | None:
+    return render(condition) if condition is not None else None
+
+
 def _service_level(changes: ChangeList, path: str, old: SlaProperty, new: SlaProperty) -> None:
-    advisory = Severity.ERROR not in (old.severity, new.severity)
-    if old.condition is None and new.condition is None:
+    advisory = _advisory(old, new)
+    if (old.moment is None) is not (new.moment is None):
+        dates = [level.moment and _day(level.moment) for level in (old, new)]
+        changes.ask(path, "sla_moment", *dates, f"the date of {path}")
+    elif old.moment is not None and new.moment is not None:
+        what = f"{path}: it was {_day(old.moment)}, now it is {_day(new.moment)}"
+        changes.demand(path, "sla", _compare_moments(old, new), what, advisory=advisory)
+    elif old.condition is None and new.condition is None:
         changes.ask(path, "sla_text", old.text, new.text, f"what {path} promises")
     else:
-        way = compare_demands(old.condition, new.condition)
         what = f"{path}: promised was {_promise(old)}, now it is {_promise(new)}"
-        changes.demand(path, "sla", way, what, advisory=advisory)
+        changes.demand(path, "sla", _compare(old, new), what, advisory=advisory)
     changes.ask(path, "sla_element", old.element, new.element, f"the column that {path} speaks of")
+    changes.ask(path, "sla_elements", old.elements, new.elements, f"the columns of {path}")
+    before, after = _promise_of(old.warn), _promise_of(new.warn)
+    changes.note(path, "sla_warn", before, after, f"{path}: how long before its end it warns")
     rank = list(Severity).index(new.severity) - list(Severity).index(old.severity)
     if rank:
         way = Direction.TIGHTENED if rank > 0 else Direction.LOOSENED
