@@ -160,7 +160,7 @@ def _summary(found: InferredContract, target: Path | None) -> list[str]:
         ("patterns and formats", "pattern format"),
         ("with gaps", "nulls"),
         ("personal by their names", "classification"),
-        ("look at", "column"),
+        ("look at", "column left_out"),
     ):
         named = _named(found.guesses, wanted.split())
         if named:
@@ -175,7 +175,11 @@ def _summary(found: InferredContract, target: Path | None) -> list[str]:
 
 
 def _named(guesses: Sequence[Guess], keys: Sequence[str]) -> str:
-    names = list(dict.fromkeys(".".join(guess.path) for guess in guesses if guess.key in keys))
+    names = list(
+        dict.fromkeys(
+            ".".join(guess.path) or guess.because for guess in guesses if guess.key in keys
+        )
+    )
     more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     return ", ".join(names[:_MOST_SHOWN]) + more
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -111,7 +111,12 @@ def infer(
 
     ``now`` tells whether the newest event is recent enough to say how fresh the data is kept.
     """
-    inference = _Inference(profile)
+    readable = _writable(profile)
+    inference = _Inference(readable)
+    if len(readable.columns) < len(profile.columns):
+        count = len(profile.columns) - len(readable.columns)
+        inference.guess((), "left_out", f"{count} left out, whose names no document can hold")
+    profile = readable
     key = profile.keys[0] if profile.keys else ()
     properties = tuple(
         _property(inference, column, (column.name,), key, number)
@@ -130,6 +135,27 @@ def infer(
         sla=tuple(_freshness(inference, event_time, now)),
     )
     return contract, tuple(inference.guesses)
+
+
+def _is_writable(text: str) -> bool:
+    """Whether a document can hold it: no NUL, and nothing that reads as a variable's name."""
+    return "\x00" not in text and "${env:" not in text
+
+
+def _writable(profile: TableProfile) -> TableProfile:
+    """The profile without columns and fields whose names no document can hold."""
+    columns = _writable_columns(profile.columns)
+    kept = {column.name for column in columns}
+    keys = tuple(key for key in profile.keys if kept.issuperset(key))
+    return replace(profile, columns=columns, keys=keys)
+
+
+def _writable_columns(columns: Sequence[ColumnProfile]) -> tuple[ColumnProfile, ...]:
+    return tuple(
+        replace(column, fields=_writable_columns(column.fields)) if column.fields else column
+        for column in columns
+        if _is_writable(column.name)
+    )
 
 
 def _property(
@@ -296,6 +322,8 @@ def _closed_set(column: ColumnProfile, filled: int) -> tuple[str, ...]:
         return ()
     # One value alone may be the name of this batch; texts are no codes.
     if len(counts) == 1 or max(map(len, counts)) > _LONGEST_VALUE:
+        return ()
+    if not all(map(_is_writable, counts)):
         return ()
     return tuple(sorted(counts))
 

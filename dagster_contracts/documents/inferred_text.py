@@ -46,6 +46,8 @@ def inferred_text(contract: Contract, guesses: Sequence[Guess], form: Form, *, h
 def _compact_place(guess: Guess, contract: Contract) -> Place:
     body: Place = (ROOT_KEY,)
     match guess.key:
+        case "left_out":
+            return (*body, "schema", "fields")
         case "rows":
             return (*body, "schema", "quality", 0)
         case "event_time":
@@ -66,6 +68,8 @@ def _compact_place(guess: Guess, contract: Contract) -> Place:
 
 def _odcs_place(guess: Guess, contract: Contract, document: Mapping[str, Json]) -> Place:
     match guess.key:
+        case "left_out":
+            return ("schema",)
         case "rows":
             return ("schema", 0, "quality", 0)
         case "event_time":

@@ -255,6 +255,8 @@ def test_json_lines_and_folders_and_globs_are_read(tmp_path: Path) -> None:
         pl.DataFrame({"Id": range(40), "id": range(40), "ID ": range(40), " ": range(40)}),
         pl.DataFrame({"a \"b\" 'c'": [1], "a.b": [1], "né": [1], "a\nb": [1], "x" * 3000: [1]}),
         pl.DataFrame({"": [1, 2], "#": [3, 4], "no": [True, False], "1e3": ["a", "b"]}),
+        pl.DataFrame({"a\x00": range(30), "${env:HOME}": range(30), "s": [{"\x00": 1}] * 30}),
+        pl.DataFrame({"status": ["${env:HOME}", "b\x00"] * 60}),
         pl.DataFrame({"status": ["no", "1e3", "~", "12:30", "", " x"] * 60}),
         pl.DataFrame(
             {"a": pl.Series([datetime.fromisoformat("9999-12-31")] * 30), "b": [date(1, 1, 1)] * 30}
