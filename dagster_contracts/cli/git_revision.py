@@ -1,4 +1,8 @@
-"""Contract documents as they were in a git revision: ``git:main:contracts/orders.yaml``."""
+"""Contract documents as they were in a git revision: ``git:main:contracts/orders.yaml``.
+
+``git:main...:contracts`` is where this branch left ``main``: what others merged there since is no
+change of ours.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation
 
 PREFIX = "git:"
+_MERGE_BASE = "..."
 _ENDINGS = (".yaml", ".yml", ".json", ".avsc")
 _MAX_BYTES = 4 * 1024 * 1024
 
@@ -60,7 +65,11 @@ def _resolve(text: str, start: Path) -> Revision:
             hint='write "git:main:contracts/orders.yaml", or "git:HEAD~1:contracts" for a folder',
         )
     prefix = _git(start, text, "rev-parse", "--show-prefix").decode().strip()
-    commit = _git(start, text, "rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
+    revision = name.removesuffix(_MERGE_BASE)
+    find = ("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+    commit = _git(start, text, *find)
+    if name.endswith(_MERGE_BASE):
+        commit = _git(start, text, "merge-base", commit.decode().strip(), "HEAD")
     # As in git itself: a path counts from the top of the repository unless it begins with a dot.
     parts: list[str] = []
     for part in PurePosixPath(prefix if path.startswith(".") else "", path).parts:
@@ -115,10 +124,27 @@ def _git(start: Path, text: str, *arguments: str, request: bytes | None = None) 
         raise DocumentError(f"{text!r} cannot be read", why="git is not installed") from None
     if result.returncode != 0:
         said = result.stderr.decode("utf-8", "replace").strip().removeprefix("fatal: ")
+        hint = (
+            "the form is git:REVISION:PATH; PATH counts from the top of the repository, "
+            "and from here where it begins with ./"
+        )
+        if arguments[0] in ("rev-parse", "merge-base") and _is_shallow(start):
+            said = said if "single revision" not in said else ""
+            hint = (
+                "this clone is shallow and does not hold that revision: fetch it, with "
+                "'git fetch --unshallow' or, in actions/checkout, 'fetch-depth: 0'"
+            )
         raise DocumentError(
-            f"git cannot read {text!r}",
-            why=said or "it is not there",
-            hint="the form is git:REVISION:PATH; PATH counts from the top of the repository, "
-            "and from here where it begins with ./",
+            f"git cannot read {text!r}", why=said or "there is no such revision", hint=hint
         )
     return result.stdout
+
+
+def _is_shallow(start: Path) -> bool:
+    result = subprocess.run(
+        ["git", "rev-parse", "--is-shallow-repository"],  # noqa: S607 - as above
+        cwd=start,
+        capture_output=True,
+        check=False,
+    )
+    return result.stdout.strip() == b"true"

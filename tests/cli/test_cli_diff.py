@@ -15,6 +15,8 @@ WIDER = ORDERS.format(version="1.1.0").replace(
     "      discount: {type: number}\n      coupon: {type: string}\n",
 )
 
+STOCK = ORDERS.format(version="1.0.0").replace("name: orders", "name: stock", 1)
+
 
 def git(project: Project, *arguments: str) -> None:
     subprocess.run(
@@ -175,6 +177,65 @@ def test_a_revision_that_is_not_there_is_a_usage_error(repository: Project, sour
 
     assert ran.code == 2
     assert ran.stderr.startswith("error: ")
+
+
+def test_three_dots_compare_with_where_the_branch_began(repository: Project) -> None:
+    git(repository, "switch", "-c", "wider")
+    repository.write("contracts/orders/1.1.0.yaml", WIDER)
+    git(repository, "add", "contracts")
+    git(repository, "commit", "-m", "wider")
+    git(repository, "switch", "main")
+    repository.write(
+        "contracts/prices/1.0.0.yaml",
+        ORDERS.format(version="1.0.0").replace("name: orders", "name: prices", 1),
+    )
+    git(repository, "commit", "-am", "somebody else's change")
+    git(repository, "switch", "wider")
+
+    theirs = repository.run("diff", "git:main:contracts", "contracts", "--format", "json").json
+    ours = repository.run("diff", "git:main...:contracts", "contracts", "--format", "json").json
+
+    assert [pair["contract"] for pair in theirs["contracts"]] == ["orders", "prices"]
+    assert [pair["contract"] for pair in ours["contracts"]] == ["orders"]
+
+
+def test_a_revision_is_read_from_a_folder_below(
+    repository: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("contracts/orders/1.0.1.yaml", NEXT)
+    monkeypatch.chdir(repository.root / "contracts" / "orders")
+
+    from_top = repository.run("diff", "git:main:contracts", "..", "--format", "json")
+    from_here = repository.run("diff", "git:main:./1.0.0.yaml", "1.0.1.yaml", "--format", "json")
+
+    assert (from_top.code, from_here.code) == (1, 1)
+    assert from_top.json["changes"] == from_here.json["changes"]
+
+
+def test_a_flat_file_that_was_renamed_is_the_same_contract(repository: Project) -> None:
+    repository.write("contracts/stock.yaml", STOCK)
+    git(repository, "add", "contracts")
+    git(repository, "commit", "-m", "stock")
+    (repository.root / "contracts/stock.yaml").rename(repository.root / "contracts/goods.yaml")
+
+    ran = repository.run("diff", "git:main:contracts", "contracts")
+
+    assert (ran.code, ran.stdout) == (0, "no changes\n")
+
+
+def test_a_shallow_clone_says_how_to_fetch_the_revision(
+    repository: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "commit", "--allow-empty", "-m", "second")
+    shallow = repository.root.parent / "shallow"
+    git(repository, "clone", "--depth", "1", f"file://{repository.root}", str(shallow))
+
+    monkeypatch.chdir(shallow)
+
+    ran = Project(shallow).run("diff", "git:HEAD~1:contracts", "contracts")
+
+    assert ran.code == 2
+    assert "fetch-depth: 0" in ran.stderr
 
 
 def test_outside_of_a_repository_git_says_why(project: Project) -> None:
