@@ -410,6 +410,8 @@ def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
     unjudged = _why_unjudged(rule)
     if unjudged is not None:
         return Unmeasurable(unjudged)
+    if rule.column is not None and "[]" in rule.column:
+        return Unmeasurable("rules within arrays and maps are not measured")
     match rule.kind:
         case RuleKind.LIBRARY:
             return _library_test(rule, target)
@@ -459,6 +461,8 @@ def _library_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
         names = rule.columns or ((rule.column,) if rule.column else ())
         if not names:
             return Unmeasurable("duplicateValues names no column")
+        if any(len(_path_of(target, name)) > 1 for name in names):
+            return Unmeasurable("uniqueness within nested values is not measured")
         return Unique(tuple(_column_of(target, name) for name in names))
     if rule.column is None:
         return Unmeasurable(f"{metric.value} names no column")

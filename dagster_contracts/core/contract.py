@@ -7,7 +7,7 @@ values and is the only place that sees YAML; nothing behind it knows which form 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -292,10 +292,24 @@ class SchemaObject:
         return None
 
     def all_quality(self) -> Iterator[QualityRule]:
-        """Object-level rules, then those of the top-level properties, in document order."""
+        """Object-level rules, then those of the properties, in document order.
+
+        The column of a rule on a nested property is its path: ``address.zip``, ``lines[].sku``.
+        """
         yield from self.quality
         for prop in self.properties:
             yield from prop.quality
+            yield from _nested_quality(prop, prop.column)
+
+
+def _nested_quality(prop: SchemaProperty, path: str) -> Iterator[QualityRule]:
+    parts = [(inner, f"{path}.{inner.column}") for inner in prop.properties]
+    if prop.items is not None:
+        parts.append((prop.items, f"{path}[]"))
+    for inner, inner_path in parts:
+        for rule in inner.quality:
+            yield replace(rule, column=inner_path)
+        yield from _nested_quality(inner, inner_path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from dagster_contracts.core.contract import (
     SlaProperty,
 )
 from dagster_contracts.core.reference import Version, is_name
-from dagster_contracts.documents.inline_schema import check_column, read_rules
+from dagster_contracts.documents.inline_schema import ColumnNames, check_column, read_rules
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
 from dagster_contracts.documents.policy_sections import (
     read_alerts,
@@ -89,15 +89,15 @@ def read_compact(
     objects = _read_objects(section, schemas, name)
     main = objects[0]
     sla = read_compact_sla(section)
+    names = ColumnNames.of(prop for found in objects for prop in found.properties)
     for level in sla:
         # An element with its object in front is looked up by lint, among all the objects.
         if level.element and level.location is not None and level.schema_object is None:
-            columns = tuple(prop for found in objects for prop in found.properties)
-            check_column(section, level.element, columns, level.location)
+            check_column(section, level.element, names, level.location)
     resilience = read_levels_and_breaker(section, schemas)
     event_time = section.text("event_time")
     if event_time is not None and not _is_timestamp(main, event_time):
-        check_column(section, event_time, main.properties)
+        check_column(section, event_time, ColumnNames.of(main.properties))
     alerts, monitoring, compatibility = (
         section.section(key) for key in ("alerts", "monitoring", "compatibility")
     )

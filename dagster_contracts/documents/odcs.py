@@ -107,7 +107,7 @@ def read_odcs(
         column = default_element.rpartition(".")[2]
         sla = tuple(x if x.element else replace(x, element=column) for x in sla)
     schemas = NamedSchemas(extensions, files, objects)
-    event_time = extensions.text("event_time")
+    event_time, owner = extensions.text("event_time"), extensions.text("owner")
     alerts, monitoring, compatibility = (
         extensions.section(key) for key in ("alerts", "monitoring", "compatibility")
     )
@@ -116,7 +116,7 @@ def read_odcs(
         version=version,
         objects=objects,
         status=status,
-        owner=extensions.text("owner") or _owner(section),
+        owner=owner_of(_team(section)) if owner is None else owner,
         description=_description(section, extras),
         asset=assets.get(""),
         sla=sla,
@@ -266,24 +266,24 @@ def _description(section: Section, extras: dict[str, Json]) -> str | None:
     return None
 
 
-def _owner(section: Section) -> str | None:
-    """The team's name, else the user name of the member who is its owner."""
+def _team(section: Section) -> Json:
     team = section.node.entries.get("team")
+    return None if team is None else to_json(team)
+
+
+def owner_of(team: Json) -> str | None:
+    """The team's name, else the user name of the member who is its owner."""
     members = team
-    if isinstance(team, MappingNode):
-        name = team.entries.get("name")
-        if isinstance(name, ScalarNode) and isinstance(name.value, str):
-            return name.value
-        members = team.entries.get("members")
-    for member in members.items if isinstance(members, SequenceNode) else []:
-        if isinstance(member, MappingNode):
-            role, user = member.entries.get("role"), member.entries.get("username")
-            if (
-                isinstance(role, ScalarNode)
-                and isinstance(user, ScalarNode)
-                and "owner" in role.text.lower()
-            ):
-                return user.text
+    if isinstance(team, dict):
+        name = team.get("name")
+        if isinstance(name, str):
+            return name
+        members = team.get("members")
+    for member in members if isinstance(members, list) else []:
+        if isinstance(member, dict) and "owner" in str(member.get("role", "")).lower():
+            user = member.get("username")
+            if user is not None:
+                return str(user)
     return None
 
 

@@ -40,7 +40,7 @@ _PROPERTY_KEYS = _ELEMENT_KEYS | {
     "partitioned", "primaryKeyPosition",
 }  # fmt: skip
 _RULE_KEYS = {
-    "name", "severity", "arguments", "authoritativeDefinitions", "businessImpact", "method",
+    "name", "severity", "metric", "rule", "arguments", "authoritativeDefinitions", "businessImpact", "method",
     "schedule", "scheduler", "tags", "unit", *(operator.value for operator in ThresholdOperator),
 }  # fmt: skip
 _RELATIONSHIP_KEYS = {"id", "customProperties", "level"}
@@ -49,6 +49,7 @@ _DIMENSIONS = {
 }  # fmt: skip
 _STABLE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
+_ENUM = "enum"
 _OPTIONS = "logicalTypeOptions"
 _RELATIONSHIPS = "relationships"
 _PLAIN = "type"
@@ -86,7 +87,10 @@ class Places:
         standing: Written = {}
         carried: Written = {}
         for key, value in element.extras.items():
-            ours = key == "customProperties" or (key in known and not self.explicit)
+            if key == "customProperties":
+                ours = isinstance(value, list) and bool(value)
+            else:
+                ours = key in known and not self.explicit
             fits = ours and self.may_stand(element, key)
             (standing if fits else carried)[key] = value
         return standing, carried
@@ -112,7 +116,7 @@ class Places:
             case SchemaObject():
                 movable.add(_RELATIONSHIPS)
             case SchemaProperty():
-                movable.add(_OPTIONS)
+                movable |= {_OPTIONS, _ENUM}
             case QualityRule():
                 movable.add(_PLAIN)
             case _:
@@ -144,7 +148,9 @@ class SchemaWriter:
             ):
                 own.append(write_relationship(found))
             elif found.extras.get("level") != "property":
-                composite.append({**_relationship(found), "from": [*near], "to": [*found.to]})
+                composite.append(
+                    {**_relationship(found), "from": near if len(near) > 1 else near[0]}
+                )
             elif len(found.columns) == 1 and found.columns[0] in names:
                 by_column.setdefault(found.columns[0], []).append(_relationship(found))
             else:
@@ -192,17 +198,23 @@ class SchemaWriter:
         others = extras.pop("customProperties", None)
         logical_type = prop.logical_type
         element_id, own_id = stable_id(prop.id)
+        written_options = write_options(prop.options)
+        enum: Json = [{"value": write_scalar(value)} for value in prop.options.enum]
+        own_options: Written = {}
         options: Json = _write_options(prop.options)
-        own_options: Json = None
         if not self.places.may_stand(prop, _OPTIONS):
-            own_options = write_options(prop.options)
-            own_options.pop("enum", None)
+            own_options = {key: x for key, x in written_options.items() if key != _ENUM}
             options = None
+        if not self.places.may_stand(prop, _ENUM) and _ENUM not in extras:
+            own_options[_ENUM] = written_options.get(_ENUM)
+            enum = None
+        # The standard's map must say what it holds.
+        own_type = logical_type if logical_type is LogicalType.MAP and prop.items is None else None
         written: Written = {
             "name": None if prop.name == default_name else prop.name,
             "id": element_id,
             "businessName": prop.business_name,
-            "logicalType": logical_type.value if logical_type else None,
+            "logicalType": logical_type.value if logical_type and not own_type else None,
             _OPTIONS: options,
             "physicalType": prop.physical_type,
             "physicalName": prop.physical_name,
@@ -215,7 +227,7 @@ class SchemaWriter:
             "partitionKeyPosition": prop.partition_key_position,
             "classification": prop.classification,
             "criticalDataElement": prop.critical or None,
-            "enum": [{"value": write_scalar(value)} for value in prop.options.enum],
+            _ENUM: enum,
             "properties": [self.property(inner, {}) for inner in prop.properties],
             "relationships": list(relationships.get(prop.name, ())),
             "quality": [self.rule(rule, prop.column) for rule in prop.quality],
@@ -225,7 +237,14 @@ class SchemaWriter:
                 {
                     "unit": prop.unit,
                     "aliases": list(prop.aliases),
-                    OWN_PROPERTY: short({"id": own_id, "options": own_options, "extras": carried}),
+                    OWN_PROPERTY: short(
+                        {
+                            "id": own_id,
+                            "type": own_type.value if own_type else None,
+                            "options": own_options,
+                            "extras": carried,
+                        }
+                    ),
                 },
             ),
         }
@@ -277,7 +296,8 @@ class SchemaWriter:
                     }
                 )
             common |= {
-                "metric": rule.metric.value if rule.metric else None,
+                # ODCS 3.0 called it 'rule'; that is among the extras.
+                "metric": rule.metric.value if rule.metric and "rule" not in extras else None,
                 "arguments": arguments,
                 "query": rule.query,
                 "engine": rule.engine,
@@ -310,7 +330,9 @@ def _is_standard_rule(rule: QualityRule) -> bool:
         return False
     match rule.kind:
         case RuleKind.LIBRARY:
-            return rule.metric in STANDARD_METRICS and rule.query is None and not called
+            # What 3.0 let people write as a rule is kept in their words.
+            known = rule.metric in STANDARD_METRICS or bool(rule.extras.keys() & {"rule", "metric"})
+            return known and rule.query is None and not called
         case RuleKind.SQL:
             return not argued and not called
         case RuleKind.CUSTOM:

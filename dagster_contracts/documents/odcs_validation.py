@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema_rs
 
 from dagster_contracts.core.contract import Json, ThresholdOperator
-from dagster_contracts.documents.problem import did_you_mean
+from dagster_contracts.documents.problem import MAX_PROBLEMS, did_you_mean
 from dagster_contracts.documents.quality import metric_of_3_0
 from dagster_contracts.documents.section import Reading, describe
 from dagster_contracts.documents.yaml_text import (
@@ -140,7 +140,12 @@ def validate_odcs(root: MappingNode, reading: Reading) -> bool:
 
 
 def find_breaches(document: Mapping[str, Json]) -> list[Path]:
-    """Where a document breaks the schema of its own ``apiVersion``: the paths of the values."""
+    """Where a document breaks the schema of its own ``apiVersion``: the paths of the values.
+
+    As in reading, what the newest schema accepts is good whatever version the document names.
+    """
+    if _validator(NEWEST).is_valid(document):
+        return []
     version = document.get("apiVersion")
     judge = _validator(OLDER.get(version, NEWEST) if isinstance(version, str) else NEWEST)
     return [tuple(error.instance_path) for error in judge.iter_errors(document)]
@@ -170,11 +175,18 @@ class _Breaches:
         self._schema = schema
         #: (path, key or keyword, message) -> place and hint, in the order of the document
         self.found: dict[tuple[Path, str, str], tuple[SourceLocation, str | None]] = {}
+        self._suspects: list[tuple[Path, str]] = []
 
     def note(self, errors: Iterable[Any]) -> None:
         """Take over the errors of the validator."""
         for error in errors:
+            if len(self.found) > MAX_PROBLEMS:
+                # The rest is not told anyway, and a document of mistakes alone would take minutes.
+                break
             self._note(error)
+        for path, key in self._suspects:
+            if not any(other[: len(path)] == path for other, _, _ in self.found):
+                self._misplaced(path, key)
 
     def report(self, *, refused_by_own: set[tuple[Path, str]] | None, own_version: str) -> None:
         """Pass them on; those that the document's own version allows as warnings."""
@@ -245,7 +257,12 @@ class _Breaches:
         # After another error in the same mapping the validator calls every key unevaluated.
         known = self._known_keys(schema_path)
         for key in unexpected:
-            if key in known or not isinstance(node, MappingNode):
+            if not isinstance(node, MappingNode):
+                continue
+            if len(self.found) > MAX_PROBLEMS:
+                break
+            if key in known:
+                self._suspects.append((path, key))
                 continue
             nearby = known - node.entries.keys()
             hint = did_you_mean(key, nearby, synonyms=_SYNONYMS)
@@ -258,6 +275,25 @@ class _Breaches:
                 hint,
                 node.key_location(key),
             )
+
+    def _misplaced(self, path: Path, key: str) -> None:
+        """A key that others of its kind have, and this one has not: ``properties`` of a string."""
+        node = self._node(path)
+        if not isinstance(node, MappingNode):
+            return
+        for of in ("logicalType", "type"):
+            found = node.entries.get(of)
+            if isinstance(found, ScalarNode):
+                hint = {
+                    "properties": "only an object has properties: write logicalType: object",
+                    "items": "only an array has items: write logicalType: array",
+                    "map": "only a map has it: write logicalType: map",
+                }.get(key, f"remove it, or give {of!r} another value")
+                what = f"{self._what(path)} has the {of} {found.text!r}, which has no {key!r}"
+                self._add(path, f"key {key}", what, hint, node.key_location(key))
+                return
+        what = f"{self._what(path)} has no key {key!r}"
+        self._add(path, f"key {key}", what, None, node.key_location(key))
 
     def _required(self, path: Path, node: YamlNode, key: str) -> None:
         if key == "map" and isinstance(node, MappingNode):

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dagster_contracts.core.condition import Comparison, render
-from dagster_contracts.core.contract import Contract, Json, Severity, SlaProperty
+from dagster_contracts.core.contract import Contract, Json, SlaProperty
+from dagster_contracts.documents.compact import infer_event_time
 from dagster_contracts.documents.compact_writer import (
     Written,
     write_alerts,
@@ -22,6 +23,7 @@ from dagster_contracts.documents.compact_writer import (
     write_resilience,
     write_schema,
 )
+from dagster_contracts.documents.odcs import owner_of
 from dagster_contracts.documents.odcs_schema_writer import (
     Places,
     SchemaWriter,
@@ -30,7 +32,7 @@ from dagster_contracts.documents.odcs_schema_writer import (
     stable_id,
 )
 from dagster_contracts.documents.odcs_validation import NEWEST, find_breaches
-from dagster_contracts.documents.sla import MEASURED
+from dagster_contracts.documents.sla import MEASURED, default_severity
 from dagster_contracts.documents.vocabulary.key import OWN_PROPERTY
 
 # Keys of the standard that the model carries along; what else it carries is not ODCS's.
@@ -86,7 +88,8 @@ class _Writer:
         objects = extras.pop("schema", None)
         if objects is None:
             objects = [self.schema.object(found) for found in contract.objects]
-        default_element = extras.get("slaDefaultElement")
+        default_element, team = extras.get("slaDefaultElement"), extras.get("team")
+        inferred = infer_event_time(contract.objects[0], contract.sla, contract.objects[1:])
         others = extras.pop("customProperties", None)
         body: Written = {
             **head,
@@ -97,9 +100,9 @@ class _Writer:
             "customProperties": custom(
                 others,
                 {
-                    "owner": contract.owner,
+                    "owner": None if contract.owner == owner_of(team) else contract.owner,
                     "asset": contract.asset,
-                    "eventTime": contract.event_time,
+                    "eventTime": None if contract.event_time == inferred else contract.event_time,
                     "deprecatedUntil": contract.deprecated_until.isoformat()
                     if contract.deprecated_until
                     else None,
@@ -140,7 +143,8 @@ class _Writer:
                 value = value.removeprefix(known).strip()
         elif self.places.explicit:
             reason = level.not_evaluated
-        severity = None if level.severity is Severity.ERROR else level.severity.value
+        usual = default_severity(level.property)
+        severity = None if level.severity is usual else level.severity.value
         element_id, own_id = stable_id(level.id)
         written = short(
             {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -131,7 +130,7 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         key: to_json(node)
         for key in ("metric", "rule")
         if (node := section.take(key)) is not None
-        and (metric is None or to_json(node) != metric.value or key == "rule")
+        and (metric is None or to_json(node) != metric.value or "rule" in section)
     }
     arguments = section.section("arguments")
     valid, missing, pattern, columns, quantile, kept = _arguments(section, arguments)
@@ -405,13 +404,13 @@ def _arguments(
     for source in (section, arguments):
         if source is None:
             continue
-        for node in source.items("valid_values"):
+        for node in _values(source, "valid_values"):
             if isinstance(node, ScalarNode) and node.value is not None:
                 valid.append(node.value)
             else:
                 # Null passes every rule but `required`: it needs no place among the valid values.
                 exactly_kept = False
-        missing += [n.value for n in source.items("missing_values") if isinstance(n, ScalarNode)]
+        missing += [n.value for n in _values(source, "missing_values") if isinstance(n, ScalarNode)]
         pattern = source.text("pattern") or pattern
         named, properties = source.texts("columns"), source.texts("properties")
         columns = named or properties or columns
@@ -422,6 +421,14 @@ def _arguments(
     if arguments is not None and (arguments.rest() or not exactly_kept):
         kept["arguments"] = to_json(arguments.node)
     return tuple(valid), tuple(missing), pattern, columns, quantile, kept
+
+
+def _values(source: Section, key: str) -> list[YamlNode]:
+    """The items of a list; in ODCS, where arguments are free, one value may stand without it."""
+    node = source.take(key)
+    if isinstance(node, ScalarNode) and not source.reading.strict:
+        return [node]
+    return source.items(key)
 
 
 def _severity(section: Section) -> tuple[Severity, str | None]:
@@ -468,35 +475,46 @@ def _check(section: Section, rule: QualityRule) -> None:
 
 def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaObject:
     """Give every rule of an object a name that is unique in it and valid for a Dagster check."""
-    if not schema.quality and not any(prop.quality for prop in schema.properties):
-        return schema
-    used: set[str] = set()
-
-    def named(rules: Iterable[QualityRule]) -> tuple[QualityRule, ...]:
-        return tuple(_named(rule, used, section) for rule in rules)
-
-    quality = named(schema.quality)
-    properties: list[SchemaProperty] = [
-        replace(prop, quality=named(prop.quality)) if prop.quality else prop
-        for prop in schema.properties
-    ]
-    return replace(schema, quality=quality, properties=tuple(properties))
+    used: dict[str, int] = {}
+    quality = tuple(_named(rule, rule.column, used, section) for rule in schema.quality)
+    properties = tuple(_named_within(p, p.column, used, section) for p in schema.properties)
+    return replace(schema, quality=quality, properties=properties) if used else schema
 
 
-def _named(rule: QualityRule, used: set[str], section: Section | None) -> QualityRule:
+def _named_within(
+    prop: SchemaProperty, path: str, used: dict[str, int], section: Section | None
+) -> SchemaProperty:
+    before = len(used)
+    quality = tuple(_named(rule, path, used, section) for rule in prop.quality)
+    properties = tuple(
+        _named_within(inner, f"{path}.{inner.column}", used, section) for inner in prop.properties
+    )
+    items = prop.items and _named_within(prop.items, f"{path}.{prop.items.column}", used, section)
+    if len(used) == before:
+        return prop
+    return replace(prop, quality=quality, properties=properties, items=items)
+
+
+def _named(
+    rule: QualityRule, column: str | None, used: dict[str, int], section: Section | None
+) -> QualityRule:
     base = check_name(rule.name)
     if not base:
         what = snake(rule.metric.value) if rule.metric else rule.kind.value
-        base = check_name(f"{rule.column}_{what}" if rule.column else what)
+        base = check_name(f"{column}_{what}" if column else what)
     if base in RESERVED_CHECK_NAMES or base.startswith("sla_"):
         base = f"rule_{base}"
-    name, count = base, 1
+    # ``used`` counts how often each name was wanted, so that a thousand namesakes take no longer.
+    count = used.get(base, 0) + 1
+    name = base if count == 1 else f"{base}_{count}"
     while name in used:
         count += 1
         name = f"{base}_{count}"
-    used.add(name)
-    if rule.name and name != rule.name and section is not None:
-        collided = count > 1
+    used[base] = count
+    used[name] = max(used.get(name, 0), 1)
+    collided = count > 1
+    # In ODCS a name is free text: there only a name that is taken is worth a word.
+    if rule.name and name != rule.name and section and (collided or section.reading.strict):
         section.findings.warning(
             rule.location or section.location,
             "check-name",
