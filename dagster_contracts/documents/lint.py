@@ -23,11 +23,13 @@ from dagster_contracts.core.contract import (
     SlaProperty,
     SourceKind,
 )
+from dagster_contracts.documents.coherence import lint_coherence, lint_sources
 from dagster_contracts.documents.document import ENDINGS, read_document
 from dagster_contracts.documents.fallback_graph import find_cycles
 from dagster_contracts.documents.folder import ContractFolder, read_documents
 from dagster_contracts.documents.problem import Findings, Problem, ProblemSeverity, did_you_mean
 from dagster_contracts.documents.satisfiability import Prospect, prospect
+from dagster_contracts.documents.sla_lint import lint_service_levels
 from dagster_contracts.errors import DocumentError, SourceLocation, VersionConflictError
 
 __all__ = ["LintedFile", "Problem", "ProblemSeverity", "lint_contract", "lint_paths"]
@@ -111,6 +113,7 @@ def _across_files(contracts: list[Contract], findings: Findings) -> None:
             findings.raised(error, _place(contract), "version")
         else:
             by_name.append(contract)
+    lint_sources(by_name, findings)
     for contract, level, path in find_cycles(by_name):
         findings.error(
             level.location or _place(contract),
@@ -274,15 +277,20 @@ def _speaking(levels: list[SlaProperty]) -> str:
 
 def _keys(contract: Contract, findings: Findings) -> None:
     for schema_object in contract.objects:
-        for prop in schema_object.properties:
-            if prop.primary_key_position is not None and not prop.required:
-                findings.warning(
-                    prop.location or _place(contract),
-                    "nullable-key",
-                    f"{prop.name!r} is part of the primary key and may be null; "
-                    "a null is never a duplicate",
-                    "add required: true",
-                )
+        loose = [
+            prop
+            for prop in schema_object.properties
+            if prop.primary_key_position is not None and not prop.required
+        ]
+        if loose:
+            names = " and ".join(repr(prop.name) for prop in loose)
+            findings.warning(
+                loose[0].location or _place(contract),
+                "nullable-key",
+                f"the primary key of {schema_object.name!r} may be null in {names}; "
+                "a null is never a duplicate",
+                "add required: true",
+            )
 
 
 def _end(contract: Contract, findings: Findings) -> None:
@@ -413,4 +421,6 @@ _CHECKS: tuple[Callable[[Contract, Findings], None], ...] = (
     _consumers,
     _subsets,
     _comparisons,
+    lint_service_levels,
+    lint_coherence,
 )

@@ -34,6 +34,17 @@ _BOUNDED_RATIOS = (
     "duplicates",
     "null_ratio.",
     "failed_ratio.",
+    "availability",
+)
+#: Spans and rates that no clock turns back.
+_NEVER_NEGATIVE = (
+    "materialization_age",
+    "evaluation_delay",
+    "throughput",
+    "time_to_detect",
+    "time_to_notify",
+    "time_to_repair",
+    "delay_after.",
 )
 
 
@@ -116,7 +127,7 @@ def _one_value_fits(metric: str, comparisons: list[Comparison]) -> bool:
 def _range(metric: str, dimension: Dimension) -> tuple[Fraction | None, Fraction | None]:
     if dimension is Dimension.RATIO and metric.startswith(_BOUNDED_RATIOS):
         return Fraction(0), Fraction(1)
-    if dimension in (Dimension.COUNT, Dimension.SIZE) or metric == "materialization_age":
+    if dimension in (Dimension.COUNT, Dimension.SIZE) or metric.startswith(_NEVER_NEGATIVE):
         return Fraction(0), None
     # Freshness and latency may be negative: a clock that runs ahead stamps events in the future.
     return None, None

@@ -282,6 +282,8 @@ def _compact_level(section: Section, key: str, node: YamlNode) -> _Level:
         quantity = _bare_quantity(node, reading, metric)
         if quantity is not None:
             return _Level(name, Comparison(metric, operator, quantity), None, text)
+        # What is wrong with it is said of the comparison that it stands for.
+        node = ScalarNode(node.path, node.line, node.column, text, text, quoted=False)
     return _Level(name, reading.condition(node, default_metric=metric or None), None, text)
 
 
@@ -397,7 +399,7 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
                 warn=level.warn,
                 moment=level.moment,
                 severity=severity,
-                id=(own.text("id") if own else None) or item.text("id"),
+                id=own.text("id") if own and "id" in own else item.text("id"),
                 driver=item.text("driver"),
                 description=item.text("description"),
                 location=item.location,
