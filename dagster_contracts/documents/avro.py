@@ -7,7 +7,7 @@ that every message has a line and a column.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from dagster_contracts.core.contract import (
@@ -19,7 +19,8 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.json_text import parse_json
 from dagster_contracts.documents.problem import Findings, did_you_mean, nearest
-from dagster_contracts.documents.section import describe
+from dagster_contracts.documents.section import Reading, Section, describe
+from dagster_contracts.documents.type_options import read_options
 from dagster_contracts.documents.yaml_text import (
     MappingNode,
     ScalarNode,
@@ -54,6 +55,9 @@ _LOGICAL: dict[str, tuple[tuple[str, ...], LogicalType, bool | None]] = {
     "duration": (("fixed",), LogicalType.STRING, None),
 }
 _FIELD_KEYS = {"name", "type", "doc", "default", "order", "aliases"}
+#: The attribute in which our export says what Avro has no words for, and its keys.
+NOTES = "contract"
+_NOTE_KEYS = {"name", "type", "options", "aliases"}
 _MAX_NESTING = 30
 _PLACE = re.compile(r"\W+")
 
@@ -178,9 +182,10 @@ class _Reader:
         extras: dict[str, Json] = {}
         if "default" in node.entries:
             extras["avroDefault"] = to_json(node.entries["default"])
-        known = _FIELD_KEYS | {"logicalType"}
+        notes = _notes(node)
+        known = _FIELD_KEYS | {"logicalType"} | ({NOTES} if notes else set())
         extras.update({k: to_json(v) for k, v in node.entries.items() if k not in known})
-        return SchemaProperty(
+        prop = SchemaProperty(
             name=name,
             logical_type=found.logical_type,
             physical_type=found.physical_type,
@@ -193,6 +198,23 @@ class _Reader:
             location=node.location,
             extras=extras,
         )
+        return prop if notes is None else self._noted(prop, notes)
+
+    def _noted(self, prop: SchemaProperty, notes: MappingNode) -> SchemaProperty:
+        """The property with what an export of ours noted beside its type."""
+        section = Section(notes, Reading(notes.path, findings=self._findings), "'contract'")
+        if "name" in section:
+            prop = replace(prop, name=section.text("name") or prop.name, physical_name=prop.name)
+        if "type" in section:
+            kind = section.text("type")
+            known = kind in LogicalType.__members__.values()
+            prop = replace(prop, logical_type=LogicalType(kind) if kind and known else None)
+        if "options" in section or "type" in section:
+            options = section.section("options")
+            required = options.texts("required_properties") if options else ()
+            read = read_options(options, prop.logical_type, required_properties=required)
+            prop = replace(prop, options=read)
+        return replace(prop, aliases=section.texts("aliases") or prop.aliases)
 
     def type(self, node: YamlNode, namespace: str, depth: int) -> _Type:
         """The meaning of a type: a name, a definition or a union."""
@@ -265,7 +287,7 @@ class _Reader:
 
     def _item(self, node: MappingNode, key: str, namespace: str, depth: int) -> SchemaProperty:
         found = self.type(node.entries[key], namespace, depth + 1)
-        return SchemaProperty(
+        prop = SchemaProperty(
             name=key,
             logical_type=found.logical_type,
             physical_type=found.physical_type,
@@ -275,6 +297,10 @@ class _Reader:
             items=found.items,
             location=node.entries[key].location,
         )
+        branches = node.entries[key]
+        types = branches.items if isinstance(branches, SequenceNode) else [branches]
+        notes = next((found for branch in types if (found := _notes(branch))), None)
+        return prop if notes is None else self._noted(prop, notes)
 
     def _logical(self, node: MappingNode, kind: str, logical: str) -> _Type | None:
         known = _LOGICAL.get(logical)
@@ -316,6 +342,12 @@ class _Reader:
             self._named[_full_name(node, namespace)] = node
             self._named.setdefault(name.rpartition(".")[2], node)
         return namespace
+
+
+def _notes(node: YamlNode) -> MappingNode | None:
+    found = node.entries.get(NOTES) if isinstance(node, MappingNode) else None
+    ours = isinstance(found, MappingNode) and found.entries.keys() <= _NOTE_KEYS
+    return found if ours and isinstance(found, MappingNode) else None
 
 
 def _full_name(node: MappingNode, namespace: str) -> str:

@@ -14,7 +14,7 @@ from dagster_contracts.documents.document import Document, read_document, refere
 from dagster_contracts.documents.odcs_validation import find_breaches
 from dagster_contracts.documents.odcs_writer import to_odcs
 from dagster_contracts.documents.problem import as_error
-from dagster_contracts.documents.yaml_text import MappingNode, parse_yaml
+from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml
 from dagster_contracts.documents.yaml_writer import write_yaml
 from dagster_contracts.errors import DocumentError
 
@@ -50,20 +50,32 @@ def convert(
     :class:`DocumentError` where it is not, and for the mistakes of the document itself.
     ``text`` is read in place of the file.
     """
-    content = text.encode() if text is not None else path.read_bytes()
+    content = text.encode() if text is not None else _content(path)
     source = read_document(path, root=root, text=content, keep_references=True)
     references = references_in(content)
-    if source.contract is None:
-        raise _refusal(source, references)
+    contract = _checked(source, references)
     if to is None:
         to = Form.ODCS if form_of(content, str(path)) is Form.COMPACT else Form.COMPACT
     return Conversion(
-        text=write_form(source.contract, to),
+        text=write_form(contract, to),
         form=to,
-        contract=source.contract,
+        contract=contract,
         schema_files=tuple(name for name, _ in source.schema_files),
         references=references,
     )
+
+
+def read_unexpanded(path: Path, *, root: Path | None = None) -> Contract:
+    """The contract at ``path``, its references to the environment left as they are written."""
+    content = _content(path)
+    source = read_document(path, root=root, text=content, keep_references=True)
+    return _checked(source, references_in(content))
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        # One byte more than is allowed, so that the reader sees that the file is too large.
+        return file.read(MAX_BYTES + 1)
 
 
 def form_of(content: bytes, path: str) -> Form:
@@ -93,7 +105,7 @@ def write_form(contract: Contract, form: Form) -> str:
     raise DocumentError(
         f"{contract.ref} cannot be written as {form.value} without loss",
         where=contract.location,
-        why=lost[0],
+        why="; ".join(dict.fromkeys(lost)),
         hint="mend what lint says about the document; if it says nothing, please report it",
     )
 
@@ -107,17 +119,18 @@ def _attempts(contract: Contract, form: Form) -> Iterator[Mapping[str, Json]]:
     yield to_odcs(contract, explicit=True)
 
 
-def _refusal(source: Document, references: tuple[str, ...]) -> Exception:
-    error = as_error(source.errors)
+def _checked(source: Document, references: tuple[str, ...]) -> Contract:
+    if source.contract is not None:
+        return source.contract
     if references and source.errors[0].code in ("condition", "duration", "name", "version"):
-        return DocumentError(
+        raise DocumentError(
             "the document cannot be written again with its references to the environment",
             where=source.errors[0].location,
             why=source.errors[0].message,
             hint="here a reference would have to be replaced by its value, which no file may hold: "
             "write the value into the document",
         )
-    return error
+    raise as_error(source.errors)
 
 
 def _differences(one: object, other: object, place: str) -> Iterator[str]:

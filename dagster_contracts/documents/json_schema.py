@@ -34,6 +34,14 @@ _FORMATS = {
     "date": LogicalType.DATE,
     "date-time": LogicalType.TIMESTAMP,
     "time": LogicalType.TIME,
+    "local-date-time": LogicalType.TIMESTAMP,
+}
+#: The bounds of texts that have an order of their own, as ajv writes them.
+_FORMAT_BOUNDS = {
+    "format_minimum": "minimum",
+    "format_maximum": "maximum",
+    "format_exclusive_minimum": "exclusive_minimum",
+    "format_exclusive_maximum": "exclusive_maximum",
 }
 #: Words that say nothing about the values, or that are read elsewhere.
 _SILENT = {
@@ -151,6 +159,9 @@ class _Reader:
         form = _word(node, "format")
         properties, extra = self.properties(section, depth)
         items: SchemaProperty | None = None
+        value_node = node.entries.get("additionalProperties")
+        if logical_type is LogicalType.OBJECT and not properties and value_node is not None:
+            logical_type, items = self._map(logical_type, value_node, depth)
         item_node = section.take("items")
         if isinstance(item_node, MappingNode):
             items = self.property("items", item_node, False, depth + 1)
@@ -165,7 +176,13 @@ class _Reader:
             extras["additionalProperties"] = False
         options = read_options(section, logical_type, enum=tuple(enum))
         if form in _FORMATS:
-            options = replace(options, format=None, timezone=True if form == "date-time" else None)
+            zones = {"date-time": True, "local-date-time": False}
+            options = replace(options, format=None, timezone=zones.get(form or ""))
+            for word, bound in _FORMAT_BOUNDS.items():
+                limit = section.take(word)
+                if limit is not None:
+                    value = read_scalar(section, word, limit, logical_type)
+                    options = replace(options, **{bound: value})
         prop = SchemaProperty(
             name=name,
             logical_type=logical_type,
@@ -183,6 +200,15 @@ class _Reader:
             if not word.startswith(("x-", "$")):
                 self.unchecked(section, word)
         return prop
+
+    def _map(
+        self, kind: LogicalType, node: YamlNode, depth: int
+    ) -> tuple[LogicalType, SchemaProperty | None]:
+        """An object of any properties, all of one schema, is a map."""
+        if not isinstance(node, MappingNode):
+            return kind, None
+        values = self.property("values", node, False, depth + 1) if node.entries else None
+        return LogicalType.MAP, values
 
     def unchecked(self, section: Section, word: str) -> None:
         """Warn that a keyword is read and not checked."""

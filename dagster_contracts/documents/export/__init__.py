@@ -1,0 +1,1 @@
+"""Contracts for other tools and for people: one module for each format."""
