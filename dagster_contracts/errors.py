@@ -41,6 +41,11 @@ class SourceLocation:
         return f"{self.path}:{self.line}:{self.column}"
 
 
+def shortened(message: str) -> str:
+    """A message without the middle of what it quotes, where that is long."""
+    return message if len(message) <= 600 else f"{message[:440]} ... {message[-150:]}"
+
+
 class ContractsError(Exception):
     """Base of every error this package raises on purpose.
 

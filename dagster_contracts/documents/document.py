@@ -22,7 +22,7 @@ from dagster_contracts.documents.problem import (
     Findings,
     Problem,
     ProblemSeverity,
-    TooManyProblems,
+    TooManyProblemsError,
 )
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading
@@ -182,9 +182,9 @@ def _read(
             raise no_contract(node)
     except ContractsError as error:
         # A document that cannot be read at all has this one problem, and no limit is reached.
-        with suppress(TooManyProblems):
+        with suppress(TooManyProblemsError):
             reading.findings.raised(error, SourceLocation(reading.path), "document")
-    except TooManyProblems:
+    except TooManyProblemsError:
         contract = None
     problems = reading.findings.sorted()
     if contract is None or reading.findings.errors:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from dagster_contracts.core.contract import (
     ExtraColumns,
@@ -48,6 +49,8 @@ _TYPE_SYNONYMS = {
     "list": "array",
     "json": "object",
 }
+_SELDOM = words.FIELD.names - words.OPTION_NAMES - {"type", "description", "required", "unique"}
+_TYPES = {logical_type.value: logical_type for logical_type in LogicalType}
 _FIELD_SYNONYMS = {
     "nullable": "'required: true' for what may not be null",
     "not_null": "'required: true'",
@@ -73,9 +76,10 @@ def read_inline_schema(section: Section, name: str) -> SchemaObject:
     key = section.texts("primary_key")
     properties = _with_key(section, properties, key)
     references += [read_relationship(item) for item in section.sections("relationships")]
+    names = ColumnNames.of(properties)
     for relationship in references:
         for column in relationship.columns:
-            check_column(section, column, properties)
+            check_column(section, column, names)
     schema = SchemaObject(
         name=section.text("name") or name,
         properties=properties,
@@ -123,14 +127,15 @@ def read_relationship(item: Section) -> Relationship:
 def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tuple[QualityRule, ...]:
     """``quality``: rules about the whole object, or about the column that each names."""
     rules: list[QualityRule] = []
+    names = ColumnNames.of(properties)
+    physical = {prop.name: prop.column for prop in properties}
     for item in section.sections("quality"):
         rule = read_rule(item, column=None, strict=True)
         if rule is None:
             continue
         columns = [*rule.columns, *([rule.column] if rule.column else [])]
         for column in columns:
-            check_column(item, column, properties)
-        physical = {prop.name: prop.column for prop in properties}
+            check_column(item, column, names)
         rules.append(
             replace(
                 rule,
@@ -141,22 +146,35 @@ def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tupl
     return tuple(rules)
 
 
-def check_column(
-    section: Section,
-    column: str,
-    properties: tuple[SchemaProperty, ...],
-    where: SourceLocation | None = None,
-) -> None:
-    """Note a column that the schema does not have."""
-    if not properties:
-        return
-    known = {name for prop in properties for name in (prop.name, prop.physical_name) if name}
-    nested = {prop.name for prop in properties if prop.properties}
-    if column not in known and column.partition(".")[0] not in nested:
-        place = where or section.place("column")
-        section.findings.error(
-            place, "unknown-column", f"there is no column {column!r}", did_you_mean(column, known)
+@dataclass(frozen=True, slots=True)
+class ColumnNames:
+    """The names under which columns may be spoken of, and those that hold columns of their own."""
+
+    known: frozenset[str]
+    nested: frozenset[str]
+
+    @classmethod
+    def of(cls, properties: Iterable[SchemaProperty]) -> ColumnNames:
+        """Those of a schema."""
+        found = tuple(properties)
+        return cls(
+            frozenset(name for p in found for name in (p.name, p.physical_name) if name),
+            frozenset(p.name for p in found if p.properties),
         )
+
+
+def check_column(
+    section: Section, column: str, names: ColumnNames, where: SourceLocation | None = None
+) -> None:
+    """Note a column that the schema does not have; a schema without any is not known."""
+    if not names.known or column in names.known or column.partition(".")[0] in names.nested:
+        return
+    section.findings.error(
+        where or section.place("column"),
+        "unknown-column",
+        f"there is no column {column!r}",
+        did_you_mean(column, names.known),
+    )
 
 
 def _read_fields(
@@ -211,6 +229,8 @@ def _read_field(
         )
         return SchemaProperty(name=name, location=node.location)
     field = Section(node, section.reading, f"the field {name!r}")
+    if not field.present(_SELDOM):
+        return _plain_field(section, field, name)
     called = field.spelling("name")
     name = name if named or called is None else called
     type_node = field.take("type")
@@ -281,6 +301,26 @@ def _read_field(
     return prop
 
 
+def _plain_field(section: Section, field: Section, name: str) -> SchemaProperty:
+    """A field of a type, a description and constraints, as nearly all are.
+
+    One look tells that nothing else is written: a folder has tens of thousands of columns.
+    """
+    type_node = field.take("type")
+    logical_type = _logical_type(section, type_node) if type_node is not None else None
+    prop = SchemaProperty(
+        name=name,
+        logical_type=logical_type,
+        description=field.text("description"),
+        required=field.flag("required"),
+        unique=field.flag("unique"),
+        options=read_options(field, logical_type),
+        location=field.location,
+    )
+    field.finish(words.FIELD, synonyms=_FIELD_SYNONYMS)
+    return prop
+
+
 def _carrying(
     fields: tuple[SchemaProperty, ...], references: list[Relationship]
 ) -> tuple[SchemaProperty, ...]:
@@ -305,9 +345,9 @@ def _carrying(
 
 def _logical_type(section: Section, node: YamlNode) -> LogicalType | None:
     if isinstance(node, ScalarNode) and node.value is not None:
-        for logical_type in LogicalType:
-            if node.text == logical_type.value:
-                return logical_type
+        known = _TYPES.get(node.text)
+        if known is not None:
+            return known
         meant = _TYPE_SYNONYMS.get(node.text.lower().partition("(")[0])
         hint = did_you_mean(node.text, [member.value for member in LogicalType])
         section.findings.error(
@@ -330,8 +370,9 @@ def _with_key(
 ) -> tuple[SchemaProperty, ...]:
     """Number the columns of the primary key, from the list or from the fields' own marks."""
     if key:
+        names = ColumnNames.of(properties)
         for column in key:
-            check_column(section, column, properties)
+            check_column(section, column, names, section.place("primary_key"))
         place = {column: position for position, column in enumerate(key, start=1)}
         return tuple(replace(p, primary_key_position=place.get(p.name)) for p in properties)
     position = 0

@@ -148,7 +148,19 @@ def find_breaches(document: Mapping[str, Json]) -> list[Path]:
         return []
     version = document.get("apiVersion")
     judge = _validator(OLDER.get(version, NEWEST) if isinstance(version, str) else NEWEST)
-    return [tuple(error.instance_path) for error in judge.iter_errors(document)]
+    errors = list(judge.iter_errors(document))
+    slips = {tuple(error.instance_path) for error in errors if _is_slip(error, document)}
+    return [path for path in (tuple(error.instance_path) for error in errors) if path not in slips]
+
+
+def _is_slip(error: Any, document: Json | Mapping[str, Json]) -> bool:
+    """Whether 3.2.0 asks for the ``map`` of a property that is none: see :meth:`_required`."""
+    if error.kind.name != "required" or error.kind.property != "map":
+        return False
+    node: Any = document
+    for key in error.instance_path:
+        node = node[key]
+    return bool(node.get("logicalType") != "map")
 
 
 @lru_cache(maxsize=8)

@@ -22,10 +22,23 @@ from dagster_contracts.documents.vocabulary import policies
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode
 from dagster_contracts.errors import DocumentError
 
+MAX_METRICS = 200
+"""So many metrics may a contract declare: misspelled names are compared with all of them."""
+
 
 def read_metrics(section: Section) -> tuple[MetricDeclaration, ...]:
     """``{name: dimension}`` or ``{name: {dimension, description}}``: what conditions may name."""
     found: list[MetricDeclaration] = []
+    known = section.reading.catalogue
+    if len(section.node.entries) > MAX_METRICS:
+        section.findings.error(
+            section.location,
+            "too-many",
+            f"the contract declares {len(section.node.entries):,} metrics, at most {MAX_METRICS}",
+            "declare those that its conditions name",
+        )
+        return ()
+    declared: dict[str, Dimension] = {}
     for name in list(section.node.entries):
         node = section.node.entries[name]
         where = section.node.key_location(name)
@@ -48,11 +61,13 @@ def read_metrics(section: Section) -> tuple[MetricDeclaration, ...]:
             section.wrong(node, name, "a dimension such as count, ratio or duration")
             continue
         try:
-            section.reading.catalogue = section.reading.catalogue.with_declared({name: dimension})
+            known.with_declared({name: dimension})
         except DocumentError as error:
             section.findings.raised(error, where, "metric")
             continue
+        declared[name] = dimension
         found.append(MetricDeclaration(name=name, dimension=dimension, description=description))
+    section.reading.catalogue = known.with_declared(declared)
     return tuple(found)
 
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 
-from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation
+from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation, shortened
+
+MAX_PROBLEMS = 100
+"""So many mistakes of one document are told; nobody reads more of them at once."""
+_CANDIDATES = 200
 
 
 class ProblemSeverity(StrEnum):
@@ -34,15 +38,35 @@ class Problem:
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
 
+class TooManyProblemsError(Exception):
+    """A document has so many mistakes that it is not read to its end."""
+
+
 class Findings:
     """Collects the problems of one document while it is read.
 
     A reader that meets a mistake notes it here, puts the default in its place and reads on, so
-    that one run shows all mistakes.
+    that one run shows all mistakes. With ``limit`` the one behind it raises
+    :class:`TooManyProblemsError`, so that a document of mistakes alone costs no more than any other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._problems: list[Problem] = []
+        self._limit = limit
+
+    def _note(self, problem: Problem) -> None:
+        if self._limit is not None and len(self._problems) >= self._limit:
+            self._problems.append(
+                Problem(
+                    problem.location,
+                    ProblemSeverity.ERROR,
+                    "too-many",
+                    f"there are more than {self._limit} mistakes: the rest is not read",
+                    "mend the first ones, and look again",
+                )
+            )
+            raise TooManyProblemsError
+        self._problems.append(problem)
 
     def __iter__(self) -> Iterator[Problem]:
         return iter(self._problems)
@@ -51,26 +75,27 @@ class Findings:
         self, where: SourceLocation, code: str, message: str, hint: str | None = None
     ) -> None:
         """Note a mistake that keeps the document from loading."""
-        self._problems.append(Problem(where, ProblemSeverity.ERROR, code, message, hint))
+        self._note(Problem(where, ProblemSeverity.ERROR, code, shortened(message), hint))
 
     def warning(
         self, where: SourceLocation, code: str, message: str, hint: str | None = None
     ) -> None:
         """Note something that loads and is probably not meant."""
-        self._problems.append(Problem(where, ProblemSeverity.WARNING, code, message, hint))
+        self._note(Problem(where, ProblemSeverity.WARNING, code, shortened(message), hint))
 
     def note(self, where: SourceLocation, code: str, message: str, hint: str | None = None) -> None:
         """Note something worth a look."""
-        self._problems.append(Problem(where, ProblemSeverity.NOTE, code, message, hint))
+        self._note(Problem(where, ProblemSeverity.NOTE, code, shortened(message), hint))
 
     def raised(self, error: ContractsError, where: SourceLocation, code: str) -> None:
         """Note an error that somebody else raised; it keeps its own place where it has one."""
         if not isinstance(error.where, SourceLocation):
             error.where = where
         place = error.where
+        error.what = shortened(error.what)
         message = error.what if error.why is None else f"{error.what}: {error.why}"
-        self._problems.append(
-            Problem(place, ProblemSeverity.ERROR, code, message, error.hint, error)
+        self._note(
+            Problem(place, ProblemSeverity.ERROR, code, shortened(message), error.hint, error)
         )
 
     def extend(self, problems: Iterable[Problem]) -> None:
@@ -104,7 +129,9 @@ def did_you_mean(
     word: str, known: Iterable[str], *, synonyms: Mapping[str, str] | None = None
 ) -> str:
     """A hint that names the nearest of ``known``, or all of them where none is near."""
-    choices = sorted(known)
+    choices = list(known)
+    if len(choices) <= _CANDIDATES:
+        choices.sort()
     meant = (synonyms or {}).get(word.lower().replace("-", "_"))
     if meant is not None:
         return f"write {meant}"
@@ -119,11 +146,21 @@ def did_you_mean(
 
 def nearest(word: str, known: Iterable[str], *, count: int = 2) -> list[str]:
     """Up to ``count`` of ``known`` that look like ``word``, case and separators apart."""
+    wanted = _fold(word[:200])
+    known = list(known)
+    if len(known) > _CANDIDATES:
+        first = (word[:1].lower(), word[:1].upper())
+        known = [choice for choice in known if choice.startswith(first)]
     folded: dict[str, str] = {}
     for choice in known:
         folded.setdefault(_fold(choice), choice)
-    found = get_close_matches(_fold(word[:200]), list(folded), n=count, cutoff=0.6)
-    if found and found[0] == _fold(word[:200]):
+    if len(folded) > _CANDIDATES and wanted not in folded:
+        # To compare with each of thousands takes long: those that begin alike are the likeliest.
+        alike = [choice for choice in folded if choice[:1] == wanted[:1]]
+        alike.sort(key=lambda choice: (choice[:3] != wanted[:3], abs(len(choice) - len(wanted))))
+        folded = {choice: folded[choice] for choice in alike[:_CANDIDATES]}
+    found = get_close_matches(wanted, list(folded), n=count, cutoff=0.6)
+    if found and found[0] == wanted:
         found = found[:1]
     return [folded[choice] for choice in found]
 

@@ -51,16 +51,17 @@ def read_resilience(section: Section) -> Resilience:
     breaker = section.section("circuit_breaker")
     circuit = CircuitPolicy() if breaker is None else _read_breaker(breaker)
     levels: list[FallbackLevel] = []
+    names: set[str] = set()
     for item in section.sections("fallback_modes"):
         level = _read_level(item)
-        taken = next((other for other in levels if other.name == level.name), None)
-        if taken is not None:
+        if level.name in names:
             item.findings.error(
                 item.place("level"),
                 "duplicate-level",
                 f"there are two levels named {level.name!r}",
                 "give each level a name of its own, such as 'fallback_2'",
             )
+        names.add(level.name)
         levels.append(level)
     primaries = [level for level in levels if level.source.kind is SourceKind.PRIMARY]
     if not primaries:

@@ -88,9 +88,14 @@ class SchemaFiles:
                 where=where,
                 hint="copy it beside the contract: links that leave the folder are not followed",
             )
-        if path.stat().st_size > MAX_BYTES:
-            raise DocumentError(f"the file {path.name!r} is larger than 1 MiB", where=where)
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise DocumentError(
+                f"the file {path.name!r} is larger than 1 MiB",
+                where=where,
+                hint="keep in it the schema alone",
+            )
         self.read[str(path.relative_to(self.folder))] = content
         return content
 

@@ -390,7 +390,8 @@ class Section:
         """Note every key that nobody took as unknown, with the nearest that exists."""
         self.agree(table)
         for key in self.node.entries:
-            if key not in self._taken:
+            # The other spelling of a key has been told as its double.
+            if key not in self._taken and self._written[snake(key)] == key:
                 self.findings.error(
                     self.node.key_location(key),
                     "unknown-key",

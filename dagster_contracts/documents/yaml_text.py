@@ -21,7 +21,7 @@ from dagster_contracts.errors import DocumentError, SourceLocation, shortened
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 100
-MAX_NODES = 200_000
+MAX_NODES = 50_000
 MAX_ALIASES = 64
 MAX_KEY_LENGTH = 1024
 MAX_NUMBER_LENGTH = 100
@@ -344,7 +344,11 @@ class _Composer:
 
     def _alias(self, event: Event) -> YamlNode:
         if event.anchor in self._open:
-            raise self._error(event, f"the alias '*{event.anchor}' contains itself")
+            raise self._error(
+                event,
+                f"the alias '*{event.anchor}' contains itself",
+                hint="write the values out",
+            )
         found = self._anchors.get(event.anchor)
         if found is None:
             known = ", ".join(f"&{name}" for name in sorted(self._anchors)[:10])

@@ -210,7 +210,7 @@ def test_the_tables_of_the_reference_are_those_of_the_vocabulary() -> None:
 
 
 def test_a_page_without_a_table_is_no_reference() -> None:
-    with pytest.raises(ValueError, match="no place for: .*circuit_breaker"):
+    with pytest.raises(ValueError, match=r"no place for: .*circuit_breaker"):
         fill_tables("<!-- table: fields -->\n<!-- end of table -->\n")
 
 

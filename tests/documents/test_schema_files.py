@@ -300,7 +300,7 @@ def test_schemas_are_named_with_or_without_ending(
 
 
 @pytest.mark.parametrize(
-    "reference", ["../s", "/etc/passwd", "a/../../s", "..", ".hidden", "a\\\\b", "s\\0", "C:s"]
+    "reference", ["../s", "/etc/passwd", "a/../../s", "..", ".hidden", "a\\\\b", "C:s"]
 )
 def test_a_schema_cannot_leave_its_folder(tmp_path: Path, reference: str) -> None:
     inner = tmp_path / "inner"

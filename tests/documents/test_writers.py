@@ -153,7 +153,9 @@ def scalars(value: Json) -> list[str]:
     return [] if value is None else [str(value).replace(" ", "T")]
 
 
-TEXT = st.text(max_size=12) | st.sampled_from(
+# U+0000 is refused wherever it stands.
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
+TEXT = st.text(CHARACTERS, max_size=12) | st.sampled_from(
     ["no", "1e3", "0o7", "~", "1.10", "12:30", "null", ".5"]
 )
 VALUES = st.recursive(
