@@ -44,6 +44,7 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.compact import ROOT_KEY
 from dagster_contracts.documents.section import snake
+from dagster_contracts.documents.sla import default_severity, warn_before
 
 Written = dict[str, Json]
 
@@ -434,17 +435,32 @@ def write_sla(levels: Sequence[SlaProperty]) -> Json:
     return written
 
 
+def write_level_value(level: SlaProperty) -> str:
+    """What a level demands: a condition, a date, or the text of one that nothing measures."""
+    if level.moment is not None:
+        return level.text or level.moment.isoformat()
+    return render(level.condition) if level.condition is not None else level.text
+
+
+def write_level_element(level: SlaProperty) -> str | None:
+    """The paths that a level names, as both forms write them."""
+    if level.elements:
+        return ", ".join(level.elements)
+    if level.element and level.schema_object:
+        return f"{level.schema_object}.{level.element}"
+    return level.element
+
+
 def _write_level_of_service(level: SlaProperty) -> Json:
-    must = render(level.condition) if level.condition is not None else level.text
-    element = level.element
-    if element and level.schema_object:
-        element = f"{level.schema_object}.{element}"
+    must = write_level_value(level)
+    margin, usual = warn_before(level), default_severity(level.property)
     written = _short(
         {
             "must": must,
             "not_evaluated": level.not_evaluated,
-            "element": element,
-            "severity": None if level.severity is Severity.ERROR else level.severity.value,
+            "element": write_level_element(level),
+            "warn_before": None if margin is None else write_duration(margin),
+            "severity": None if level.severity is usual else level.severity.value,
             "id": level.id,
             "driver": level.driver,
             "description": level.description,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dagster_contracts.core.condition import Comparison, render
+from dagster_contracts.core.condition import Comparison
 from dagster_contracts.core.contract import Contract, Json, SlaProperty
 from dagster_contracts.documents.compact import infer_event_time
 from dagster_contracts.documents.compact_writer import (
@@ -18,6 +18,9 @@ from dagster_contracts.documents.compact_writer import (
     write_alerts,
     write_compatibility,
     write_consumers,
+    write_duration,
+    write_level_element,
+    write_level_value,
     write_metrics,
     write_monitoring,
     write_resilience,
@@ -32,7 +35,7 @@ from dagster_contracts.documents.odcs_schema_writer import (
     stable_id,
 )
 from dagster_contracts.documents.odcs_validation import NEWEST, find_breaches
-from dagster_contracts.documents.sla import MEASURED, default_severity
+from dagster_contracts.documents.sla import MEASURED, default_severity, warn_before
 from dagster_contracts.documents.vocabulary.key import OWN_PROPERTY
 
 # Keys of the standard that the model carries along; what else it carries is not ODCS's.
@@ -129,21 +132,18 @@ class _Writer:
     def _sla(self, level: SlaProperty, default_element: Json) -> Written:
         extras, carried = self.places.split(level, _SLA_KEYS)
         others = extras.pop("customProperties", None)
-        element = level.element
-        if element and level.schema_object:
-            element = f"{level.schema_object}.{element}"
+        element = write_level_element(level)
         if isinstance(default_element, str) and element == default_element.rpartition(".")[2]:
             element = None
-        value: Json = level.text
+        value = write_level_value(level)
         reason = None
-        if level.condition is not None:
-            value = render(level.condition)
+        if level.condition is not None and level.moment is None:
             known = MEASURED.get(level.property, (level.property,))[0]
             if isinstance(level.condition, Comparison) and level.condition.metric == known:
                 value = value.removeprefix(known).strip()
         elif self.places.explicit:
             reason = level.not_evaluated
-        usual = default_severity(level.property)
+        usual, margin = default_severity(level.property), warn_before(level)
         severity = None if level.severity is usual else level.severity.value
         element_id, own_id = stable_id(level.id)
         written = short(
@@ -158,6 +158,7 @@ class _Writer:
                     others,
                     {
                         "severity": severity,
+                        "warnBefore": None if margin is None else write_duration(margin),
                         OWN_PROPERTY: short(
                             {"not_evaluated": reason, "id": own_id, "extras": carried}
                         ),

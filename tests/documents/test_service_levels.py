@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from dagster_contracts.core.condition import render
 from dagster_contracts.core.contract import Contract, Severity, SlaProperty
 from dagster_contracts.core.outcome import OutcomeKind, OutcomeStatus
 from dagster_contracts.core.service_levels import LIFE
+from dagster_contracts.documents.compact_writer import to_compact
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.lint import lint_contract
+from dagster_contracts.documents.odcs_writer import to_odcs
 from dagster_contracts.documents.sla import KNOWN, canonical_property, warn_before
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.errors import DocumentError
@@ -270,3 +274,23 @@ def test_without_a_history_it_is_said_where_it_is_measured() -> None:
             assert outcome.status is OutcomeStatus.NOT_EVALUATED
             assert "dagster-contracts status" in str(outcome.reason)
     assert set(LIFE).isdisjoint(o.check for o in report.outcomes)
+
+
+def test_levels_survive_both_forms() -> None:
+    sla = """
+    availability: {must: "> 99%", window: 7d, severity: error}
+    timeToRepair: 4h
+    throughput: 20 rows/min
+    retention: {must: 90d, element: placed_at}
+    generalAvailability: 2026-01-01
+    endOfSupport: {must: 2030-05-12, warn_before: 90d}
+    endOfLife: "2031-05-12T09:30:10-08:00"
+    timeOfAvailability: "08:30 America/New_York"
+    frequency: 1d
+"""
+    contract = load_contract("orders.yaml", text=f"{HEAD}  sla:\n{sla.lstrip(chr(10))}")
+    for write in (to_compact, to_odcs):
+        again = load_contract("orders.yaml", text=json.dumps(write(contract)))
+        assert [replace(x, extras={}) for x in again.sla] == [
+            replace(x, extras={}) for x in contract.sla
+        ]
