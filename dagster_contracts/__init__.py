@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dagster_contracts.core.outcome import ContractReport as ContractReport
     from dagster_contracts.core.outcome import OutcomeStatus as OutcomeStatus
     from dagster_contracts.documents.folder import load_contract as load_contract
+    from dagster_contracts.engine.report import ValidationReport as ValidationReport
     from dagster_contracts.engine.validation import validate as validate
     from dagster_contracts.errors import CircuitOpenError as CircuitOpenError
     from dagster_contracts.errors import ConditionSyntaxError as ConditionSyntaxError
@@ -65,6 +66,7 @@ _HOMES = {
     "StoreError": "errors",
     "UnknownContractError": "errors",
     "UnreadableDataError": "errors",
+    "ValidationReport": "engine.report",
     "VersionConflictError": "errors",
     "WiringError": "errors",
     "build_circuit_sensor": "orchestration.circuit_sensor",
@@ -97,6 +99,7 @@ __all__ = [
     "StoreError",
     "UnknownContractError",
     "UnreadableDataError",
+    "ValidationReport",
     "VersionConflictError",
     "WiringError",
     "build_circuit_sensor",

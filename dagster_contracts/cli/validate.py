@@ -10,14 +10,20 @@ import click
 
 from dagster_contracts.cli.json_rows import ENDINGS, read_json_rows
 from dagster_contracts.cli.lazy_group import FINDINGS
-from dagster_contracts.cli.output import format_option, print_json, print_line, progress
+from dagster_contracts.cli.output import (
+    format_option,
+    print_json,
+    print_line,
+    progress_of_steps,
+)
 from dagster_contracts.cli.places import Places, pass_places
-from dagster_contracts.cli.report_html import report_html
 from dagster_contracts.cli.report_junit import report_junit
 from dagster_contracts.cli.sources import read_one
 from dagster_contracts.core.contract import Contract, SchemaObject
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.engine.report_html import report_page
 from dagster_contracts.engine.report_text import report_json, report_text
+from dagster_contracts.engine.sql_table import hide_password
 from dagster_contracts.engine.validation import validate
 
 _COLOURS = {
@@ -93,7 +99,7 @@ def validate_data(
     found = read_one(contract, places)
     schema_object = _object(found, object_name)
     source = _data(data, schema_object or found.objects[0])
-    with progress(f"validating {data} against {found.ref}"):
+    with progress_of_steps(f"validating {hide_password(data)} against {found.ref}") as progress:
         report = validate(
             source,
             found,
@@ -102,6 +108,7 @@ def validate_data(
             references=references,
             samples=samples,
             allow_sql=allow_sql,
+            progress=progress,
         )
     _print(report, output)
     if not is_good(report, strict=strict):
@@ -122,7 +129,7 @@ def _print(report: ContractReport, output: str) -> None:
         case "junit":
             click.echo(report_junit(report))
         case "html":
-            click.echo(report_html(report))
+            click.echo(report_page(report))
         case _:
             first, _, rest = report_text(report).partition("\n")
             print_line(first, fg=_COLOURS[report.status], bold=True)

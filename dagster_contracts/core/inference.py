@@ -29,7 +29,6 @@ from dagster_contracts.core.contract import (
     RuleKind,
     SchemaObject,
     SchemaProperty,
-    Severity,
     SlaProperty,
     Threshold,
     ThresholdOperator,
@@ -354,22 +353,21 @@ def _null_rule(inference: _Inference, column: ColumnProfile, path: Path) -> Iter
 
 
 def _row_rules(inference: _Inference) -> Iterator[QualityRule]:
-    """Half to twice the rows; a warning, because batches differ and nobody said how much."""
+    """Never none; less than half or more than twice the rows only warns, as batches differ."""
     rows = inference.profile.all_rows
     if not rows:
         return
-    operator = ThresholdOperator.MUST_BE_GREATER_THAN
-    values: tuple[Fraction, ...] = (Fraction(0),)
+    usual = None
     if rows >= _ROWS_FOR_BOUNDS:
-        operator = ThresholdOperator.MUST_BE_BETWEEN
-        values = (human_below(Fraction(rows, 2)), human_above(Fraction(2 * rows)))
+        few, many = human_below(Fraction(rows, 2)), human_above(Fraction(2 * rows))
+        usual = Threshold(ThresholdOperator.MUST_BE_BETWEEN, (Fraction(int(few)), many))
     inference.guess((), "rows", "1 row was seen" if rows == 1 else f"{rows:,} rows were seen")
     yield QualityRule(
         name=_rule_name(inference, "row_count"),
         kind=RuleKind.LIBRARY,
         metric=LibraryMetric.ROW_COUNT,
-        threshold=Threshold(operator, tuple(Fraction(int(value)) for value in values)),
-        severity=Severity.WARNING,
+        threshold=Threshold(ThresholdOperator.MUST_BE_GREATER_THAN, (Fraction(0),)),
+        warn=usual,
     )
 
 

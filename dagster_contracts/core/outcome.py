@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from typing import overload
 
 from dagster_contracts.core.contract import Json, Severity
 
@@ -103,11 +104,22 @@ class ContractReport:
         """The outcomes that one Dagster check shows."""
         return tuple(outcome for outcome in self.outcomes if outcome.check == check)
 
-    def failures(self, rule: str | None = None) -> tuple[CheckOutcome, ...]:
-        """Failed outcomes, of one rule or of all."""
-        return tuple(
-            outcome
-            for outcome in self.outcomes
-            if outcome.status is OutcomeStatus.FAILED
-            and rule in (None, outcome.rule, outcome.check)
-        )
+    @overload
+    def failures(self) -> tuple[CheckOutcome, ...]: ...
+    @overload
+    def failures(self, rule: str) -> tuple[Mapping[str, Json], ...]: ...
+    def failures(
+        self, rule: str | None = None
+    ) -> tuple[CheckOutcome, ...] | tuple[Mapping[str, Json], ...]:
+        """The failed outcomes; or the sample rows of one rule (or check), failed or warned.
+
+        Rows are mappings of columns to JSON values, so that any frame can be made of them.
+        LookupError, with the known names, where there is no such rule.
+        """
+        if rule is None:
+            return tuple(o for o in self.outcomes if o.status is OutcomeStatus.FAILED)
+        found = [o for o in self.outcomes if rule in (o.rule, o.check)]
+        if not found:
+            known = ", ".join(o.rule for o in self.outcomes[:20])
+            raise LookupError(f"{self.ref} has no rule {rule!r}; it has {known}")
+        return tuple(row for outcome in found for row in outcome.samples)

@@ -14,7 +14,6 @@ from dagster_contracts.core.checks import CheckPlan, PlannedRule, plan_checks
 from dagster_contracts.core.contract import Contract, SchemaObject, SlaProperty
 from dagster_contracts.core.outcome import (
     CheckOutcome,
-    ContractReport,
     OutcomeKind,
     OutcomeStatus,
 )
@@ -44,6 +43,7 @@ from dagster_contracts.engine.metrics import (
     time_span,
 )
 from dagster_contracts.engine.reference import measure_reference
+from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
 from dagster_contracts.engine.sources import kind_of, open_scan
@@ -71,7 +71,8 @@ def validate(
     samples: int = 5,
     custom: Mapping[str, Callable[..., object]] | None = None,
     allow_sql: bool = False,
-) -> ContractReport:
+    progress: Callable[[str], object] | None = None,
+) -> ValidationReport:
     """Measure every rule of ``contract`` on ``data``; never raises for what the data holds.
 
     Parameters
@@ -100,6 +101,8 @@ def validate(
         Functions that custom rules may name without their module.
     allow_sql:
         Whether SQL that the contract brings may run.
+    progress:
+        Told each step of long work, in words.
     """
     plan = plan_checks(contract, schema_object)
     request = _Request(
@@ -118,13 +121,14 @@ def validate(
         samples=samples,
         custom=custom or {},
         allow_sql=allow_sql,
+        tell=progress or _silent,
     )
     try:
         answer = request.answer(data)
     except UnreadableDataError as error:
         unreached = isinstance(error, UnreachableDataError)
         answer = request.refuse(str(error), reached=not unreached)
-    return ContractReport(
+    return ValidationReport(
         contract=contract.name,
         version=contract.version,
         schema_object=plan.schema_object.name,
@@ -138,6 +142,11 @@ def validate(
         metrics=answer.metrics.values,
         unknown_because=answer.metrics.reasons,
     )
+
+
+def _silent(step: str) -> None:
+    """What is told of the steps where nobody asked."""
+    del step
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +168,7 @@ class _Request:
     samples: int
     custom: Mapping[str, Callable[..., object]]
     allow_sql: bool
+    tell: Callable[[str], object]
     names: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -173,6 +183,7 @@ class _Request:
         target = self.plan.schema_object
         event_column = event_time_column(self.contract, target)
         declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
+        self.tell("reading the data")
         scan = open_scan(data, self._used_columns(), declared)
         with closing(scan):
             return self._measured(data, scan, event_column)
@@ -187,6 +198,7 @@ class _Request:
             names=self.names,
         )
         readable = columns.schema
+        self.tell(f"measuring {len(rules)} rules")
         measurement = measure(
             rules,
             scan,
@@ -278,6 +290,8 @@ class _Request:
             and not judged[rule.name].samples
             and (findings[rule.name].broken is None or rule.column in scan.schema)
         ]
+        if wanting:
+            self.tell(f"looking for rows that break {len(wanting)} rules")
         for name, rows in source.sample(measurement, wanting, self.samples).items():
             judged[name] = replace(judged[name], samples=rows)
         spans = {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dagster_contracts.core.contract import LogicalType, Severity
+from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.documents.document import read_document
 from dagster_contracts.documents.lint import lint_contract
@@ -80,9 +80,10 @@ def test_what_stands_in_the_data_stands_in_the_contract(form: str) -> None:
     assert rule.threshold is not None
     assert rule.threshold.values == (20,)
     (rows,) = schema.quality
-    assert rows.severity is Severity.WARNING
     assert rows.threshold is not None
-    assert rows.threshold.values == (100, 400)
+    assert rows.threshold.values == (0,)
+    assert rows.warn is not None
+    assert rows.warn.values == (100, 400)
     assert found.contract.event_time == "ordered_at"
     assert known["ordered_at"].options.timezone is True
     (freshness,) = found.contract.sla
@@ -174,7 +175,7 @@ def test_a_sample_is_said_to_be_one() -> None:
 
     assert "the first 50 rows of 200" in found.text
     assert "never missing in the first 50 rows" in found.text
-    assert found.contract.objects[0].quality[0].threshold.values == (100, 400)
+    assert found.contract.objects[0].quality[0].warn.values == (100, 400)
 
 
 @pytest.mark.parametrize(
