@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -83,6 +84,40 @@ def postgres_url(postgres_server: sa.Engine) -> Iterator[str]:
     """A fresh, empty PostgreSQL database."""
     with _database(postgres_server, "template0") as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_data(postgres_server: sa.Engine) -> Iterator[str]:
+    """One database for all tests that put tables of their own into it."""
+    with _database(postgres_server, "template0") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """One Spark session on this machine, in a time zone that is not UTC."""
+    pyspark_sql = pytest.importorskip("pyspark.sql", reason="pyspark is absent")
+    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+        pytest.skip("Java is absent")
+    settings = {
+        "spark.ui.enabled": "false",
+        "spark.sql.shuffle.partitions": "1",
+        "spark.default.parallelism": "1",
+        "spark.driver.memory": "1g",
+        "spark.driver.host": "127.0.0.1",
+        "spark.sql.session.timeZone": "America/New_York",
+        # Tables of a few rows are planned, not computed: the shorter plan is the faster one.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.adaptive.enabled": "false",
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
+    }
+    builder = pyspark_sql.SparkSession.builder.master("local[1]").appName("contracts")
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    yield session
+    session.stop()
 
 
 @pytest.fixture(scope="session")

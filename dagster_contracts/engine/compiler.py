@@ -83,8 +83,11 @@ class Columns:
             dtype = next((_made(f.dtype) for f in dtype.fields if f.name == name), None)
         return dtype
 
-    def require(self, path: Path) -> nw.dtypes.DType:
-        """The type at a path; raises where the column cannot be measured."""
+    def require(self, path: Path, *, only_missing: bool = False) -> nw.dtypes.DType:
+        """The type at a path; raises where the column cannot be measured.
+
+        ``only_missing``: nothing is asked of the values but whether they are there.
+        """
         for length in range(1, len(path) + 1):
             problem = self.problems.get(path[:length])
             if problem is not None:
@@ -92,6 +95,9 @@ class Columns:
         dtype = self.type_of(path)
         if dtype is None:
             raise UncompilableError(f"there is no column {'.'.join(path)}")
+        refusal = self.scan.refused.get(path[0])
+        if refusal is not None and not only_missing:
+            raise UncompilableError(refusal)
         return dtype
 
 
@@ -125,10 +131,7 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
             return any_of([_compile(part, columns) for part in parts])
         case RowExpression(text):
             return compile_row_expression(text, columns)
-    dtype = columns.require(test.path)
-    refusal = columns.scan.refused.get(test.path[0])
-    if refusal is not None and not isinstance(test, Required):
-        raise UncompilableError(refusal)
+    dtype = columns.require(test.path, only_missing=isinstance(test, Required))
     value = columns.value_at(test.path)
     if test.path[0] in columns.scan.untyped and not isinstance(test, Required | NotMissing):
         return never(value)

@@ -74,28 +74,35 @@ def places(key: Sequence[str]) -> list[str]:
     return [f"k{number}" for number in range(len(key))]
 
 
-def grouped_queries(rule: KeyRule, shown: int) -> list[nw.LazyFrame[Any]]:
-    """Group and count; :func:`read_groups` reads the answers."""
-    key = places(rule.columns)
-    groups = rule.keyed.group_by(*key).agg(nw.len().alias(COUNT))
+def _grouped(rule: KeyRule) -> nw.LazyFrame[Any]:
+    return rule.keyed.group_by(*places(rule.columns)).agg(nw.len().alias(COUNT))
+
+
+def counted_groups(rule: KeyRule) -> nw.LazyFrame[Any]:
+    """Group and count; :func:`read_groups` reads the answer."""
+    groups = _grouped(rule)
     if rule.counts_groups:
-        return [groups.select(nw.len().alias("groups"))]
+        return groups.select(nw.len().alias("groups"))
     repeated = groups.filter(nw.col(COUNT) > 1)
-    # Where groups tie, the smallest key comes first, so that two runs show the same.
-    largest = [True, *[False] * len(key)]
-    return [
-        repeated.select(nw.col(COUNT).sum().alias("rows"), nw.len().alias("groups")),
-        repeated.sort(COUNT, *key, descending=largest).head(shown),
-    ]
+    return repeated.select(nw.col(COUNT).sum().alias("rows"), nw.len().alias("groups"))
 
 
-def read_groups(rule: KeyRule, answers: Sequence[Sequence[Row]]) -> Groups:
-    """The answers of :func:`grouped_queries`."""
-    found = answers[0][0]
-    if rule.counts_groups:
-        return Groups(groups=found["groups"])
+def largest_groups(rule: KeyRule, shown: int) -> nw.LazyFrame[Any]:
+    """The groups of several rows that have most of them.
+
+    Where groups tie, the smallest key comes first, so that two runs show the same.
+    """
+    key = places(rule.columns)
+    most = [True, *[False] * len(key)]
+    repeated = _grouped(rule).filter(nw.col(COUNT) > 1)
+    return repeated.sort(COUNT, *key, descending=most).head(shown)
+
+
+def read_groups(answer: Sequence[Row]) -> Groups:
+    """The answer of :func:`counted_groups`."""
+    found = answer[0]
     # Databases sum counts as decimals, and none at all as null.
-    return Groups(groups=found["groups"], rows=int(found["rows"] or 0), largest=answers[1])
+    return Groups(groups=found["groups"], rows=int(found.get("rows") or 0))
 
 
 def repeated_hashes(rule: KeyRule) -> nw.LazyFrame[Any]:

@@ -110,7 +110,7 @@ def _fit_number(
     operator: BoundOperator, limit: int | float | Decimal, dtype: nw.dtypes.DType
 ) -> FittedBound:
     if dtype.is_float():
-        return FittedBound(operator, nw.lit(float(limit), dtype=dtype))
+        return FittedBound(operator, nw.lit(_nearest_float(limit, dtype), dtype=dtype))
     if isinstance(limit, float) and math.isinf(limit):
         return FittedBound(operator, None, always=(limit < 0) == (operator in _LOWER))
     exact = Fraction(limit)
@@ -246,12 +246,7 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return value if dtype.is_float() else None
     if dtype.is_float():
-        number = float(value)
-        if dtype == nw.Float32:
-            # The float64 that the float32 nearest to the value is widened to.
-            packed: tuple[float] = struct.unpack("f", struct.pack("f", number))
-            return packed[0]
-        return number
+        return _nearest_float(value, dtype)
     exact = Fraction(value)
     if dtype.is_integer():
         low, high = integer_range(dtype)
@@ -265,6 +260,18 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
             return Decimal(int(scaled)).scaleb(-dtype.scale)
         return None
     raise IncomparableError(f"values of type {dtype} cannot be listed")
+
+
+def _nearest_float(value: int | float | Decimal, dtype: nw.dtypes.DType) -> float:
+    """The float64 that the column's nearest float is widened to."""
+    number = float(value)
+    if dtype != nw.Float32:
+        return number
+    try:
+        packed: tuple[float] = struct.unpack("f", struct.pack("f", number))
+    except OverflowError:
+        return math.copysign(math.inf, number)
+    return packed[0]
 
 
 def is_text(dtype: nw.dtypes.DType) -> bool:

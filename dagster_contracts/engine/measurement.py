@@ -46,9 +46,10 @@ from dagster_contracts.engine.keys import (
     Groups,
     KeyRule,
     among_hashes,
-    grouped_queries,
+    counted_groups,
     key_finding,
     key_rule,
+    largest_groups,
     read_groups,
     repeated_hashes,
 )
@@ -287,12 +288,11 @@ class _Plan:
         )
         hashed = {n: r for n, r in self.key_rules.items() if r.hashed and not r.counts_groups}
         direct = {n: r for n, r in self.key_rules.items() if n not in hashed}
-        queries = {name: grouped_queries(rule, shown) for name, rule in direct.items()}
         answers = self.scan.collect(
             [
                 fused,
                 *[repeated_hashes(rule) for rule in hashed.values()],
-                *[query for several in queries.values() for query in several],
+                *[counted_groups(rule) for rule in direct.values()],
             ]
         )
         row = answers.pop(0)[0]
@@ -304,12 +304,19 @@ class _Plan:
                 suspects[name] = among_hashes(rule, found)
             else:
                 groups[name] = Groups(groups=0)
-        for name, several in queries.items():
-            groups[name] = read_groups(direct[name], [answers.pop(0) for _ in several])
-        second = {name: grouped_queries(rule, shown) for name, rule in suspects.items()}
-        answers = self.scan.collect([query for several in second.values() for query in several])
-        for name, several in second.items():
-            groups[name] = read_groups(suspects[name], [answers.pop(0) for _ in several])
+        for name in direct:
+            groups[name] = read_groups(answers.pop(0))
+        repeated = {name: rule for name, rule in direct.items() if groups[name].rows}
+        answers = self.scan.collect(
+            [
+                *[counted_groups(rule) for rule in suspects.values()],
+                *[largest_groups(rule, shown) for rule in (*suspects.values(), *repeated.values())],
+            ]
+        )
+        for name in suspects:
+            groups[name] = read_groups(answers.pop(0))
+        for name in (*suspects, *repeated):
+            groups[name] = replace(groups[name], largest=answers.pop(0))
         findings = dict(self.findings)
         for name, answer in self.readers.items():
             findings[name] = answer.read(row)
@@ -367,7 +374,11 @@ class _Plan:
         groups: dict[str, Groups] = {}
         for name, rule in self.key_rules.items():
             try:
-                groups[name] = read_groups(rule, self.scan.collect(grouped_queries(rule, shown)))
+                (counted,) = self.scan.collect([counted_groups(rule)])
+                groups[name] = read_groups(counted)
+                if groups[name].rows:
+                    (largest,) = self.scan.collect([largest_groups(rule, shown)])
+                    groups[name] = replace(groups[name], largest=largest)
                 findings[name] = self._key_finding(rule, groups[name], row)
             except Exception as error:  # a key of a type that cannot be grouped
                 findings[name] = _failed_to_run(error)

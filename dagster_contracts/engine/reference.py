@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import narwhals as nw
@@ -16,6 +17,7 @@ from dagster_contracts.engine.literal import all_of, is_text
 from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
 from dagster_contracts.engine.sources import open_scan
+from dagster_contracts.engine.sql_scan import share_connection
 
 
 def find_target(target: str, references: Mapping[str, object]) -> object | None:
@@ -47,8 +49,22 @@ def measure_reference(
         other = open_scan(data, test.to)
     except UnreadableDataError as error:
         return Finding(unmeasured=f"{test.target}: {error}")
+    with closing(other):
+        return _measured(rule, test, source, columns, other, types, rows, samples)
+
+
+def _measured(
+    rule: PlannedRule,
+    test: Exists,
+    source: SampleSource,
+    columns: Columns,
+    other: Scan,
+    types: Sequence[nw.dtypes.DType],
+    rows: int,
+    samples: int,
+) -> Finding:
     for name in test.to:
-        if name not in other.schema or name in other.strange:
+        if name not in other.schema or name in other.strange or name in other.refused:
             return Finding(unmeasured=f"{test.target} has no column {name} that can be compared")
     common = [
         _common_type(near, other.schema[far]) for near, far in zip(types, test.to, strict=True)
@@ -83,6 +99,9 @@ def _common_type(near: nw.dtypes.DType, far: nw.dtypes.DType) -> nw.dtypes.DType
         return nw.String()
     if near.is_integer() and far.is_integer():
         return nw.Int128() if nw.UInt64 in (near, far) else nw.Int64()
+    if all(dtype.is_integer() or dtype.is_float() for dtype in (near, far)):
+        # pandas keeps integers with gaps as floats.
+        return nw.Float64()
     if near == nw.Datetime and far == nw.Datetime:
         zones = {getattr(t, "time_zone", None) is None for t in (near, far)}
         return near if len(zones) == 1 else None
@@ -100,7 +119,7 @@ def _absent_keys(
     keys = counted.agg(nw.len().alias(COUNT))
     targets = other.frame.select(*_cast_keys(other, test.to, common)).unique()
     engine = scan
-    if other.backend is not scan.backend or scan.backend is not Backend.POLARS:
+    if not _meet(scan, other):
         # Two engines, or two connections: the distinct keys, which are few, meet in Polars.
         keys, targets = _in_polars(scan, keys), _in_polars(other, targets)
         engine = Scan(kind="polars", backend=Backend.POLARS, frame=keys, schema={})
@@ -118,7 +137,25 @@ def _cast_keys(scan: Scan, columns: Sequence[str], common: list[nw.dtypes.DType]
     return [scan.column(name).cast(dtype).alias(place) for name, dtype, place in named]
 
 
+def _meet(scan: Scan, other: Scan) -> bool:
+    """Whether one query can read both."""
+    if scan.backend is not other.backend:
+        return False
+    if scan.backend in (Backend.POLARS, Backend.PYSPARK):
+        return True
+    return share_connection(scan, other)
+
+
 def _in_polars(scan: Scan, frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """The rows of a query in memory."""
     if scan.backend is Backend.POLARS:
         return frame
-    return frame.collect("polars").lazy()
+    if scan.run is None:
+        return frame.collect("polars").lazy()
+    import polars as pl  # late: importing the package must stay cheap
+
+    found = scan.collect([frame])[0]
+    names = list(frame.collect_schema())
+    # Columns of Python values: Polars finds their type, whole numbers as wide as their key is cast.
+    columns = {name: pl.Series([row[name] for row in found], strict=False) for name in names}
+    return nw.from_native(pl.DataFrame(columns).lazy())

@@ -174,9 +174,17 @@ class _Compilation:
             case Decimal():
                 return _Value(nw.lit(float(value), dtype=nw.Float64()), nw.Float64(), node)
             case timedelta():
-                return _Value(nw.lit(value), nw.Duration(), node)
+                return _Value(self.duration(value), nw.Duration(), node)
             case _:
                 return _Value(nw.lit(value), nw.String(), node)
+
+    def duration(self, span: timedelta) -> nw.Expr:
+        if self.scan.backend not in (Backend.POSTGRESQL, Backend.SQLITE):
+            return nw.lit(span)
+        if span.microseconds:
+            raise InexpressibleError("parts of a second are not compared in databases")
+        # The unit that Ibis gives to the difference of two timestamps.
+        return nw.lit(span, dtype=nw.Duration("s"))
 
     def text(self, node: Node) -> nw.Expr:
         found = self.value(node)
@@ -191,7 +199,7 @@ class _Compilation:
         if right.literal is not None and left.literal is None:
             return self.compare_literal(comparator, left, right)
         self.check_comparable(left.dtype, right.dtype)
-        first, second = left.expr, right.expr
+        first, second = _in_one_zone(left, right)
         if left.is_whole and right.is_whole and left.dtype != right.dtype:
             first, second = first.cast(self.whole), second.cast(self.whole)
         elif left.dtype.is_numeric() and left.dtype != right.dtype:
@@ -254,7 +262,7 @@ class _Compilation:
         temporal = (nw.Datetime, nw.Date)
         if operator == "-" and left.dtype in temporal and right.dtype in temporal:
             self.check_comparable(left.dtype, right.dtype)
-            first, second = left.expr, right.expr
+            first, second = _in_one_zone(left, right)
             if left.dtype == nw.Date:
                 # Databases subtract days to a whole number.
                 first, second = first.cast(nw.Datetime("us")), second.cast(nw.Datetime("us"))
@@ -371,6 +379,14 @@ class _Compilation:
             raise InexpressibleError(f"{text!r} is no date in ISO 8601") from None
         assert not isinstance(day, datetime)
         return _Value(nw.lit(day, dtype=nw.Date()), nw.Date())
+
+
+def _in_one_zone(left: _Value, right: _Value) -> tuple[nw.Expr, nw.Expr]:
+    """Both values, instants of unlike zones as those of UTC."""
+    zones = {getattr(value.dtype, "time_zone", None) for value in (left, right)}
+    if len(zones) == 1 or None in zones:
+        return left.expr, right.expr
+    return left.expr.dt.convert_time_zone("UTC"), right.expr.dt.convert_time_zone("UTC")
 
 
 def _compared(comparator: Comparator, left: nw.Expr, right: nw.Expr) -> nw.Expr:

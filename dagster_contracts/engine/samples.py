@@ -19,7 +19,7 @@ from dagster_contracts.engine.csv_source import RAW_PREFIX
 from dagster_contracts.engine.keys import COUNT, KeyRule, places
 from dagster_contracts.engine.literal import all_of, any_of, instant_literal
 from dagster_contracts.engine.measurement import Measurement
-from dagster_contracts.engine.scan import Backend, Row, Scan
+from dagster_contracts.engine.scan import MISFIT, Backend, Row, Scan
 
 REDACTED = "[redacted]"
 ROW_NUMBER = "row"
@@ -29,6 +29,8 @@ ROW_NUMBER = "row"
 _OPEN_CLASSIFICATIONS = frozenset({"", "public", "open", "internal", "none", "unclassified"})
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 20
+_MOST_QUERIES = {Backend.PYSPARK: 20}
+"""Each rule's sample is a query of its own where the engine does not run them together."""
 
 Sample = Mapping[str, Json]
 
@@ -60,8 +62,10 @@ class SampleSource:
         """Up to ``limit`` rows for each of the failed rules, in one collection of queries."""
         if limit <= 0:
             return {}
+        together = self.scan.backend is Backend.POLARS
         queries: dict[str, nw.LazyFrame[Any]] = {}
-        for rule in rules:
+        most = len(rules) if together else _MOST_QUERIES.get(self.scan.backend, 100)
+        for rule in list(rules)[:most]:
             shown = self._shown(rule)
             flag: nw.Expr | None = None
             if rule.name in measurement.row_rules:
@@ -75,14 +79,17 @@ class SampleSource:
                 numbered = False
             else:
                 continue
-            frame = self._numbered(self.scan.frame) if numbered else self.scan.frame
-            if frame is not self.scan.frame:
+            whole = self._narrowed(rule, shown)
+            frame = self._numbered(whole) if numbered else whole
+            if frame is not whole:
                 shown = [ROW_NUMBER, *shown]
             chosen = frame if flag is None else frame.filter(flag)
             named = [self.scan.column(name).alias(name) for name in shown]
             queries[rule.name] = chosen.select(*named).head(limit)
         if not queries:
             return {}
+        if not together:
+            return {name: self._alone(query) for name, query in queries.items()}
         try:
             answers = self.scan.collect(list(queries.values()))
         except Exception:  # a sample that cannot be shown must not cost the others
@@ -94,6 +101,19 @@ class SampleSource:
             return self.clean(self.scan.collect([query])[0])
         except Exception:  # the counts stand without it
             return ()
+
+    def _narrowed(self, rule: PlannedRule, shown: Sequence[str]) -> nw.LazyFrame[Any]:
+        """The columns that the rule and its sample need: most engines bind all they are given."""
+        if self.scan.backend is Backend.POLARS:
+            return self.scan.frame
+        needed = [*shown, *columns_of(rule.test)]
+        for text in (rule.filter, getattr(rule.test, "text", None)):
+            if text is not None:
+                needed += expression_columns(text, self.names)
+        known = [name for name in dict.fromkeys(needed) if name in self._known]
+        spelled = [self.scan.spelled.get(name, name) for name in known]
+        flags = [f"{self.scan.spelled[n]}{MISFIT}" for n in known if n in self.scan.type_flags]
+        return self.scan.frame.select(*spelled, *flags)
 
     def _shown(self, rule: PlannedRule) -> list[str]:
         named = list(columns_of(rule.test))

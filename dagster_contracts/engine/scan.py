@@ -56,6 +56,9 @@ class Backend(StrEnum):
                 return nw.Int64()
 
 
+MISFIT = "_misfit"
+"""What follows a column's name in that of the flag for values that are not of its type."""
+
 Row = dict[str, Any]
 Run = Callable[[nw.LazyFrame[Any]], list[Row]]
 

@@ -17,6 +17,7 @@ import narwhals as nw
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.literal import AnyDecimal
 from dagster_contracts.engine.scan import (
+    MISFIT,
     Backend,
     Row,
     Scan,
@@ -26,7 +27,7 @@ from dagster_contracts.engine.scan import (
     refuse_duplicates,
 )
 from dagster_contracts.engine.sql_table import SqlTable
-from dagster_contracts.engine.sqlite_column import sqlite_column
+from dagster_contracts.engine.sqlite_dialect import for_sqlite, prepare_sqlite, sqlite_column
 from dagster_contracts.engine.structure import is_of_type
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class SqlRunner:
         import ibis
 
         if self.backend is Backend.SQLITE:
-            native = _without_nan(native)
+            native = for_sqlite(native)
         text = str(ibis.to_sql(native, dialect=_IBIS_DIALECTS[self.backend]))
         for name, source in self.sources.items():
             text = text.replace(f'"{name}"', f"({source})")
@@ -180,12 +181,10 @@ def _connect(engine: sa.Engine, backend: Backend, timeout: float | None) -> sa.C
         if timeout is not None:
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
         return connection
-    from ibis.backends.sqlite.udf import register_all
-
     if engine.url.database and not _exists(engine.url.database):
         raise UnreadableDataError(f"there is no file {engine.url.database}")
     connection = engine.connect()
-    register_all(connection.connection.dbapi_connection)
+    prepare_sqlite(connection.connection.dbapi_connection)
     connection.exec_driver_sql("PRAGMA query_only = on")
     return connection
 
@@ -311,9 +310,9 @@ def _scan_columns(
         types[short] = column.dtype if column.dtype is not None else dt.unknown
         logical_type = declared.get(column.name)
         if column.misfit is not None and logical_type and is_of_type(dtype, logical_type):
-            selected.append(f'{column.misfit} AS "{short}_misfit"')
-            types[f"{short}_misfit"] = dt.boolean
-            flags[column.name] = nw.col(f"{short}_misfit")
+            selected.append(f'{column.misfit} AS "{short}{MISFIT}"')
+            types[short + MISFIT] = dt.boolean
+            flags[column.name] = nw.col(short + MISFIT)
     if not selected:
         selected, types = ['NULL AS "nothing"'], {"nothing": dt.string}
     name = f"contracts_{uuid.uuid4().hex}"
@@ -342,16 +341,3 @@ def _narwhals_type(dtype: dt.DataType | None) -> nw.dtypes.DType:
         return AnyDecimal()
     typed = nw.from_native(ibis.table(ibis.schema({"c": dtype}), name="typed")).lazy()
     return typed.collect_schema()["c"]
-
-
-def _without_nan(native: ibis.Table) -> ibis.Table:
-    """The same query for a database that has no NaN, and so no question for it."""
-    import ibis.expr.datatypes as dt
-    import ibis.expr.operations as ops
-
-    def replaced(node: Any, parts: Any) -> Any:
-        if isinstance(node, ops.IsNan):
-            return ops.Literal(False, dt.boolean)
-        return node.__recreate__(parts) if parts else node
-
-    return native.op().replace(replaced).to_expr()

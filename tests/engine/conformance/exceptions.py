@@ -1,0 +1,69 @@
+"""What some kinds of data cannot hold, and what some engines cannot measure."""
+
+from __future__ import annotations
+
+_ONE_CASE = "names of columns differ in more than upper and lower case"
+_NO_LISTS = "there are no lists"
+_NO_FIELDS = "there are no columns of fields"
+_NO_TIMES = "SQLite keeps no type that could be measured"
+_IN_NUMPY = "integers with gaps are floats, which hold no integers beyond 2**53"
+
+NOT_HELD: dict[tuple[str, str], str] = {
+    **{
+        (kind, "upper_and_lower"): _ONE_CASE for kind in ("duckdb", "duckdb_file", "ibis", "sqlite")
+    },
+    ("postgresql", "nested"): _NO_FIELDS,
+    ("sqlite", "nested"): _NO_FIELDS,
+    ("sqlite", "lists"): _NO_LISTS,
+    ("sqlite", "short_floats"): "all floats are long",
+    ("pyspark", "instants_ns"): "timestamps have microseconds",
+    ("pyspark", "times"): "there is no time of day",
+}
+"""Kind and case, and why it cannot be tried."""
+
+CANNOT: dict[tuple[str, str], dict[str, str]] = {
+    ("sqlite", "wide_sums"): {"total": "overflow"},
+    ("sqlite", "big_integers"): {
+        "doubled": "failed to run",
+        "less": "failed to run",
+        "square": "failed to run",
+    },
+    **{
+        ("sqlite", f"instants_{unit}"): {
+            "t.type": _NO_TIMES,
+            "t.minimum": _NO_TIMES,
+            "t.maximum": _NO_TIMES,
+            "t.unique": _NO_TIMES,
+            "early": _NO_TIMES,
+        }
+        for unit in ("ms", "us", "ns")
+    },
+    ("sqlite", "zones"): {
+        "t.type": _NO_TIMES,
+        "u.type": _NO_TIMES,
+        "t.maximum": _NO_TIMES,
+        "t.unique": _NO_TIMES,
+        "before": _NO_TIMES,
+        "hours": _NO_TIMES,
+    },
+    ("sqlite", "naive_limit_of_zoned"): {
+        "t.type": _NO_TIMES,
+        "u.type": _NO_TIMES,
+        "t.maximum": _NO_TIMES,
+        "u.maximum": _NO_TIMES,
+    },
+    ("sqlite", "dates"): {"apart": "failed to run"},
+    ("sqlite", "times"): {"t.type": _NO_TIMES, "t.minimum": _NO_TIMES, "t.maximum": _NO_TIMES},
+    ("sqlite", "aggregates"): {"median": "failed to run", "p90": "failed to run"},
+    ("sqlite", "expressions"): {
+        "t.type": _NO_TIMES,
+        "u.type": _NO_TIMES,
+        "lower": "only ASCII",
+        "upper": "only ASCII",
+        "difference": _NO_TIMES,
+        "moved": _NO_TIMES,
+        "hour": _NO_TIMES,
+        "day": _NO_TIMES,
+    },
+}
+"""Kind and case, and the rules that are not evaluated with words of the reason."""
