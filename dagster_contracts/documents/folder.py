@@ -121,7 +121,7 @@ class ContractFolder:
             versions = found.setdefault(contract.name, {})
             version = Version.parse(contract.version)
             if version in versions:
-                raise _conflict(versions[version], contract)
+                raise version_conflict(versions[version], contract)
             versions[version] = contract
         self._contracts: Mapping[str, Mapping[Version, Contract]] = {
             name: dict(sorted(versions.items())) for name, versions in sorted(found.items())
@@ -189,7 +189,8 @@ class ContractFolder:
         return SourceLocation(str(self.root)) if self.root is not None else None
 
 
-def _conflict(first: Contract, second: Contract) -> VersionConflictError:
+def version_conflict(first: Contract, second: Contract) -> VersionConflictError:
+    """The error for two documents that carry the same version of the same contract."""
     return VersionConflictError(
         f"two documents carry {second.ref}",
         where=second.location,

@@ -23,14 +23,22 @@ from dagster_contracts.core.contract import (
     SlaProperty,
     SourceKind,
 )
+from dagster_contracts.core.metrics import spell_name
+from dagster_contracts.core.reference import Version
 from dagster_contracts.documents.coherence import lint_coherence, lint_sources
 from dagster_contracts.documents.document import ENDINGS, read_document
 from dagster_contracts.documents.fallback_graph import find_cycles
-from dagster_contracts.documents.folder import ContractFolder, read_documents
-from dagster_contracts.documents.problem import Findings, Problem, ProblemSeverity, did_you_mean
+from dagster_contracts.documents.folder import read_documents, version_conflict
+from dagster_contracts.documents.problem import (
+    Findings,
+    Problem,
+    ProblemSeverity,
+    did_you_mean,
+    nearest,
+)
 from dagster_contracts.documents.satisfiability import Prospect, prospect
 from dagster_contracts.documents.sla_lint import lint_service_levels
-from dagster_contracts.errors import DocumentError, SourceLocation, VersionConflictError
+from dagster_contracts.errors import DocumentError, SourceLocation
 
 __all__ = ["LintedFile", "Problem", "ProblemSeverity", "lint_contract", "lint_paths"]
 
@@ -67,7 +75,7 @@ def lint_paths(
         try:
             documents = (
                 [read_document(path, allowed_env=allowed_env)]
-                if path.is_file() or path.name.endswith(ENDINGS)
+                if path.is_file() or (path.name.endswith(ENDINGS) and not path.is_dir())
                 else list(read_documents(path, allowed_env=allowed_env))
             )
         except DocumentError as error:
@@ -105,14 +113,12 @@ def lint_contract(contract: Contract) -> tuple[Problem, ...]:
 
 
 def _across_files(contracts: list[Contract], findings: Findings) -> None:
-    by_name: list[Contract] = []
+    known: dict[tuple[str, Version], Contract] = {}
     for contract in contracts:
-        try:
-            ContractFolder([*by_name, contract])
-        except VersionConflictError as error:
-            findings.raised(error, _place(contract), "version")
-        else:
-            by_name.append(contract)
+        first = known.setdefault((contract.name, Version.parse(contract.version)), contract)
+        if first is not contract:
+            findings.raised(version_conflict(first, contract), _place(contract), "version")
+    by_name = list(known.values())
     lint_sources(by_name, findings)
     for contract, level, path in find_cycles(by_name):
         findings.error(
@@ -169,21 +175,32 @@ def _members(contract: Contract, findings: Findings) -> None:
     # A schema rule is named column.what: failed_ratio.tailnum.required.
     for condition, where, whose in _conditions(contract):
         for metric in sorted(metrics_of(condition)):
-            family, _, member = metric.partition(".")
+            measured = metric.removeprefix("anomaly_score.")
+            family, _, member = measured.partition(".")
             if family == "null_ratio" and columns and member not in columns:
-                kind, known = "column", columns
-            elif family == "failed_ratio" and member not in rules:
-                if member.partition(".")[0] in columns:
-                    continue
-                kind, known = "rule", rules
-            else:
-                continue
-            findings.error(
-                where,
-                f"unknown-{kind}",
-                f"{whose} speaks of {metric!r}, and there is no {kind} {member!r}",
-                did_you_mean(member, known) if known else None,
-            )
+                findings.error(
+                    where,
+                    "unknown-column",
+                    f"{whose} speaks of {spell_name(metric)}, and there is no column {member!r}",
+                    did_you_mean(member, columns),
+                )
+            elif (
+                family == "failed_ratio"
+                and member not in rules
+                and not any(member.startswith(f"{column}.") for column in columns)
+            ):
+                # A check that others report on the asset answers to its name too.
+                alike = nearest(member, rules)
+                said = findings.warning if alike else findings.note
+                said(
+                    where,
+                    "unknown-rule",
+                    f"{whose} speaks of {spell_name(metric)}, and the contract has no rule "
+                    f"{member!r}",
+                    did_you_mean(member, alike)
+                    if alike
+                    else "fine if another check of the asset has that name and reports it",
+                )
 
 
 def _thresholds(contract: Contract, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,50 @@ def test_what_can_hold(condition: str, expected: Prospect) -> None:
             "unknown-column",
         ),
         ('  sla: {freshness: "== 5min"}\n', "exact-time"),
+        (
+            "  resilience: {circuit_breaker: {open_when: ['null_ratio.\"e mail\" > 1%']}}\n",
+            "unknown-column",
+        ),
+        (
+            "  resilience: {circuit_breaker: {open_when: [anomaly_score.null_ratio.emial > 4]}}\n",
+            "unknown-column",
+        ),
+        ("  schemas: {small: {fields: {id: integer}}}\n", "unused-schema"),
+        (
+            (
+                "  quality:\n"
+                "    - {name: a, metric: nullValues, column: email, mustBeLessThan: 5}\n"
+                "    - {name: b, metric: nullValues, column: email, mustBeLessThan: 5}\n"
+            ),
+            "duplicate-rule",
+        ),
+        (
+            "  quality: [{name: a, metric: nullValues, column: email, mustBeLessThan: 0}]\n",
+            "never-passes",
+        ),
+        (
+            "  quality: [{name: a, metric: rowCount, mustBeGreaterOrEqualTo: 0}]\n",
+            "always-passes",
+        ),
+        (
+            (
+                "  quality: [{name: a, metric: nullValues, column: email, "
+                "mustBeLessOrEqualTo: 100, unit: percent}]\n"
+            ),
+            "always-passes",
+        ),
+        (
+            ("  quality: [{name: a, metric: duplicateValues, columns: [id, email], mustBe: 0}]\n"),
+            "nullable-key",
+        ),
+        (
+            (
+                "  resilience:\n"
+                "    circuit_breaker: {open_when: [row_count < 1], recovery: {retry_after: 1h}}\n"
+                "    fallback_modes: [{level: f, source: last_valid, max_age: 30min}]\n"
+            ),
+            "fallback-expires-first",
+        ),
     ],
 )
 def test_what_is_odd(body: str, code: str) -> None:
@@ -110,6 +155,75 @@ def test_what_is_odd(body: str, code: str) -> None:
 def test_a_schema_rule_may_be_spoken_of() -> None:
     body = "  resilience: {circuit_breaker: {open_when: [failed_ratio.email.required > 1%]}}\n"
     assert codes(SCHEMA + body) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        ("{type: string, enum: [a, bb], max_length: 1}", ["value-refused"]),
+        ("{type: string, enum: [a, bb], min_length: 2}", ["value-refused"]),
+        ("{type: integer, enum: [1, 9], maximum: 5}", ["value-refused"]),
+        ("{type: integer, enum: [1, 5], exclusive_maximum: 5}", ["value-refused"]),
+        ("{type: integer, enum: [1, 5], maximum: 5}", []),
+        (
+            "{type: object, fields: {a: {type: string, enum: [aa], max_length: 1}}}",
+            ["value-refused"],
+        ),
+    ],
+)
+def test_an_allowed_value_that_the_column_refuses(field: str, found: list[str]) -> None:
+    assert codes(f"  schema: {{fields: {{a: {field}}}}}\n") == found
+
+
+def test_two_bounds_of_one_measure_are_two_rules() -> None:
+    rules = (
+        "  quality:\n"
+        "    - {name: a, metric: rowCount, mustBeGreaterThan: 5}\n"
+        "    - {name: b, metric: rowCount, mustBeLessThan: 50}\n"
+    )
+    assert codes(SCHEMA + rules) == []
+
+
+def test_a_check_of_others_may_be_spoken_of() -> None:
+    body = "  resilience: {circuit_breaker: {open_when: [failed_ratio.bots > 50%]}}\n"
+    (problem,) = lint_contract(load_contract("orders.yaml", text=HEAD + SCHEMA + body))
+
+    assert (problem.code, problem.severity) == ("unknown-rule", ProblemSeverity.NOTE)
+
+
+def test_a_fallback_on_a_contract_without_the_columns_that_consumers_read(tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text(
+        HEAD + SCHEMA + "  consumers: [{name: r, columns: [email]}]\n"
+        "  resilience: {fallback_modes: [{level: f, source: archive}]}\n"
+    )
+    archive = "data_contract: {name: archive, schema: {fields: {id: integer%s}}}\n"
+    (tmp_path / "archive.yaml").write_text(archive % "")
+    found = [p for file in lint_paths([tmp_path]) for p in file.problems]
+    (tmp_path / "archive.yaml").write_text(archive % ", email: string")
+    mended = [p for file in lint_paths([tmp_path]) for p in file.problems]
+
+    assert [p.code for p in found] == ["fallback-too-small"]
+    assert "'archive', which has no 'email'" in found[-1].message
+    assert "fallback-too-small" not in [p.code for p in mended]
+
+
+def test_thousands_of_files_take_a_time_that_grows_with_their_number(tmp_path: Path) -> None:
+    for number in range(600):
+        (tmp_path / f"c{number}.yaml").write_text(
+            f"data_contract: {{name: c{number}, schema: {{fields: {{a: string}}}}}}\n"
+        )
+    lint_paths([tmp_path])  # read once: what follows is lint alone
+
+    def seconds(count: int) -> float:
+        files = sorted(tmp_path.iterdir())[:count]
+        started = time.process_time()
+        lint_paths(files)
+        return time.process_time() - started
+
+    few = min(seconds(150) for _ in range(3))
+    many = min(seconds(600) for _ in range(3))
+
+    assert many < 10 * few
 
 
 def test_a_key_that_may_be_null() -> None:

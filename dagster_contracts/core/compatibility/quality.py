@@ -31,7 +31,7 @@ from dagster_contracts.core.contract import (
     TypeOptions,
 )
 
-_COUNTS = frozenset(
+COUNTED = frozenset(
     {
         LibraryMetric.NULL_VALUES,
         LibraryMetric.MISSING_VALUES,
@@ -117,9 +117,9 @@ def match_rules(
         after[:] = [rule for rule in after if id(rule) not in taken]
 
     take(lambda rule: rule.id)
-    take(lambda rule: (rule.name, _meaning(rule)))
-    take(lambda rule: (_meaning(rule), rule.threshold))
-    take(_meaning)
+    take(lambda rule: (rule.name, meaning(rule)))
+    take(lambda rule: (meaning(rule), rule.threshold))
+    take(meaning)
     take(lambda rule: (rule.name, rule.column))
     return pairs, before, after
 
@@ -134,7 +134,7 @@ def _follow(rule: QualityRule, renamed: Mapping[str, str]) -> QualityRule:
     return replace(rule, column=column, columns=columns)
 
 
-def _meaning(rule: QualityRule) -> Hashable:
+def meaning(rule: QualityRule) -> Hashable:
     """What a rule measures: everything but its name, its thresholds and its documentation."""
     return (
         rule.kind,
@@ -164,7 +164,7 @@ def _is_advisory(rule: QualityRule) -> bool:
 def _rule(changes: ChangeList, old: QualityRule, new: QualityRule, path: str) -> None:
     advisory = _is_advisory(old) and _is_advisory(new)
     changes.note(path, "rule_name", old.name, new.name, f"{path}: the name of the rule")
-    if _meaning(old) != _meaning(new):
+    if meaning(old) != meaning(new):
         what = f"{path}: what the rule {_title(new)} measures is not what it was"
         changes.demand(path, "rule", Direction.CHANGED, what, advisory=advisory)
     else:
@@ -191,7 +191,7 @@ def _rule(changes: ChangeList, old: QualityRule, new: QualityRule, path: str) ->
         changes.note(path, "description", old.description, new.description, f"{path}: description")
     changes.note(path, "id", old.id, new.id, f"{path}: id")
     changes.settings(path, old.extras, new.extras)
-    if _meaning(old) == _meaning(new):
+    if meaning(old) == meaning(new):
         layout, now = (old.query, old.expression), (new.query, new.expression)
         changes.note(path, "layout", layout, now, f"{path}: the layout of its query")
 
@@ -262,7 +262,7 @@ def acceptance(rule: QualityRule, threshold: Threshold) -> tuple[Span, ...]:
     spans = _spans(threshold)
     if threshold.unit is ThresholdUnit.PERCENT:
         return clip(spans, Fraction(0), Fraction(100))
-    if rule.metric in _COUNTS:
+    if rule.metric in COUNTED:
         return whole_numbers(clip(spans, Fraction(0), None))
     return spans
 
