@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.cli.conftest import ORDERS, Project
 
@@ -236,6 +240,28 @@ def test_a_shallow_clone_says_how_to_fetch_the_revision(
 
     assert ran.code == 2
     assert "fetch-depth: 0" in ran.stderr
+
+
+def test_the_hooks_for_pre_commit_are_commands_that_judge(repository: Project) -> None:
+    """As https://pre-commit.com calls them: the entry, its arguments, and perhaps the files."""
+    path = Path(__file__).parents[2] / ".pre-commit-hooks.yaml"
+    hooks = {hook["id"]: hook for hook in yaml.safe_load(path.read_text())}
+
+    def code(hook: dict[str, Any], *files: str) -> int:
+        assert all(re.search(hook["files"], file) for file in files)
+        named = files if hook.get("pass_filenames", True) else ()
+        program, *arguments = [*hook["entry"].split(), *hook.get("args", ())]
+        assert program == "dagster-contracts"
+        return repository.run(*arguments, *named).code
+
+    lint, compare = hooks["dagster-contracts-lint"], hooks["dagster-contracts-diff"]
+    wider, breaking = "contracts/orders/1.1.0.yaml", "contracts/orders/1.0.1.yaml"
+    repository.write(wider, WIDER)
+    assert (code(lint, wider), code(compare, wider)) == (0, 0)
+    repository.write(breaking, NEXT)
+    assert code(compare, breaking) == 1
+    # The consumer that the contract names still reads the column.
+    assert code(lint, breaking) == 1
 
 
 def test_outside_of_a_repository_git_says_why(project: Project) -> None:

@@ -673,6 +673,80 @@ def test_every_value_of_the_model_is_among_the_samples() -> None:
     assert seen - set(SAMPLES) <= {Threshold, FallbackSource, AlertPolicy}
 
 
+# --- what other tools say -------------------------------------------------------------------------
+
+INT, BIGINT = prop(physical_type="INT"), prop(physical_type="BIGINT")
+ONE, TWO = prop(options=TypeOptions(enum=("a",))), prop(options=TypeOptions(enum=("a", "b")))
+# A schema registry calls a change FORWARD compatible where those who know the old schema read new
+# data (our consumers), and BACKWARD where old data is read with the new schema (our producers).
+REGISTRY = [
+    ("optional field added", (prop(),), (prop(), prop("b")), True, True),
+    ("required field added", (prop(),), (prop(), prop("b", required=True)), True, False),
+    ("required field removed", (prop(), prop("b", required=True)), (prop(),), False, True),
+    ("enum symbol added", (ONE,), (TWO,), False, True),
+    ("enum symbol removed", (TWO,), (ONE,), True, False),
+    ("nullable made required", (prop(),), (prop(required=True),), True, False),
+    ("required made nullable", (prop(required=True),), (prop(),), False, True),
+    ("type changed", (prop(),), (prop(logical_type=LogicalType.BOOLEAN),), False, False),
+    ("int to long", (INT,), (BIGINT,), None, True),
+    ("optional field removed", (prop(), prop("b")), (prop(),), None, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "forward", "backward"), [pytest.param(*row[1:], id=row[0]) for row in REGISTRY]
+)
+def test_verdicts_agree_with_schema_registries(
+    old: tuple[SchemaProperty, ...],
+    new: tuple[SchemaProperty, ...],
+    forward: bool | None,
+    backward: bool,
+) -> None:
+    """``None`` where tables differ from messages on purpose.
+
+    A wider integer reads well in SQL and warns; a column of a table is read by its name, so its
+    removal breaks readers even where it was optional.
+    """
+    changes = diff(contract(*old), contract(*new))
+
+    if forward is not None:
+        assert (changes.consumer is not BREAKS) is forward
+    assert (changes.producer is not BREAKS) is backward
+
+
+def test_an_optional_column_is_delivered_from_then_on() -> None:
+    (change,) = diff(contract(prop()), contract(prop(), prop("note")))
+
+    assert change.message == (
+        "orders.note was added: readers need not change; producers deliver it, empty where they "
+        "have no value"
+    )
+
+
+def test_an_asset_that_is_spelled_out_is_the_same_asset() -> None:
+    implied = contract(prop())
+
+    assert verdict(implied, replace(implied, asset="orders")) == (FINE, FINE, PATCH)
+    assert verdict(implied, replace(implied, asset="sales")) == (BREAKS, BREAKS, MAJOR)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sides"),
+    [
+        (TypeOptions(minimum=1), TypeOptions(minimum=2), (FINE, BREAKS)),
+        (TypeOptions(minimum=2), TypeOptions(minimum=1), (BREAKS, FINE)),
+        (TypeOptions(minimum=1, maximum=5), TypeOptions(minimum=2, maximum=6), (BREAKS, BREAKS)),
+        (TypeOptions(enum=("a", "b")), TypeOptions(enum=("a",), max_length=1), (FINE, BREAKS)),
+    ],
+)
+def test_the_arguments_of_a_rule_become_stricter_or_looser(
+    old: TypeOptions, new: TypeOptions, sides: tuple[Verdict, Verdict]
+) -> None:
+    changes = diff(with_rules(rule(options=old)), with_rules(rule(options=new)))
+
+    assert (changes.consumer, changes.producer) == sides
+
+
 # --- matching -------------------------------------------------------------------------------------
 
 
