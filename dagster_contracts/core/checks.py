@@ -155,7 +155,8 @@ def _levels_of(contract: Contract, target: SchemaObject) -> Iterator[SlaProperty
     for level in contract.sla:
         paths = level.elements or ((level.element or ""),)
         named = {path.rpartition(".")[0] for path in paths} - {""}
-        named |= {level.schema_object} - {None}
+        if level.schema_object is not None:
+            named.add(level.schema_object)
         if not named & known or named & {target.name, target.physical_name}:
             yield level
 

@@ -8,7 +8,7 @@ that asks for none of these metrics.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from fractions import Fraction
@@ -196,14 +196,19 @@ class _Page:
     def previous(self, arriving: datetime | None) -> datetime | None:
         """The newest arrival before the batch that is arriving, of whatever partition."""
         seen = observations.c
-        query = sa.select(sa.func.max(seen.observed_at)).where(
-            seen.contract == self._contract.name,
-            seen.asset == self._asset,
-            seen.backfill.is_(False),
-            seen.rows.is_not(None),
-            seen.observed_at < (arriving or self.now),
+        found: datetime | None = self._conn.scalar(
+            sa.select(seen.observed_at)
+            .where(
+                seen.contract == self._contract.name,
+                seen.asset == self._asset,
+                seen.backfill.is_(False),
+                seen.rows.is_not(None),
+                seen.observed_at < (arriving or self.now),
+            )
+            .order_by(seen.observed_at.desc())
+            .limit(1)
         )
-        return self._conn.scalar(query)
+        return found
 
     def availability(self, window: timedelta) -> Fraction | None:
         """The share of the window, or of the asset's life where that is shorter."""
@@ -318,7 +323,7 @@ class _Page:
         for row in rows:
             # What happened before all that is looked at shows in the state that a row finds.
             move(min(row.at, self._since), CircuitState(row.before), override, None)
-            after, under = CircuitState(row.after), _override(row, override)
+            after, under = CircuitState(row.after), _override(row.changes, override)
             opens = _is_down(after, under) and not _is_down(state, override)
             since = (began.get(row.evaluation_id) or self._crossed(row.at)) if opens else None
             move(row.at, after, under, since)
@@ -380,8 +385,8 @@ def _is_down(state: CircuitState, override: Override) -> bool:
             return state is not CircuitState.CLOSED
 
 
-def _override(row: sa.Row[Any], before: Override) -> Override:
-    changes = row.changes
+def _override(changes: Mapping[str, Any], before: Override) -> Override:
+    """The override after a line of the history, by the fields that the line gave a new value."""
     if "override" in changes.get("set", {}):
         return Override(changes["set"]["override"])
     return Override.NONE if "override" in changes.get("unset", []) else before

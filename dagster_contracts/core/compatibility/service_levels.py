@@ -148,8 +148,8 @@ def _promise_of(condition: Condition | None) -> str | None:
 def _service_level(changes: ChangeList, path: str, old: SlaProperty, new: SlaProperty) -> None:
     advisory = _advisory(old, new)
     if (old.moment is None) is not (new.moment is None):
-        dates = [level.moment and _day(level.moment) for level in (old, new)]
-        changes.ask(path, "sla_moment", *dates, f"the date of {path}")
+        before, after = (level.moment and _day(level.moment) for level in (old, new))
+        changes.ask(path, "sla_moment", before, after, f"the date of {path}")
     elif old.moment is not None and new.moment is not None:
         what = f"{path}: it was {_day(old.moment)}, now it is {_day(new.moment)}"
         changes.demand(path, "sla", _compare_moments(old, new), what, advisory=advisory)
@@ -160,8 +160,8 @@ def _service_level(changes: ChangeList, path: str, old: SlaProperty, new: SlaPro
         changes.demand(path, "sla", _compare(old, new), what, advisory=advisory)
     changes.ask(path, "sla_element", old.element, new.element, f"the column that {path} speaks of")
     changes.ask(path, "sla_elements", old.elements, new.elements, f"the columns of {path}")
-    before, after = _promise_of(old.warn), _promise_of(new.warn)
-    changes.note(path, "sla_warn", before, after, f"{path}: how long before its end it warns")
+    margins = _promise_of(old.warn), _promise_of(new.warn)
+    changes.note(path, "sla_warn", margins[0], margins[1], f"{path}: when it begins to warn")
     rank = list(Severity).index(new.severity) - list(Severity).index(old.severity)
     if rank:
         way = Direction.TIGHTENED if rank > 0 else Direction.LOOSENED
