@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.engine.headline import headline
 from dagster_contracts.engine.report_frames import pandas_frame, polars_frame
 from dagster_contracts.engine.report_html import report_fragment
-from dagster_contracts.engine.report_text import headline, report_json, report_text
+from dagster_contracts.engine.report_text import report_json, report_text
 
 if TYPE_CHECKING:
     import pandas as pd

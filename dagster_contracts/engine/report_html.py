@@ -12,7 +12,7 @@ from html import escape
 
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeStatus
-from dagster_contracts.engine.report_text import headline
+from dagster_contracts.engine.headline import headline
 from dagster_contracts.engine.verdict import number_text
 
 _ORDER = (

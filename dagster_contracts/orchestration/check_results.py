@@ -19,9 +19,9 @@ from dagster_contracts.core.outcome import (
     OutcomeStatus,
 )
 from dagster_contracts.core.quantity import Dimension
+from dagster_contracts.engine.headline import broken_rows, headline
 from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding
 from dagster_contracts.orchestration.circuit_check import circuit_headline, circuit_metadata
-from dagster_contracts.orchestration.headlines import broken_rows, headline
 from dagster_contracts.orchestration.outcome_tables import outcomes_table, samples_table
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.history import HistoryEntry
@@ -119,7 +119,7 @@ def _check_result(
         asset_key=binding.asset_key,
         passed=passed,
         severity=severity,
-        description=headline(check, report, outcomes),
+        description=headline(report, check.name, outcomes),
         metadata=_metadata(report, outcomes),
     )
 

@@ -11,7 +11,7 @@ import dagster as dg
 
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.outcome import CheckOutcome, OutcomeStatus
-from dagster_contracts.orchestration.headlines import percent
+from dagster_contracts.engine.headline import percent
 
 _MOST_SAMPLES = 12
 _MOST_ROWS = 60

@@ -15,14 +15,14 @@ def test_good_data_is_good(project: Project) -> None:
     ran = project.run("validate", "orders", "good.csv")
 
     assert ran.code == 0
-    assert ran.stdout.startswith("PASSED  2 rows keep all")
+    assert ran.stdout.startswith("PASSED  2 rows keep orders@1.0.0 (13 rules)")
 
 
 def test_bad_data_names_rules_counts_and_rows(project: Project) -> None:
     ran = project.run("validate", "contracts/orders/1.0.0.yaml", "bad.csv")
 
     assert ran.code == 1
-    assert ran.stdout.startswith("FAILED  3 of 3 rows (100%) break orders@1.0.0")
+    assert ran.stdout.startswith("FAILED  3 of 3 rows (100.0%) break orders@1.0.0")
     assert "amount.minimum: 1 of 3 rows" in ran.stdout
     assert "amount=-2.0" in ran.stdout
 

@@ -7,7 +7,8 @@ import polars as pl
 
 from dagster_contracts.core.condition import parse_condition
 from dagster_contracts.core.contract import ExtraColumns, LibraryMetric, SlaProperty
-from dagster_contracts.engine.report_text import headline, report_json, report_text
+from dagster_contracts.engine.headline import headline
+from dagster_contracts.engine.report_text import report_json, report_text
 from dagster_contracts.engine.validation import validate
 from tests.engine.builders import (
     INTEGER,
@@ -46,33 +47,37 @@ MADE = contract(
 def test_the_headline_says_how_many_rows_break_what():
     report = validate(FRAME, MADE, now=NOW)
     assert headline(report, "schema") == (
-        "20 of 2,000 rows (1%) break orders@1.0.0: n.minimum 20, s.required 1"
+        "20 of 2,000 rows (1.0%) break orders@1.0.0: n.minimum 20, s.required 1"
     )
     assert headline(report, "positive") == (
-        "20 of 2,000 rows (1%) break orders@1.0.0: Amounts are positive"
+        "20 of 2,000 rows (1.0%) break the rule; agreed: 0 rows"
     )
-    assert headline(report, "rows") == "rowCount is 2,000, not more than 5,000"
+    assert headline(report, "rows") == "it is 2,000; agreed: more than 5,000"
     assert headline(report, "tolerant") == (
-        "1 of 2,000 rows (<0.1%) break orders@1.0.0: nullValues of s (tolerated: less than 1%)"
+        "1 of 2,000 rows (0.1%) breaks the rule; agreed: less than 1%"
     )
-    assert headline(report, "nobody").startswith("Not evaluated: mean needs an operator")
-    assert headline(report, "sla_completeness").startswith("completeness:")
-    assert headline(report, "gone") == "orders@1.0.0 has no check gone"
+    assert headline(report, "nobody").startswith("not evaluated: mean needs an operator")
+    assert headline(report, "sla_completeness").startswith("completeness was ")
+    assert headline(report, "gone").startswith("not evaluated: orders@1.0.0 plans gone")
+
+
+def test_the_headline_of_the_whole_tells_the_worst_of_every_kind():
+    assert headline(validate(FRAME, MADE, now=NOW)) == (
+        "orders@1.0.0 is broken: rows is 2,000, not more than 5,000, n.minimum 20, positive 20, "
+        "s.required 1"
+    )
 
 
 def test_the_headline_of_good_data():
     good = contract(column("id", INTEGER, primary_key_position=1))
-    assert headline(validate(FRAME, good), "schema") == (
-        "2,000 rows keep all 4 rules of orders@1.0.0"
-    )
-    assert headline(validate(FRAME.head(0), good)) == "0 rows keep all 4 rules of orders@1.0.0"
+    assert headline(validate(FRAME, good), "schema") == "2,000 rows keep orders@1.0.0 (4 rules)"
+    assert headline(validate(FRAME.head(0), good)) == "0 rows keep orders@1.0.0 (4 rules)"
 
 
 def test_the_headline_names_a_missing_column_once():
     report = validate(FRAME.rename({"s": "S"}), MADE)
-    text = headline(report, "schema")
-    assert text == (
-        "The data breaks orders@1.0.0: the column s is missing; the data has 'S', n.minimum 20"
+    assert headline(report, "schema") == (
+        "2,000 of 2,000 rows (100.0%) break orders@1.0.0: the column s is missing, n.minimum 20"
     )
 
 
@@ -80,7 +85,7 @@ def test_the_headline_of_a_warning_and_of_no_table():
     wary = contract(column("id", INTEGER), extra_columns=ExtraColumns.WARN)
     assert "not in the contract: s, n" in headline(validate(FRAME, wary))
     assert headline(validate(None, MADE), "schema") == (
-        "The data breaks orders@1.0.0: the asset returned no table but NoneType"
+        "orders@1.0.0 is broken: schema (the asset returned no table but NoneType)"
     )
 
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from dagster_contracts.core.contract import Severity
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
 from dagster_contracts.documents.folder import read_folder
+from dagster_contracts.engine.headline import percent
 from dagster_contracts.orchestration.binding import Binding, bind_contracts
 from dagster_contracts.orchestration.check_results import EVALUATION_ID, build_check_results
-from dagster_contracts.orchestration.headlines import percent
 from dagster_contracts.orchestration.outcome_tables import outcomes_table, samples_table
 from dagster_contracts.orchestration.translator import ContractTranslator
 

@@ -1,12 +1,13 @@
-"""What a check found, in one sentence that a person understands."""
+"""What a validation found, in one sentence that a person understands: of one check, or of all."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
 
-from dagster_contracts.core.checks import SCHEMA_CHECK, PlannedCheck
-from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeStatus
+from dagster_contracts.core.checks import SCHEMA_CHECK
+from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
+from dagster_contracts.engine.verdict import number_text
 
 _MOST_LISTED = 4
 _BROKEN = (OutcomeStatus.FAILED, OutcomeStatus.WARNED)
@@ -15,19 +16,25 @@ _MISSING = ".present"
 
 
 def headline(
-    check: PlannedCheck, report: ContractReport, outcomes: Sequence[CheckOutcome] | None = None
+    report: ContractReport,
+    check: str | None = None,
+    outcomes: Sequence[CheckOutcome] | None = None,
 ) -> str:
-    """One sentence that says what a check found, and of which partition.
+    """One sentence that says what a check found, or all of them, and of which partition.
 
     ``68 of 967 rows (7.0%) break flights@1.0.0: carrier.required 23, origin.enum 23, ...``. What
     was not evaluated says so and why.
     """
-    found = report.of_check(check.name) if outcomes is None else outcomes
-    sentence = _schema(report, found) if check.name == SCHEMA_CHECK else _rules(check, found)
+    found = outcomes
+    if found is None:
+        found = report.outcomes if check is None else report.of_check(check)
     if not found:
-        sentence = (
-            f"not evaluated: {report.ref} plans {check.name}, and the validation did not return it"
-        )
+        what = "a rule" if check is None else check
+        sentence = f"not evaluated: {report.ref} plans {what}, and the validation did not return it"
+    elif check is None or check == SCHEMA_CHECK:
+        sentence = _all(report, found)
+    else:
+        sentence = _rules(check, found)
     return f"[{report.partition}] {sentence}" if report.partition else sentence
 
 
@@ -47,14 +54,18 @@ def broken_rows(report: ContractReport) -> int | None:
     return None if ratio is None or report.rows is None else round(ratio * report.rows)
 
 
-def _schema(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
+def _all(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
+    """Of several rules: how many rows break them, and which."""
     broken = [o for o in outcomes if o.status in _BROKEN]
     if broken:
         listed = _listed(broken)
-        rows = broken_rows(report)
+        rows = _rows_that_break(report, broken)
         if report.rows and rows:
             share = percent(Fraction(rows, report.rows))
-            return f"{rows:,} of {report.rows:,} rows ({share}) break {report.ref}: {listed}"
+            verb = "breaks" if rows == 1 and report.rows == 1 else "break"
+            return (
+                f"{rows:,} of {_count(report.rows, 'row')} ({share}) {verb} {report.ref}: {listed}"
+            )
         return f"{report.ref} is broken: {listed}"
     unknown = [o for o in outcomes if o.status is OutcomeStatus.NOT_EVALUATED]
     if unknown:
@@ -62,6 +73,13 @@ def _schema(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
     tested = "the data" if report.rows is None else _count(report.rows, "row")
     verb = "keeps" if report.rows in (None, 1) else "keep"
     return f"{tested} {verb} {report.ref} ({_count(len(outcomes), 'rule')})"
+
+
+def _rows_that_break(report: ContractReport, broken: Sequence[CheckOutcome]) -> int | None:
+    """The rows that break any of these, each once; ``None`` where that was not counted."""
+    if all(o.kind is OutcomeKind.SCHEMA for o in broken):
+        return broken_rows(report)
+    return broken[0].failed_rows if len(broken) == 1 else None
 
 
 def _listed(broken: Sequence[CheckOutcome]) -> str:
@@ -80,17 +98,21 @@ def _weight(outcome: CheckOutcome) -> int:
 def _short(outcome: CheckOutcome) -> str:
     if outcome.failed_rows:
         return f"{outcome.rule} {outcome.failed_rows:,}"
-    return f"{outcome.rule} ({outcome.reason})" if outcome.reason else outcome.rule
+    if outcome.reason:
+        return f"{outcome.rule} ({outcome.reason})"
+    if outcome.value is not None and outcome.threshold:
+        return f"{outcome.rule} is {number_text(outcome.value)}, not {outcome.threshold}"
+    return outcome.rule
 
 
-def _rules(check: PlannedCheck, outcomes: Sequence[CheckOutcome]) -> str:
+def _rules(check: str, outcomes: Sequence[CheckOutcome]) -> str:
     unknown = [o for o in outcomes if o.status is OutcomeStatus.NOT_EVALUATED]
     told = [o for o in outcomes if o.status in _BROKEN]
     if not told:
         if unknown:
-            return _unknown(unknown, held=len(outcomes) - len(unknown), check=check.name)
+            return _unknown(unknown, held=len(outcomes) - len(unknown), check=check)
         told = list(outcomes)
-    return "; ".join(_named(o, check.name, _sentence(o)) for o in told)
+    return "; ".join(_named(o, check, _sentence(o)) for o in told)
 
 
 def _unknown(unknown: Sequence[CheckOutcome], *, held: int, check: str = SCHEMA_CHECK) -> str:
