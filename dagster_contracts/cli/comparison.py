@@ -94,10 +94,10 @@ def compare_folders(
     """
     for name in sorted({*old.names(), *new.names()}):
         if name not in new.names():
-            yield _removed(old.resolve(name), protects)
+            yield removed(old.resolve(name), protects)
             continue
         if name not in old.names():
-            yield _added(new.resolve(name), protects)
+            yield added(new.resolve(name), protects)
             continue
         for version in new.versions(name):
             after = new.get(name, version)
@@ -148,7 +148,8 @@ def _versions(folder: ContractFolder, name: str) -> dict[Version, Contract]:
     return {Version.parse(text): folder.get(name, text) for text in folder.versions(name)}
 
 
-def _removed(contract: Contract, protects: Protects | None) -> Comparison:
+def removed(contract: Contract, protects: Protects | None) -> Comparison:
+    """A contract that is gone: whoever relied on it breaks."""
     change = Change(
         path=contract.name,
         kind="contract_removed",
@@ -164,7 +165,8 @@ def _removed(contract: Contract, protects: Protects | None) -> Comparison:
     )
 
 
-def _added(contract: Contract, protects: Protects | None) -> Comparison:
+def added(contract: Contract, protects: Protects | None) -> Comparison:
+    """A contract that was not there before: nobody can rely on it yet."""
     change = Change(
         path=contract.name,
         kind="contract_added",

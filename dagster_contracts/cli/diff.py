@@ -11,9 +11,11 @@ import click
 
 from dagster_contracts.cli.comparison import (
     Comparison,
+    added,
     compare,
     compare_folders,
     predecessor,
+    removed,
     with_impacts,
 )
 from dagster_contracts.cli.diff_formats import (
@@ -22,12 +24,14 @@ from dagster_contracts.cli.diff_formats import (
     markdown,
     text_lines,
 )
+from dagster_contracts.cli.git_revision import PREFIX, is_new_since
 from dagster_contracts.cli.ignore_file import read_ignores
 from dagster_contracts.cli.lazy_group import FINDINGS
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.sources import Source, read_source
 from dagster_contracts.core.contract import Protects
+from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import WiringError
 from dagster_contracts.registry.consumers import Consumer
 
@@ -71,7 +75,7 @@ def diff(
 ) -> None:
     """Say whom a change of contracts breaks, and which version bump it needs."""
     chosen = Protects(protects) if protects else None
-    pairs = _comparisons(read_source(old, places), read_source(new, places), chosen)
+    pairs = _comparisons(_old_source(old, new, places), read_source(new, places), chosen)
     ignores = [entry for path in ignore_files for entry in read_ignores(path)]
     today = datetime.now(UTC).date()
     pairs = [pair.ignoring(ignores, today) for pair in pairs]
@@ -91,14 +95,25 @@ def diff(
         raise click.exceptions.Exit(FINDINGS)
 
 
+def _old_source(old: str, new: str, places: Places) -> Source:
+    folder = places.start / new
+    if old.startswith(PREFIX) and folder.is_dir() and is_new_since(old, folder, places.start):
+        return Source(old, folder=ContractFolder([]))
+    return read_source(old, places)
+
+
 def _comparisons(old: Source, new: Source, protects: Protects | None) -> list[Comparison]:
     """The pairs that two sources make: each of them is one contract or a folder."""
     if old.folder is not None and new.folder is not None:
         return list(compare_folders(old.folder, new.folder, protects=protects))
     before, after = old.contract, new.contract
     if old.folder is not None and after is not None:
+        if after.name not in old.folder.names():
+            return [added(after, protects)]
         before = predecessor(after, old.folder)
     if new.folder is not None and before is not None:
+        if before.name not in new.folder.names():
+            return [removed(before, protects)]
         after = new.folder.resolve(before.name)
     if before is None or after is None:
         raise AssertionError("a source is a contract or a folder")

@@ -47,6 +47,19 @@ def checked_out(text: str, start: Path) -> Iterator[Path]:
             raise renamed(error, root, revision.name) from None
 
 
+def is_new_since(text: str, folder: Path, start: Path) -> bool:
+    """Whether ``text`` names this very ``folder`` in a revision that does not have it yet.
+
+    The first change that brings contracts has nothing to be compared with. Any other path that is
+    not there is a mistake.
+    """
+    revision = _resolve(text, start)
+    top = Path(_git(start, text, "rev-parse", "--show-toplevel").decode().strip())
+    if folder.resolve() != (top / revision.path).resolve():
+        return False
+    return not _git(start, text, "ls-tree", "--full-tree", revision.commit, "--", revision.path)
+
+
 def renamed(error: ContractsError, root: Path, name: str) -> ContractsError:
     """The same error with ``git:REV:`` in the place of the temporary folder."""
     temporary, shown = f"{root}/", f"{PREFIX}{name}:"

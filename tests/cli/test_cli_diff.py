@@ -183,6 +183,30 @@ def test_a_revision_that_is_not_there_is_a_usage_error(repository: Project, sour
     assert ran.stderr.startswith("error: ")
 
 
+def test_the_change_that_brings_the_contracts_has_nothing_to_break(project: Project) -> None:
+    git(project, "init", "-b", "main")
+    git(project, "commit", "--allow-empty", "-m", "before contracts")
+
+    first = project.run("diff", "git:main:contracts", "contracts")
+    mistaken = project.run("diff", "git:main:contract", "contracts")
+
+    assert first.code == 0
+    assert "orders 1.0.0: added" in first.stdout
+    assert mistaken.code == 2
+
+
+def test_one_file_beside_a_folder_may_be_new_or_gone(repository: Project) -> None:
+    repository.write("contracts/stock.yaml", STOCK)
+    (repository.root / "contracts/prices/1.0.0.yaml").unlink()
+
+    new = repository.run("diff", "git:main:contracts", "contracts/stock.yaml")
+    gone = repository.run("diff", "git:main:contracts/prices/1.0.0.yaml", "contracts")
+
+    assert (new.code, gone.code) == (0, 1)
+    assert "stock 1.0.0: added" in new.stdout
+    assert "prices was removed: nobody keeps its promises any more" in gone.stdout
+
+
 def test_three_dots_compare_with_where_the_branch_began(repository: Project) -> None:
     git(repository, "switch", "-c", "wider")
     repository.write("contracts/orders/1.1.0.yaml", WIDER)
