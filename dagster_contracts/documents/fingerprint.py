@@ -94,14 +94,15 @@ def _mapping(value: Mapping[object, object]) -> str:
 
 
 def _dataclass(value: Any) -> str:
-    read, known = _meaningful_fields(type(value))
+    kind: Any = type(value)
+    read, known = _meaningful_fields(kind)
     shown = [
         f"{name}={_canonical(found)}"
         for (name, default), found in zip(known, read(value), strict=True)
         # A default is left out: a field that a later release adds changes no hash.
         if found is not default and found != default
     ]
-    return f"{type(value).__name__}({','.join(shown)})"
+    return f"{kind.__name__}({','.join(shown)})"
 
 
 _FAMILIES: tuple[tuple[Any, _Write], ...] = (
