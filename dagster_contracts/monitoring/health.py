@@ -138,9 +138,7 @@ def health(
                     degraded=degraded.get((contract.name, asset), 0),
                     reports=reports.open_count(contract.name),
                     firing=firing.get(contract.name, 0),
-                    levels=standing_levels(
-                        store, contract, asset, partition=partition, now=moment
-                    ),
+                    levels=standing_levels(store, contract, asset, partition=partition, now=moment),
                 )
             )
     return tuple(rows)
