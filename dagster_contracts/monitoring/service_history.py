@@ -115,7 +115,9 @@ class ServiceHistory:
                 family = name.partition(".")[0]
                 if family == DELAY_AFTER:
                     extra = () if arriving is None else (arriving,)
-                    late = _delay(name, (*page.arrivals, *extra), moment)
+                    # Two days hold the last deadline and the one before it, wherever they are.
+                    came = (*page.arrivals(moment - timedelta(days=3)), *extra)
+                    late = _delay(name, came, moment)
                     found.take(name, late, _NO_HISTORY)
                 elif family == AVAILABILITY:
                     found.take(name, page.availability(_window(name)), _NO_HISTORY)
@@ -174,20 +176,19 @@ class _Page:
         self.first: datetime | None = conn.scalar(
             sa.select(seen.observed_at).where(*self._mine).order_by(seen.observed_at).limit(1)
         )
-        self.arrivals: tuple[datetime, ...] = self._arrivals()
 
-    def _arrivals(self) -> tuple[datetime, ...]:
-        """When data came, oldest first: in reach, and the last before it."""
+    def arrivals(self, since: datetime) -> tuple[datetime, ...]:
+        """When data came, oldest first: the last before ``since``, and all after it."""
         seen = observations.c
         data = [*self._mine, seen.rows.is_not(None)]
         within = self._conn.scalars(
             sa.select(seen.observed_at)
-            .where(*data, seen.observed_at >= self._since, seen.observed_at <= self.now)
+            .where(*data, seen.observed_at >= since, seen.observed_at <= self.now)
             .order_by(seen.observed_at)
         ).all()
         before = self._conn.scalars(
             sa.select(seen.observed_at)
-            .where(*data, seen.observed_at < self._since)
+            .where(*data, seen.observed_at < since)
             .order_by(seen.observed_at.desc())
             .limit(1)
         ).all()
@@ -216,7 +217,7 @@ class _Page:
             return None
         since = max(self.first, self.now - window)
         limit = update_limit(self._contract)
-        late = () if limit is None else overdue(self.arrivals, limit, now=self.now)
+        late = () if limit is None else overdue(self.arrivals(since), limit, now=self.now)
         share = availability((*self.down, *late), since=since, now=self.now)
         if share is None:
             # Evaluated this very moment: all of its life is now.
@@ -241,8 +242,18 @@ class _Page:
 
     def _marks_of_points(self) -> Iterable[list[Mark]]:
         points = metric_points.c
-        rows = self._conn.execute(
-            sa.select(points.evaluation_id, points.metric, points.at, points.value)
+        bad = points.value > 0
+        in_order = {"partition_by": points.metric, "order_by": (points.at, points.evaluation_id)}
+        # The database finds the few records that differ from the one before them.
+        each = (
+            sa.select(
+                points.evaluation_id,
+                points.metric,
+                points.at,
+                points.value,
+                bad.label("bad"),
+                sa.func.lag(bad).over(**in_order).label("was_bad"),
+            )
             .where(
                 points.contract == self._contract.name,
                 points.asset == self._asset,
@@ -252,7 +263,12 @@ class _Page:
                 points.at <= self.now,
                 *([points.partition == self._partition] if self._partition is not None else []),
             )
-            .order_by(points.at, points.evaluation_id)
+            .subquery()
+        )
+        rows = self._conn.execute(
+            sa.select(each)
+            .where(sa.or_(each.c.was_bad.is_(None), each.c.bad != each.c.was_bad))
+            .order_by(each.c.at, each.c.evaluation_id)
         ).all()
         began = self._began([row.evaluation_id for row in rows if row.value > 0])
         for metric in (REFUSED, *_BAD):
