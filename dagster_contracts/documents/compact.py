@@ -48,6 +48,16 @@ _SYNONYMS = {
     "id": "'name'",
     "slas": "'sla'",
     "team": "'owner'",
+    "api_version": "'version' for the contract's own; 'apiVersion' begins documents of ODCS",
+    "kind": "no 'kind': it belongs to documents of ODCS",
+    "sla_properties": "'sla'",
+    "service_levels": "'sla'",
+    "custom_properties": "its values as keys of 'data_contract', such as 'resilience'",
+    "servers": "it below 'extras', or the contract in ODCS, which has servers",
+    "properties": "'schema: {fields: {...}}'",
+    "fallback": "'fallback_modes' under 'resilience'",
+    "open_when": "'open_when' under 'resilience: {circuit_breaker: ...}'",
+    "freshness": "'freshness' under 'sla'",
     "models": "'objects'",
     "tables": "'objects'",
 }
@@ -276,6 +286,21 @@ def no_contract(root: YamlNode) -> DocumentError:
                 where=root.location,
                 hint=f"write '{ROOT_KEY}:'",
             )
+        if key == "dataContractSpecification":
+            return DocumentError(
+                "the document is a contract of the Data Contract Specification, an older standard",
+                where=root.key_location(key) if isinstance(root, MappingNode) else root.location,
+                why="it was given up for ODCS, which is what is read here",
+                hint="convert it: datacontract export --format odcs <this file>; or by hand: "
+                "'models' become 'schema', 'fields' become 'properties', "
+                "'servicelevels' become 'slaProperties'",
+            )
+    if isinstance(root, MappingNode) and "name" in root.entries and "schema" in root.entries:
+        return DocumentError(
+            "the document has no root key: 'name' and 'schema' stand at its left edge",
+            where=root.location,
+            hint=f"write '{ROOT_KEY}:' above, and indent everything below it",
+        )
     return DocumentError(
         "the document is no contract: it has neither 'data_contract' nor 'apiVersion'",
         where=root.location,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,15 @@ _TYPE_SYNONYMS = {
     "record": "object",
     "list": "array",
     "json": "object",
+    "date-time": "timestamp",
+    "datetime64": "timestamp",
+    "bytes": "string",
+    "binary": "string",
+    "char": "string",
+    "int32": "integer",
+    "float32": "number",
+    "real": "number",
+    "dict": "object",
 }
 _SELDOM = words.FIELD.names - words.OPTION_NAMES - {"type", "description", "required", "unique"}
 _TYPES = {logical_type.value: logical_type for logical_type in LogicalType}
@@ -62,7 +72,12 @@ _FIELD_SYNONYMS = {
     "allowed_values": "'enum'",
     "key": "'primary_key'",
     "logical_type": "'type'",
+    "data_type": "'type'",
+    "dtype": "'type'",
+    "properties": "'fields'",
+    "columns": "'fields'",
     "foreign_key": "'references'",
+    "logical_type_options": "its keys beside 'type': minimum, pattern, max_length, ...",
 }
 
 
@@ -192,7 +207,12 @@ def _read_fields(
             if isinstance(written, ScalarNode):
                 named.append((written.text, item))
             else:
-                section.wrong(item, key, "a mapping of names, or a list of mappings with a name")
+                section.wrong(
+                    item,
+                    key,
+                    "a mapping of names, or a list of mappings with a name",
+                    _without_dash(item),
+                )
     else:
         section.wrong(node, key, "a mapping of names to types")
     found: list[SchemaProperty] = []
@@ -205,6 +225,17 @@ def _read_fields(
         seen.add(name)
         found.append(_read_field(section, name, child, references))
     return tuple(found)
+
+
+def _without_dash(item: YamlNode) -> str | None:
+    """How an item of a list of fields is written as a key of a mapping."""
+    if isinstance(item, ScalarNode):
+        return f"write {item.text}: string, without the '- '"
+    if isinstance(item, MappingNode) and len(item.entries) == 1:
+        ((name, inner),) = item.entries.items()
+        written = inner.text if isinstance(inner, ScalarNode) else "{...}"
+        return f"write {name}: {written}, without the '- '"
+    return "give each item a 'name', or write the names as keys"
 
 
 def _read_field(
@@ -348,20 +379,39 @@ def _logical_type(section: Section, node: YamlNode) -> LogicalType | None:
         known = _TYPES.get(node.text)
         if known is not None:
             return known
-        meant = _TYPE_SYNONYMS.get(node.text.lower().partition("(")[0])
         hint = did_you_mean(node.text, [member.value for member in LogicalType])
         section.findings.error(
             node.location,
             "unknown-type",
             f"there is no type {node.text!r}",
-            f"write {meant!r}; the database's own type goes to physical_type" if meant else hint,
+            _type_hint(node.text) or hint,
         )
     elif isinstance(node, ScalarNode):
         return None
     else:
         section.findings.error(
-            node.location, "wrong-type", f"a type is one word, not {describe(node)}"
+            node.location,
+            "wrong-type",
+            f"a type is one word, not {describe(node)}",
+            "write the type alone: whatever is not 'required: true' may be null",
         )
+    return None
+
+
+def meant_type(word: str) -> str | None:
+    """The logical type that a database's or a language's word for one means."""
+    return _TYPE_SYNONYMS.get(word.lower().partition("(")[0])
+
+
+def _type_hint(word: str) -> str | None:
+    meant = meant_type(word)
+    if meant is not None:
+        return f"write {meant!r}; the database's own type goes to physical_type"
+    lower = word.lower()
+    if lower.endswith("[]") or lower.startswith(("array<", "list<", "list[", "array(")):
+        item = re.split(r"[<(\[]", lower.removesuffix("[]"))[-1].rstrip(">)]")
+        item = meant_type(item) or (item if item in _TYPES else "string")
+        return f"write {{type: array, items: {item}}}"
     return None
 
 

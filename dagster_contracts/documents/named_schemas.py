@@ -77,7 +77,13 @@ class NamedSchemas:
             return read_inline_schema(Section(node, section.reading, "a schema"), name)
         if isinstance(node, ScalarNode) and isinstance(node.value, str):
             return self._files.load(section.reading.expand(node, node.value), node.location)
-        section.wrong(node, "schema", "a name, a file, or {fields: {...}}")
+        section.wrong(
+            node,
+            "schema",
+            "a name, a file, or {fields: {...}}",
+            "write schema: {fields: {order_id: integer}}; several tables go to 'objects', and "
+            "a list of them is ODCS, which begins with 'apiVersion'",
+        )
         return None
 
 

@@ -32,6 +32,7 @@ from dagster_contracts.documents.policy_sections import (
     read_metrics,
     read_monitoring,
 )
+from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section, snake
 from dagster_contracts.documents.sla import read_odcs_sla
@@ -161,6 +162,14 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
             ours.keys[key] = (named.line, named.column)
         else:
             others.append(to_json(item))
+            near = nearest(key, EXTENSIONS.names, count=1)
+            if near and len(key) > 4:
+                section.findings.warning(
+                    named.location,
+                    "custom-property",
+                    f"the custom property {key!r} is carried along and does nothing",
+                    f"did you mean {near[0]!r}?",
+                )
     if others:
         extras["customProperties"] = others
     return Section(ours, section.reading, "customProperties")

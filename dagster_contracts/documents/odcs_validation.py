@@ -16,6 +16,7 @@ from typing import Any
 import jsonschema_rs
 
 from dagster_contracts.core.contract import Json, ThresholdOperator
+from dagster_contracts.documents.inline_schema import meant_type
 from dagster_contracts.documents.problem import MAX_PROBLEMS, did_you_mean
 from dagster_contracts.documents.quality import metric_of_3_0
 from dagster_contracts.documents.section import Reading, describe
@@ -148,19 +149,7 @@ def find_breaches(document: Mapping[str, Json]) -> list[Path]:
         return []
     version = document.get("apiVersion")
     judge = _validator(OLDER.get(version, NEWEST) if isinstance(version, str) else NEWEST)
-    errors = list(judge.iter_errors(document))
-    slips = {tuple(error.instance_path) for error in errors if _is_slip(error, document)}
-    return [path for path in (tuple(error.instance_path) for error in errors) if path not in slips]
-
-
-def _is_slip(error: Any, document: Json | Mapping[str, Json]) -> bool:
-    """Whether 3.2.0 asks for the ``map`` of a property that is none: see :meth:`_required`."""
-    if error.kind.name != "required" or error.kind.property != "map":
-        return False
-    node: Any = document
-    for key in error.instance_path:
-        node = node[key]
-    return bool(node.get("logicalType") != "map")
+    return [tuple(error.instance_path) for error in judge.iter_errors(document)]
 
 
 @lru_cache(maxsize=8)
@@ -232,8 +221,13 @@ class _Breaches:
             case "enum":
                 shown = node.text if isinstance(node, ScalarNode) else describe(node)
                 options = [str(option) for option in kind.options]
+                meant = meant_type(shown) if path and path[-1] == "logicalType" else None
+                hint = f"write {meant!r}; the database's own type goes to 'physicalType'"
                 self._add(
-                    path, "enum", f"{_key(path)} cannot be {shown!r}", did_you_mean(shown, options)
+                    path,
+                    "enum",
+                    f"{_key(path)} cannot be {shown!r}",
+                    hint if meant else did_you_mean(shown, options),
                 )
             case "type":
                 words = " or ".join(_TYPE_WORDS.get(word, word) for word in kind.types)
@@ -245,6 +239,10 @@ class _Breaches:
                     hint = f"write the bound here and leave out {bound!r}"
                 elif "string" in kind.types and isinstance(node, ScalarNode):
                     hint = f'quote it: {path[-1] if path else ""}: "{node.text}"'
+                elif "array" in kind.types and isinstance(node, MappingNode):
+                    hint = "begin each item with '- '"
+                elif "object" in kind.types and isinstance(node, SequenceNode):
+                    hint = "write its keys below it, without '- '"
                 self._add(path, "type", f"{_key(path)} must be {words}, not {describe(node)}", hint)
             case "not":
                 self._add(

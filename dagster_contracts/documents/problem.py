@@ -47,7 +47,7 @@ class Findings:
 
     A reader that meets a mistake notes it here, puts the default in its place and reads on, so
     that one run shows all mistakes. With ``limit`` the one behind it raises
-    :class:`TooManyProblemsError`, so that a document of mistakes alone costs no more than any other.
+    :class:`TooManyProblemsError`, so that mistakes alone cost no more than a good document.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -132,7 +132,7 @@ def did_you_mean(
     choices = list(known)
     if len(choices) <= _CANDIDATES:
         choices.sort()
-    meant = (synonyms or {}).get(word.lower().replace("-", "_"))
+    meant = {_fold(name): hint for name, hint in (synonyms or {}).items()}.get(_fold(word[:200]))
     if meant is not None:
         return f"write {meant}"
     near = nearest(word, choices)

@@ -20,14 +20,19 @@ from dagster_contracts.core.contract import (
     Resilience,
     SourceKind,
 )
+from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.vocabulary import resilience as words
+from dagster_contracts.documents.yaml_text import SequenceNode
 
 PRIMARY_LEVEL = "primary"
 
 _URI = re.compile(
     r"[A-Za-z][A-Za-z0-9+.-]+://|\.{0,2}[/\\]|.*\.(?:parquet|csv|json|jsonl|ndjson|arrow|feather)$"
 )
+#: The sources that are no names.
+_WORDS = (SourceKind.LAST_VALID.value, SourceKind.SUBSET.value)
+_SHORT = 4
 _BREAKER_SYNONYMS = {
     "open_if": "open_when",
     "open": "open_when",
@@ -103,7 +108,9 @@ def _read_breaker(section: Section) -> CircuitPolicy:
             f"a window of {policy.window} never holds {policy.min_observations} observations",
             f"write window: {policy.min_observations}",
         )
-    if not policy.open_when:
+    # What is written and cannot be read has been told already.
+    written = section.take("open_when")
+    if written is None or (isinstance(written, SequenceNode) and not written.items):
         section.findings.warning(
             section.location,
             "never-opens",
@@ -171,6 +178,14 @@ def _read_level(section: Section) -> FallbackLevel:
         source = FallbackSource(SourceKind.ASSET, "")
     else:
         source = read_source(source_text)
+        meant = nearest(source_text, _WORDS, count=1)
+        if source.kind is SourceKind.ASSET and meant and len(source_text) > _SHORT:
+            section.findings.warning(
+                section.place("source"),
+                "source",
+                f"the level {name!r} reads an asset called {source_text!r}",
+                f"did you mean {meant[0]!r}?",
+            )
     level = FallbackLevel(
         name=name,
         source=source,

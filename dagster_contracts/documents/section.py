@@ -86,7 +86,7 @@ class Reading:
                 node.location,
                 "condition",
                 f"a condition is a line of text, not {describe(node)}",
-                'write it like "schema_validation_errors > 5%"',
+                f"write it like {_as_condition(node)}",
             )
             return None
         try:
@@ -401,6 +401,15 @@ class Section:
 
     def _named(self, key: str) -> str:
         return repr(self._written.get(key, key))
+
+
+def _as_condition(node: YamlNode) -> str:
+    """What ``{row_count: "< 5"}`` should have been; an example for everything else."""
+    if isinstance(node, MappingNode) and len(node.entries) == 1:
+        ((metric, value),) = node.entries.items()
+        if isinstance(value, ScalarNode) and value.text[:1] in ("<", ">", "=", "!"):
+            return f'"{metric} {value.text}"'
+    return '"schema_validation_errors > 5%"'
 
 
 def describe(node: YamlNode) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dagster_contracts.core.contract import LogicalType, Scalar, TypeOptions
+from dagster_contracts.core.pattern import Dialect, UnportablePattern, translate
 from dagster_contracts.documents.section import Section, describe
 from dagster_contracts.documents.vocabulary.schema import OPTION_NAMES
 from dagster_contracts.documents.yaml_text import MappingNode, ScalarNode, YamlNode
@@ -20,6 +21,22 @@ _COUNTS = frozenset(
 )
 _TEXTS = frozenset({"pattern", "format", "default_timezone"})
 _FLAGS = frozenset({"timezone", "unique_items"})
+_MOMENTS = frozenset({LogicalType.DATE, LogicalType.TIMESTAMP, LogicalType.TIME})
+_NUMBERS = frozenset({LogicalType.NUMBER, LogicalType.INTEGER})
+_STRINGS = frozenset({LogicalType.STRING})
+_LISTS = frozenset({LogicalType.ARRAY})
+_MAPPINGS = frozenset({LogicalType.OBJECT, LogicalType.MAP})
+_ZONED = frozenset({LogicalType.TIMESTAMP, LogicalType.TIME})
+#: The types that a constraint says something about; those that fit every type are not here.
+_FITTING = {
+    **dict.fromkeys(_BOUNDS, _MOMENTS | _NUMBERS),
+    "multiple_of": _NUMBERS,
+    **dict.fromkeys(("min_length", "max_length", "pattern"), _STRINGS),
+    "format": _STRINGS | _MOMENTS | _NUMBERS,
+    **dict.fromkeys(("timezone", "default_timezone"), _ZONED),
+    **dict.fromkeys(("min_items", "max_items", "unique_items"), _LISTS),
+    **dict.fromkeys(("min_properties", "max_properties"), _MAPPINGS),
+}
 # The table is what a compact document may hold; these are what is read in either form.
 _KEYS = _BOUNDS | _COUNTS | _TEXTS | _FLAGS | {"multiple_of", "enum"}
 assert _KEYS == OPTION_NAMES
@@ -59,11 +76,15 @@ def read_options(
             found[key] = found.pop(key.removeprefix("exclusive_"), None)
     if "multiple_of" in present:
         found["multiple_of"] = _multiple(section)
-    if "enum" in present:
+    if "enum" in present and not enum:
         found["enum"] = read_enum(section, logical_type, zone)
     options = TypeOptions(**found)
     if len(present) > 1:
         _check_order(section, options)
+    if logical_type is not None:
+        _check_fit(section, present, logical_type)
+    if options.pattern is not None:
+        _check_pattern(section, options.pattern)
     return options
 
 
@@ -186,6 +207,32 @@ def _enum_value(node: YamlNode) -> YamlNode:
 
 def _decimal(value: Fraction) -> Decimal:
     return Decimal(value.numerator) / Decimal(value.denominator)
+
+
+def _check_fit(section: Section, present: list[str], logical_type: LogicalType) -> None:
+    for key in present:
+        fitting = _FITTING.get(key)
+        if fitting is not None and logical_type not in fitting:
+            names = " or ".join(sorted(kind.value for kind in fitting))
+            section.findings.warning(
+                section.place(key),
+                "option-without-effect",
+                f"{key!r} does nothing to a {logical_type}: it is for {names}",
+                "remove it, or mend the type",
+            )
+
+
+def _check_pattern(section: Section, pattern: str) -> None:
+    # The engines differ in a few limits; what Python's dialect refuses no engine can be given.
+    try:
+        translate(pattern, Dialect.PYTHON)
+    except UnportablePattern as error:
+        section.findings.warning(
+            section.place("pattern"),
+            "pattern",
+            f"the pattern cannot be evaluated: {error}",
+            "write it in the plain subset that all engines share; quote it in single quotes",
+        )
 
 
 def _check_order(section: Section, options: TypeOptions) -> None:

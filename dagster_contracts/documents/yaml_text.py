@@ -51,6 +51,8 @@ _WORDS: dict[str, None | bool] = {
 }
 #: How the character U+0000 is spelled in double quotes; no database can keep it in a text.
 _ESCAPED_NUL = re.compile(r"\\(?:0|x00|u0000|U00000000)")
+#: ``name:orders``, which is one word to YAML.
+_GLUED = re.compile(r"\s*(?:- )?([A-Za-z_]\w*):([^\s:/].*)")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
 
 
@@ -461,6 +463,9 @@ def _mend(problem: str, line: str, before: str) -> str | None:
     """What a person most probably meant, judged by the parser's complaint and the line."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "indent with spaces: YAML allows no tabs"
+    glued = _GLUED.fullmatch(before) or _GLUED.fullmatch(line)
+    if glued and ("mapping values" in problem or "expected ':'" in problem):
+        return f"write a space behind the colon: '{glued[1]}: {glued[2]}'"
     value = line.partition(":")[2].strip()
     if value.startswith((">", "|")) and value.strip(">|+-0123456789 ") != "":
         return f'quote the value, because {value[0]!r} begins a block of text: "{value}"'

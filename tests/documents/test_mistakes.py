@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dagster_contracts.documents.document import read_document
 from dagster_contracts.documents.folder import load_contract
+from dagster_contracts.documents.problem import ProblemSeverity
 from dagster_contracts.errors import ConditionSyntaxError, DocumentError, SourceLocation
 
 GOOD = """\
@@ -137,3 +141,206 @@ def test_what_is_no_contract_at_all(text: str) -> None:
     with pytest.raises(DocumentError) as caught:
         load_contract("f.yaml", text=text)
     assert caught.value.hint
+
+
+# Each: what is written instead, the line and column that are told, and words of message and hint.
+MORE = [
+    # indentation, and spaces that are missing
+    ("      email: string", "     email: string", 7, 6, "not YAML", "indentation"),
+    ("  name: orders", "  name:orders", 3, 10, "not YAML", "'name: orders'"),
+    ("email: string", "email:string", 8, 3, "not YAML", "'email: string'"),
+    ("name: orders", "name: orders: eu", 2, 15, "not YAML", '"orders: eu"'),
+    # the fields
+    ("    fields:", "    field:", 5, 5, "no key 'field'", "'fields'"),
+    ("    fields:", "    columns:", 5, 5, "no key 'columns'", "'fields'"),
+    ("      email: string", "      email: {logicalType: string}", 7, 15, "logicalType", "'type'"),
+    ("email: string", "email: {dtype: string}", 7, 15, "'dtype'", "'type'"),
+    ("email: string", "email: int64", 7, 14, "'int64'", "'integer'"),
+    ("email: string", "email: datetime", 7, 14, "'datetime'", "'timestamp'"),
+    ("email: string", "email: float", 7, 14, "'float'", "'number'"),
+    ("email: string", "email: date-time", 7, 14, "'date-time'", "'timestamp'"),
+    ("email: string", "email: text[]", 7, 14, "'text[]'", "{type: array, items: string}"),
+    ("email: string", "email: array<int>", 7, 14, "'array<int>'", "items: integer"),
+    ("email: string", "email: String", 7, 14, "'String'", "'string'"),
+    ("email: string", 'email: {type: [string, "null"]}', 7, 21, "one word", "may be null"),
+    ("email: string", "email: {type: string, enum: a}", 7, 35, "a list", "'- '"),
+    ("email: string", "order_id: string", 7, 7, "occurs twice", "keep one"),
+    ("  quality:", "    primary_key: [ordr_id]\n  quality:", 8, 18, "'ordr_id'", "'order_id'"),
+    ("required: true", "required: 'true'", 6, 43, "true or false", "write true or false"),
+    # words of ODCS in the compact form
+    ("  name: orders", "  kind: DataContract\n  name: orders", 2, 3, "'kind'", "ODCS"),
+    ("  name: orders", "  apiVersion: v3.1.0\n  name: orders", 2, 3, "apiVersion", "'version'"),
+    ("  name: orders", "  slaProperties: []\n  name: orders", 2, 3, "slaProperties", "'sla'"),
+    ("  name: orders", "  servers: []\n  name: orders", 2, 3, "'servers'", "ODCS"),
+    # rules
+    ("must_be_greater_than: 0", "must_be: 1\n      must_be: 2", 11, 7, "occurs twice", "keep one"),
+    ("must_be_greater_than: 0", "must_be_between: 5", 10, 24, "2 numbers", "[low, high]"),
+    ("metric: rowCount", "metric: row_cuont", 9, 15, "no library metric", "rowCount"),
+    # words in another case, or of another tool
+    ("  sla:", "  status: Active\n  sla:", 11, 11, "'Active'", "'active'"),
+    ("circuit_breaker:\n", "circuit_breaker:\n      mode: Enforce\n", 16, 13, "", "'enforce'"),
+    ("    fallback_modes:", "    fallbacks:", 18, 5, "'fallbacks'", "fallback_modes"),
+    ("level: fallback, source", "level: fallback, sorce", 19, 9, "needs a 'source'", "last_valid"),
+    ("fallback_modes:\n      - {", "fallback_modes:\n      {", 19, 7, "a list", "'- '"),
+    # conditions and quantities
+    (
+        'open_when: ["schema_validation_errors > 5%"]',
+        'open_when: {schema_validation_errors: "> 5%"}',
+        16,
+        18,
+        "a line of text, not a mapping",
+        '"schema_validation_errors > 5%"',
+    ),
+    ('"schema_validation_errors > 5%"', '"row_count = 0"', 16, 19, "operator '='", "'=='"),
+    ('"schema_validation_errors > 5%"', '"row_count => 0"', 16, 19, "'=>'", "'>='"),
+    ('"schema_validation_errors > 5%"', '"row_count < 1,000"', 16, 19, "','", "separators"),
+    ('"schema_validation_errors > 5%"', '"5% < row_count"', 16, 19, "metric", "comes first"),
+    ("schema_validation_errors > 5%", "schema_validation_errors > 5", 16, 19, "per cent", "'5%'"),
+    ("schema_validation_errors > 5%", "completeness < 0.95", 16, 19, "per cent", "'95%'"),
+    ("schema_validation_errors > 5%", "data_freshness > 5m", 16, 19, "ambiguous", "'min'"),
+    ("schema_validation_errors > 5%", "data_freshness > 5", 16, 19, "unit of time", "'5min'"),
+    ("schema_validation_errors > 5%", "data_freshnes > 5min", 16, 19, "unknown", "data_freshness"),
+    ('freshness: "< 5min"', "freshness: > 5min", 12, 18, "not YAML", '"> 5min"'),
+    ('completeness: "> 95%"', 'completeness: "> 95"', 13, 19, "per cent", "'95%'"),
+    ('freshness: "< 5min"', "freshness: {max: 5min}", 12, 16, "needs a 'must'", "must"),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "line", "column", "what", "hint"), MORE)
+def test_more_mistakes_that_people_make(
+    before: str, after: str, line: int, column: int, what: str, hint: str
+) -> None:
+    document = read_document(Path("orders.yaml"), text=GOOD.replace(before, after))
+
+    assert GOOD.count(before) == 1
+    assert document.contract is None
+    told = [p for p in document.errors if (p.location.line, p.location.column) == (line, column)]
+    assert any(what in p.message and hint in (p.hint or "") for p in told), document.errors
+    # Nothing that only follows from the mistake stands before it.
+    assert document.problems[0].severity is ProblemSeverity.ERROR
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what", "hint"),
+    [
+        ("source: last_valid", "source: last-valid", "'last-valid'", "'last_valid'"),
+        ("source: last_valid", "source: lastvalid", "'lastvalid'", "'last_valid'"),
+        ("email: string", "email: {type: integer, min_length: 3}", "min_length", "mend the type"),
+        ("email: string", "email: {type: string, minimum: 3}", "minimum", "mend the type"),
+        ("email: string", 'email: {type: string, pattern: "["}', "pattern", "plain subset"),
+        ("must_be_greater_than: 0", "must_be: 0\n      severity: crit", "'crit'", "error, info"),
+    ],
+)
+def test_what_loads_and_is_not_meant_is_a_warning(
+    before: str, after: str, what: str, hint: str
+) -> None:
+    document = read_document(Path("orders.yaml"), text=GOOD.replace(before, after))
+
+    (problem,) = document.problems
+    assert problem.severity is ProblemSeverity.WARNING
+    assert what in problem.message
+    assert hint in (problem.hint or "")
+
+
+ODCS = """\
+apiVersion: v3.1.0
+kind: DataContract
+id: orders
+name: orders
+version: 1.0.0
+status: active
+schema:
+  - name: orders
+    properties:
+      - name: order_id
+        logicalType: integer
+        required: true
+    quality:
+      - metric: rowCount
+        mustBeGreaterThan: 0
+customProperties:
+  - property: resilience
+    value:
+      circuit_breaker:
+        open_when: ["row_count < 1"]
+"""
+
+
+def test_the_contract_of_odcs_that_is_spoilt_below_is_good() -> None:
+    assert read_document(Path("orders.yaml"), text=ODCS).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line", "column", "what", "hint"),
+    [
+        ("apiVersion: v3.1.0\n", "", 1, 1, "needs 'apiVersion'", "v3.1.0"),
+        ("kind: DataContract\n", "", 1, 1, "needs 'kind'", "kind: DataContract"),
+        ("id: orders\n", "", 1, 1, "needs 'id'", "id"),
+        ("v3.1.0", "3.1.0", 1, 13, "'3.1.0'", "'v3.1.0'"),
+        ("v3.1.0", "v4.0.0", 1, 13, "'v4.0.0'", "'v3"),
+        ("DataContract", "datacontract", 2, 7, "'datacontract'", "'DataContract'"),
+        ("1.0.0", "1.0", 5, 10, "must be text, not the number 1.0", '"1.0"'),
+        ("logicalType: integer", "logicalType: int64", 11, 22, "'int64'", "'integer'"),
+        ("logicalType: integer", "logicalType: datetime", 11, 22, "'datetime'", "'timestamp'"),
+        ("logicalType: integer", "type: integer", 11, 9, "'type'", "'logicalType'"),
+        ("required: true", "nullable: false", 12, 9, "'nullable'", "required: true"),
+        ("properties:\n      -", "columns:\n      -", 9, 5, "'columns'", "'properties'"),
+        ("schema:\n  - name", "schema:\n    name", 8, 5, "a list, not a mapping", "'- '"),
+        ("rowCount", "rowCnt", 14, 17, "'rowCnt'", "'rowCount'"),
+        ("mustBeGreaterThan", "must_be_greater_than", 15, 9, "must_be", "'mustBeGreaterThan'"),
+        ("GreaterThan: 0", "GreaterThan: 0\n        mustBe: 1", 16, 9, "exactly one", "two rules"),
+        ("circuit_breaker", "circuit_braker", 19, 7, "circuit_braker", "'circuit_breaker'"),
+        ("customProperties:\n  - property: resilience\n    value:\n", "resilience:\n", 16, 1,
+         "no key 'resilience'", "customProperties"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_odcs(
+    before: str, after: str, line: int, column: int, what: str, hint: str
+) -> None:
+    document = read_document(Path("orders.yaml"), text=ODCS.replace(before, after))
+
+    assert ODCS.count(before) == 1
+    told = [p for p in document.errors if (p.location.line, p.location.column) == (line, column)]
+    assert any(what in p.message and hint in (p.hint or "") for p in told), document.errors
+
+
+def test_a_custom_property_that_is_nearly_ours_is_told() -> None:
+    text = ODCS.replace("property: resilience", "property: resiliance")
+
+    (problem,) = read_document(Path("orders.yaml"), text=text).problems
+
+    assert "does nothing" in problem.message
+    assert problem.hint == "did you mean 'resilience'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "hint"),
+    [
+        (
+            "dataContractSpecification: 1.1.0\nid: orders\nmodels: {orders: {fields: {}}}\n",
+            "Data Contract Specification, an older standard",
+            "datacontract export --format odcs",
+        ),
+        ("name: orders\nschema: {fields: {a: string}}\n", "no root key", "indent everything"),
+        ("contract:\n  name: orders\n", "root key 'contract'", "'data_contract:'"),
+        ("version: 2\nmodels: [{name: orders}]\n", "is no contract", "'data_contract:'"),
+        ("data_contract:\n  - name: orders\n", "must be a mapping", "indent"),
+        ("data_contract:\nname: orders\n", "must be a mapping", "indent"),
+        ("data_contract: {schema: [{name: a}], name: b}", "not a list", "'objects'"),
+        ("data_contract: {name: b, schema: {fields: [a, b]}}", "not the text 'a'", "a: string"),
+        ("data_contract: {name: b, schema: {fields: [a: date]}}", "not a mapping", "a: date"),
+    ],
+)
+def test_documents_of_another_shape_are_told_how_to_become_contracts(
+    text: str, what: str, hint: str
+) -> None:
+    first = read_document(Path("orders.yaml"), text=text).errors[0]
+
+    assert what in first.message
+    assert hint in (first.hint or "")
+
+
+def test_json_is_read_as_well() -> None:
+    text = '{"data_contract": {"name": "orders", "schema": {"fields": {"a": "string"}}}}'
+
+    assert read_document(Path("orders.yaml"), text=text).problems == ()
