@@ -83,7 +83,9 @@ def _read_property(
     own = custom.section("dagster_contracts")
     logical_type = _logical_type(section, extras)
     if own is not None and "type" in own:
-        logical_type = own.choice("type", LogicalType, LogicalType.MAP)
+        kind = own.text("type")
+        known = kind in LogicalType.__members__.values()
+        logical_type = LogicalType(kind) if kind is not None and known else None
     own_options = own.section("options") if own else None
     options_section = own_options or section.section("logical_type_options")
     required_properties: tuple[str, ...] = ()

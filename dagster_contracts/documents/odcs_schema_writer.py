@@ -40,7 +40,8 @@ _PROPERTY_KEYS = _ELEMENT_KEYS | {
     "partitioned", "primaryKeyPosition",
 }  # fmt: skip
 _RULE_KEYS = {
-    "name", "severity", "metric", "rule", "arguments", "authoritativeDefinitions", "businessImpact", "method",
+    "name", "severity", "metric", "rule", "arguments", "authoritativeDefinitions", "businessImpact",
+    "method",
     "schedule", "scheduler", "tags", "unit", *(operator.value for operator in ThresholdOperator),
 }  # fmt: skip
 _RELATIONSHIP_KEYS = {"id", "customProperties", "level"}
@@ -50,6 +51,17 @@ _DIMENSIONS = {
 _STABLE_ID = re.compile(r"[A-Za-z0-9_-]+")
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z_][A-Za-z0-9_-]*)+")
 _ENUM = "enum"
+_TYPE = "logicalType"
+#: What stands for no type at all where the standard's schema insists on one (3.2.0 takes a
+#: property without ``logicalType`` for a map); the word is kept in our own custom property.
+UNTYPED = "unknown"
+_PHYSICAL = (
+    (re.compile(r"(?i)(?:big|small|tiny)?int\d*|integer|long|serial"), LogicalType.INTEGER),
+    (re.compile(r"(?i)num|dec|float|double|real"), LogicalType.NUMBER),
+    (re.compile(r"(?i)bool"), LogicalType.BOOLEAN),
+    (re.compile(r"(?i)timestamp|datetime"), LogicalType.TIMESTAMP),
+    (re.compile(r"(?i)date"), LogicalType.DATE),
+)
 _OPTIONS = "logicalTypeOptions"
 _RELATIONSHIPS = "relationships"
 _PLAIN = "type"
@@ -116,7 +128,7 @@ class Places:
             case SchemaObject():
                 movable.add(_RELATIONSHIPS)
             case SchemaProperty():
-                movable |= {_OPTIONS, _ENUM}
+                movable |= {_OPTIONS, _ENUM, *([_TYPE] if _is_untyped(element) else [])}
             case QualityRule():
                 movable.add(_PLAIN)
             case _:
@@ -202,19 +214,21 @@ class SchemaWriter:
         enum: Json = [{"value": write_scalar(value)} for value in prop.options.enum]
         own_options: Written = {}
         options: Json = _write_options(prop.options)
-        if not self.places.may_stand(prop, _OPTIONS):
-            own_options = {key: x for key, x in written_options.items() if key != _ENUM}
-            options = None
-        if not self.places.may_stand(prop, _ENUM) and _ENUM not in extras:
-            own_options[_ENUM] = written_options.get(_ENUM)
-            enum = None
+        refused = {key for key in (_OPTIONS, _ENUM) if not self.places.may_stand(prop, key)}
+        if refused - extras.keys():
+            own_options, options, enum = written_options, None, None
         # The standard's map must say what it holds.
-        own_type = logical_type if logical_type is LogicalType.MAP and prop.items is None else None
+        written_type: str | None = logical_type.value if logical_type else None
+        own_type: str | None = None
+        if logical_type is not None and _is_untyped(prop):
+            written_type, own_type = None, logical_type.value
+        if written_type is None and not self.places.may_stand(prop, _TYPE):
+            written_type, own_type = _guess(prop), own_type or UNTYPED
         written: Written = {
             "name": None if prop.name == default_name else prop.name,
             "id": element_id,
             "businessName": prop.business_name,
-            "logicalType": logical_type.value if logical_type and not own_type else None,
+            _TYPE: written_type,
             _OPTIONS: options,
             "physicalType": prop.physical_type,
             "physicalName": prop.physical_name,
@@ -240,7 +254,7 @@ class SchemaWriter:
                     OWN_PROPERTY: short(
                         {
                             "id": own_id,
-                            "type": own_type.value if own_type else None,
+                            "type": own_type,
                             "options": own_options,
                             "extras": carried,
                         }
@@ -253,7 +267,9 @@ class SchemaWriter:
             written["map"] = {"key": {"logicalType": "string"}, "value": values}
         elif prop.items is not None:
             written["items"] = self.property(prop.items, {}, default_name="items")
-        return self.places.note(short({**written, **extras}, keep=tuple(extras)), prop)
+        # The standard's object must have properties, and may have none.
+        nested = ("properties",) if logical_type is LogicalType.OBJECT else ()
+        return self.places.note(short({**written, **extras}, keep=(*extras, *nested)), prop)
 
     def rule(self, rule: QualityRule, column: str | None) -> Written:
         """One quality rule; ``column`` is the one that its place already names."""
@@ -342,6 +358,18 @@ def _is_standard_rule(rule: QualityRule) -> bool:
             return not argued and not called and rule.query is None and rule.threshold is None
         case RuleKind.EXPRESSION:
             return False
+
+
+def _is_untyped(prop: SchemaProperty) -> bool:
+    """Whether nothing is written that says the type: a map of nothing is such a property too."""
+    bare_map = prop.logical_type is LogicalType.MAP and prop.items is None
+    return prop.logical_type is None or bare_map
+
+
+def _guess(prop: SchemaProperty) -> str:
+    physical = prop.physical_type or ""
+    found = (kind for known, kind in _PHYSICAL if known.match(physical))
+    return next(found, LogicalType.STRING).value
 
 
 def _write_options(options: TypeOptions) -> Written:

@@ -138,6 +138,7 @@ import pandera.polars as pa
 import polars as pl
 
 _TYPES = {
+    "any": lambda dtype: True,
     "string": lambda dtype: dtype in (pl.String, pl.Categorical, pl.Enum),
     "integer": lambda dtype: dtype.is_integer(),
     "number": lambda dtype: dtype.is_numeric(),
@@ -152,20 +153,37 @@ _TYPES = {
 }
 
 
+def _is_of_type(data, name, options):
+    dtype = data.lazyframe.collect_schema()[data.key]
+    return dtype == pl.Null or _TYPES[name](dtype, **options)
+
+
 def _type(name, **options):
-    """The column is of a type; one that never had a value is of every type."""
+    """The column is of a type, or all its rows fail; one without any value is of every type."""
 
     def is_of_type(data):
-        dtype = data.lazyframe.collect_schema()[data.key]
-        return dtype == pl.Null or _TYPES[name](dtype, **options)
+        good = _is_of_type(data, name, options)
+        return data.lazyframe.select(pl.col(data.key).is_null() | pl.lit(good))
 
     return is_of_type
 
 
+def _values(test, name, **options):
+    """The values keep a test; those of a column of another type are not looked at."""
+
+    def keep(data):
+        column = pl.col(data.key)
+        if not _is_of_type(data, name, options):
+            return data.lazyframe.select(column.is_null() | pl.lit(True))
+        return data.lazyframe.select(test(column))
+
+    return keep
+
+
 def _multiple_of(divisor):
-    def is_multiple(data):
-        quotient = pl.col(data.key) / divisor
-        return data.lazyframe.select((quotient - quotient.round(0)).abs() <= 1e-9)
+    def is_multiple(column):
+        quotient = column / divisor
+        return (quotient - quotient.round(0)).abs() <= 1e-9
 
     return is_multiple
 
@@ -191,6 +209,8 @@ def to_pandera_source(
     plan = plan_checks(contract, schema_object)
     target = plan.schema_object
     checks: dict[str, list[str]] = {prop.column: [] for prop in target.properties}
+    # The plan tells the type of a column before what its values must be.
+    kinds = dict.fromkeys(checks, repr("any"))
     required: set[str] = set()
     whole: list[str] = []
     left_out: list[str] = []
@@ -214,7 +234,12 @@ def to_pandera_source(
             required.add(rule.column)
         else:
             try:
-                checks[rule.column] += _checks(rule.name, rule.test, engine)
+                kinds[rule.column] = _type_arguments(rule.test) or kinds[rule.column]
+                checks[rule.column] += (
+                    _checks(rule.name, rule.test)
+                    if engine is PanderaEngine.PANDAS
+                    else _polars_checks(rule.name, rule.test, kinds[rule.column])
+                )
             except (UnportablePattern, LookupError):
                 left_out.append(f"{rule.name}: {rule.description}")
     left_out += [
@@ -259,16 +284,55 @@ def _column(name: str, checks: list[str], *, nullable: bool) -> Iterator[str]:
     yield "        ),"
 
 
-def _checks(name: str, test: RuleTest, engine: PanderaEngine) -> Iterator[str]:
+def _polars_checks(name: str, test: RuleTest, kind: str) -> Iterator[str]:
+    """The same as :func:`_checks` for Polars.
+
+    pandera cannot report that a check failed as a whole beside one that fails on rows, so that a
+    column of a wrong type fails row by row, and its values are not compared.
+    """
+    match test:
+        case TypeMatch():
+            yield _own(name, f"_type({kind})")
+            return
+        case Enumerated(_, values):
+            expression = f"column.is_in([{', '.join(map(_literal, values))}])"
+        case Bound(_, operator, limit):
+            expression = f"column {operator.value} {_literal(limit)}"
+        case Length(_, minimum, maximum, False):
+            bounds = [(">=", minimum), ("<=", maximum)]
+            expression = " & ".join(
+                f"(column.str.len_chars() {sign} {x})" for sign, x in bounds if x is not None
+            )
+        case Pattern(_, pattern):
+            expression = f"column.str.contains({translate(pattern, Dialect.RUST)!r})"
+        case Format(_, form):
+            expression = f"column.str.contains({translate(TEXT_FORMATS[form], Dialect.RUST)!r})"
+        case MultipleOf(_, divisor):
+            yield _own(name, f"_values(_multiple_of({float(divisor)!r}), {kind})")
+            return
+        case All(parts):
+            for part in parts:
+                yield from _polars_checks(name, part, kind)
+            return
+        case _:
+            raise LookupError(name)
+    yield _own(name, f"_values(lambda column: {expression}, {kind})")
+
+
+def _type_arguments(test: RuleTest) -> str | None:
+    if not isinstance(test, TypeMatch):
+        return None
+    zoned = test.timezone if test.logical_type is LogicalType.TIMESTAMP else None
+    return repr(test.logical_type.value) + (f", zoned={zoned}" if zoned is not None else "")
+
+
+def _checks(name: str, test: RuleTest) -> Iterator[str]:
     """The checks of one test, as expressions; LookupError where pandera has none."""
     label = f"name={name!r}, error={name!r}"
-    dialect = Dialect.PYTHON if engine is PanderaEngine.PANDAS else Dialect.RUST
+    dialect = Dialect.PYTHON
     match test:
-        case TypeMatch(_, logical_type, zoned):
-            options = f", zoned={zoned}" if zoned is not None else ""
-            if logical_type is not LogicalType.TIMESTAMP:
-                options = ""
-            yield _own(name, f"_type({logical_type.value!r}{options})")
+        case TypeMatch():
+            yield _own(name, f"_type({_type_arguments(test)})")
         case Enumerated(_, values):
             listed = ", ".join(map(_literal, values))
             yield f"pa.Check.isin([{listed}], {label})"
@@ -284,7 +348,7 @@ def _checks(name: str, test: RuleTest, engine: PanderaEngine) -> Iterator[str]:
             yield _own(name, f"_multiple_of({float(divisor)!r})")
         case All(parts):
             for part in parts:
-                yield from _checks(name, part, engine)
+                yield from _checks(name, part)
         case _:
             raise LookupError(name)
 

@@ -307,7 +307,7 @@ def test_a_record_is_written_and_read_under_the_avro_schema() -> None:
         "amount": Decimal("5.50"),
         "ratio": 0.5,
         "at": datetime(2024, 1, 1, 10, tzinfo=UTC),
-        "local": datetime(2024, 1, 1, 10),
+        "local": datetime(2024, 1, 1, 10),  # noqa: DTZ001 - a local time
         "day": date(2024, 1, 1),
         "clock": time(10, 30),
         "ok": True,

@@ -34,7 +34,7 @@ _METRICS = {
 _OF_COLUMN = {
     "null_ratio": "the share of missing values of {}",
     "failed_ratio": "the share of rows that break {}",
-    "anomaly_score": "how unusual {} is",
+    "anomaly_score": "the anomaly score of {}",
 }
 _OPERATORS = {
     ComparisonOperator.LT: "is less than",
