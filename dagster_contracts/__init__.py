@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dagster_contracts.core.outcome import OutcomeStatus as OutcomeStatus
     from dagster_contracts.documents.folder import load_contract as load_contract
     from dagster_contracts.engine.report import ValidationReport as ValidationReport
+    from dagster_contracts.engine.sql_table import SqlTable as SqlTable
     from dagster_contracts.engine.validation import validate as validate
     from dagster_contracts.errors import CircuitOpenError as CircuitOpenError
     from dagster_contracts.errors import ConditionSyntaxError as ConditionSyntaxError
@@ -63,6 +64,7 @@ _HOMES = {
     "OutcomeStatus": "core.outcome",
     "PolicyError": "errors",
     "SchemaTooNewError": "errors",
+    "SqlTable": "engine.sql_table",
     "StoreError": "errors",
     "UnknownContractError": "errors",
     "UnreadableDataError": "errors",
@@ -96,6 +98,7 @@ __all__ = [
     "OutcomeStatus",
     "PolicyError",
     "SchemaTooNewError",
+    "SqlTable",
     "StoreError",
     "UnknownContractError",
     "UnreadableDataError",

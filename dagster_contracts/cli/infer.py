@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from dagster_contracts.cli.json_rows import read_json_rows
 from dagster_contracts.cli.output import format_option, print_json, progress_of_steps
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.words import plain
-from dagster_contracts.core.contract import Json, SchemaObject
+from dagster_contracts.core.contract import Json
 from dagster_contracts.core.inference import Guess
 from dagster_contracts.documents.document import expected_of
 from dagster_contracts.engine.sql_table import SqlTable, hide_password, is_database_uri
@@ -113,9 +112,6 @@ def _source(data: str, table: str | None) -> tuple[object, str, str]:
         )
     if table is not None:
         raise click.UsageError("--table is for databases; DATA is a path")
-    if data.endswith(".json") and Path(data).is_file():
-        rows = read_json_rows(Path(data), SchemaObject(name="inferred"))
-        return rows, name_from(Path(data).name), data
     # A glob is called after its folder: landing/orders/*.csv holds orders.
     parts = [part for part in Path(data).parts if not any(c in part for c in "*?[")]
     return data, name_from(parts[-1] if parts else "data"), hide_password(data)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from dagster_contracts.cli.json_rows import ENDINGS, read_json_rows
 from dagster_contracts.cli.lazy_group import FINDINGS
 from dagster_contracts.cli.output import (
     format_option,
@@ -23,7 +22,7 @@ from dagster_contracts.core.contract import Contract, SchemaObject
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
 from dagster_contracts.engine.report_html import report_page
 from dagster_contracts.engine.report_text import report_json, report_text
-from dagster_contracts.engine.sql_table import hide_password
+from dagster_contracts.engine.sql_table import hide_password, is_database_uri
 from dagster_contracts.engine.validation import validate
 
 _COLOURS = {
@@ -49,7 +48,8 @@ def _pairs(
 @click.command(
     "validate",
     epilog="""\
-CONTRACT is a file, a reference (orders@^1.2) or a git revision; DATA a Parquet, CSV or JSON path.
+CONTRACT is a file, a reference (orders@^1.2) or a git revision; DATA a Parquet, CSV, JSON or Arrow
+path, or the URL of a PostgreSQL, SQLite or DuckDB database with --table.
 Exits with 1 where a rule fails, with --strict also where one warns or could not be evaluated.
 
 \b
@@ -57,10 +57,12 @@ Examples:
   dagster-contracts validate orders orders.parquet
   dagster-contracts validate contracts/orders/1.2.0.yaml 'landing/orders/*.csv' --format json
   dagster-contracts validate orders orders.csv --as-of 2026-03-01T06:00Z --format html
+  dagster-contracts validate orders postgresql://reader@db/shop --table sales.orders
 """,
 )
 @click.argument("contract")
 @click.argument("data")
+@click.option("--table", help="The table or schema.table, where DATA is a database.")
 @click.option("--object", "object_name", help="The schema object, where the contract has several.")
 @click.option(
     "--reference",
@@ -86,6 +88,7 @@ def validate_data(
     places: Places,
     contract: str,
     data: str,
+    table: str | None,
     object_name: str | None,
     references: dict[str, object],
     samples: int,
@@ -94,11 +97,11 @@ def validate_data(
     strict: bool,
     output: str,
 ) -> None:
-    """Validate a data file against a contract: every rule in one pass."""
+    """Validate a file or a table against a contract: every rule in one pass."""
     now = _moment(as_of)
     found = read_one(contract, places)
     schema_object = _object(found, object_name)
-    source = _data(data, schema_object or found.objects[0])
+    source = _data(data, table)
     with progress_of_steps(f"validating {hide_password(data)} against {found.ref}") as progress:
         report = validate(
             source,
@@ -147,15 +150,19 @@ def _object(contract: Contract, name: str | None) -> SchemaObject | None:
     raise click.UsageError(f"{contract.ref} has no object {name!r}; it has {known}")
 
 
-def _data(path: str, schema_object: SchemaObject | None = None) -> object:
-    """What the engine is given; ``click.UsageError`` where no file is there."""
-    if "://" in path:
-        return path
-    if not Path(path).exists() and not glob.glob(path, recursive=True):
-        raise click.UsageError(f"there is no data at {path!r}")
-    if path.endswith(ENDINGS) and Path(path).is_file():
-        return read_json_rows(Path(path), schema_object or SchemaObject(name="reference"))
-    return path
+def _data(place: str, table: str | None = None) -> str:
+    """What the engine is given; ``click.UsageError`` where there is nothing to be judged."""
+    if is_database_uri(place):
+        if table is not None:
+            place = f"{place.partition('#')[0]}#{table}"
+        if not place.partition("#")[2]:
+            raise click.UsageError(f"which table of {hide_password(place)}? Name it with --table")
+        return place
+    if table is not None:
+        raise click.UsageError("--table is for the URL of a database")
+    if "://" not in place and not Path(place).exists() and not glob.glob(place, recursive=True):
+        raise click.UsageError(f"there is no data at {place!r}")
+    return place
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -40,6 +40,18 @@ def scan_csv(
     return replace(scan, schema=schema, type_flags=flags)
 
 
+def scan_json(
+    lazy: pl.LazyFrame, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+) -> Scan:
+    """A scan of JSON rows, which have no type for times: text is read as the contract declares."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    timed = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)
+    text = {name for name, dtype in lazy.collect_schema().items() if dtype == pl.String}
+    times = {n: dtype for n, dtype in declared.items() if n in text and dtype in timed}
+    return replace(scan_csv(lazy, columns, times), kind="json")
+
+
 def parsed(column: pl.Expr, logical_type: LogicalType | None) -> pl.Expr | None:
     """The value that the text stands for, null where it stands for none; ``None``: it is text."""
     import polars as pl  # late: importing the package must stay cheap

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from dagster_contracts.engine.sources import kind_of, open_scan
+from dagster_contracts.engine.scan import Scan
+from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
 from dagster_contracts.engine.structure import type_text
 
 if TYPE_CHECKING:
@@ -27,11 +29,11 @@ def frame_columns(data: object) -> list[tuple[str, str]]:
     """
     if kind_of(data) is None:
         raise TypeError(f"no table but {type(data).__name__}")
-    scan = open_scan(data, columns=_undecided(data))
-    return [
-        (name, scan.strange.get(name) or ("Null" if name in scan.untyped else type_text(dtype)))
-        for name, dtype in scan.schema.items()
-    ]
+    with closing(open_scan(data, columns=_undecided(data))) as scan:
+        return [
+            (name, scan.strange.get(name) or ("Null" if name in scan.untyped else type_text(dtype)))
+            for name, dtype in scan.schema.items()
+        ]
 
 
 def _undecided(data: Any) -> list[str]:
@@ -57,13 +59,15 @@ def select_columns(data: Any, columns: Sequence[str]) -> Any:
             names = [str(name) for name in data.columns]
             return data.iloc[:, [names.index(name) for name in wanted]]
         case "pyarrow_reader":
-            return data.read_all().select(wanted)
+            return read_whole(data).select(wanted)
         case "pyarrow_dataset":
             return data.scanner(columns=wanted).to_table()
         case "duckdb":
             return data.project(", ".join(_quoted(name) for name in wanted))
         case "pyspark":
             return data.select(*[f"`{name.replace('`', '``')}`" for name in wanted])
+        case "sql_table":
+            return to_arrow(data).select(wanted)
         case _:
             return open_scan(data).frame.select(*wanted).to_native()
 
@@ -90,12 +94,23 @@ def to_arrow(data: Any) -> pa.Table:
         case "pyarrow_batch":
             return pa.Table.from_batches([data])
         case "pyarrow_reader":
-            return data.read_all()
+            return read_whole(data)
         case "pyarrow_dataset":
             return data.to_table()
         case _:
-            scan = open_scan(data)
-            return scan.frame.collect("pyarrow").to_native().select(list(scan.schema))
+            with closing(open_scan(data)) as scan:
+                return _rows_of(scan)
+
+
+def _rows_of(scan: Scan) -> pa.Table:
+    """Every row of a scan, under the columns' own names."""
+    frame = scan.frame.select(*[scan.column(name).alias(name) for name in scan.schema])
+    if scan.run is None:
+        return frame.collect("pyarrow").to_native()
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    types = frame.to_native().schema().to_pyarrow()
+    return pa.Table.from_pylist(scan.collect([frame])[0], schema=types)
 
 
 def convert_table(table: pa.Table, to: type | str) -> Any:

@@ -36,7 +36,7 @@ from dagster_contracts.engine.key_search import likely_keys
 from dagster_contracts.engine.literal import is_text
 from dagster_contracts.engine.measurement import measure
 from dagster_contracts.engine.scan import Backend, Row, Scan, UnreadableDataError, first_line
-from dagster_contracts.engine.sources import kind_of, open_scan
+from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
 from dagster_contracts.engine.structure import is_of_type, type_text
 from dagster_contracts.engine.text_shapes import LEADING_ZERO, code_pattern, format_of, written_type
 
@@ -59,7 +59,7 @@ def profile(
     """
     if kind_of(data) == "pyarrow_reader":
         # A reader can be read once, and there are several queries.
-        data = data.read_all()
+        data = read_whole(data)
     tell = progress or _silent
     tell("looking at the first rows")
     scan = open_scan(data)
@@ -136,6 +136,9 @@ def _first_rows(scan: Scan) -> pl.DataFrame:
     return frame.rename(dict(zip(places, names, strict=True)))
 
 
+_OF_TIME = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)
+
+
 def _written_types(scan: Scan, first: pl.DataFrame) -> dict[str, LogicalType]:
     """Columns whose values are of another type than their container could say."""
     found: dict[str, LogicalType] = {}
@@ -143,6 +146,10 @@ def _written_types(scan: Scan, first: pl.DataFrame) -> dict[str, LogicalType]:
         logical_type: LogicalType | None
         if scan.kind == "csv":
             logical_type = written_type(first[name])
+        elif scan.kind == "json":
+            # JSON has no types for times only.
+            found_type = written_type(first[name]) if is_text(scan.schema[name]) else None
+            logical_type = found_type if found_type in _OF_TIME else None
         elif scan.backend is Backend.SQLITE:
             # It keeps any value in any column, so its types are only promises.
             logical_type = _logical_type(scan.schema[name])

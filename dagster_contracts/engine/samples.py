@@ -120,7 +120,7 @@ class SampleSource:
         if isinstance(rule.test, RowExpression):
             named += expression_columns(rule.test.text, self.names)
         found = [name for name in dict.fromkeys((*self.key, *named)) if name in self._known]
-        if isinstance(rule.test, TypeMatch) and self.scan.kind == "csv":
+        if isinstance(rule.test, TypeMatch) and self.scan.kind in ("csv", "json"):
             # The text that could not be read, not the null that it became.
             raw = self.scan.type_flags
             return [RAW_PREFIX + name if name in raw else name for name in found]

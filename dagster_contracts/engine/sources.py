@@ -1,21 +1,21 @@
 """Open data of any kind as a scan.
 
-Local data (polars, pandas, Arrow, Parquet, CSV, JSON lines) is queried by Polars; a DuckDB
-relation, an Ibis table and a Spark frame are queried where they are.
+Local data (polars, pandas, Arrow, files) is queried by Polars; a DuckDB relation, a table in a
+database and a Spark frame are queried where they are.
 """
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
-from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv
+from dagster_contracts.engine.file_source import file_kind, scan_files
 from dagster_contracts.engine.pandas_source import scan_pandas
 from dagster_contracts.engine.scan import (
     Backend,
@@ -29,9 +29,6 @@ from dagster_contracts.engine.scan import (
 from dagster_contracts.engine.spark_source import scan_spark
 from dagster_contracts.engine.sql_scan import scan_sql
 from dagster_contracts.engine.sql_table import SqlTable, is_database_uri, table_at
-
-_SMALL_FILES = 96 * 2**20
-"""Bytes on disk up to which files are read into memory once; Parquet grows about fourfold there."""
 
 
 def open_scan(
@@ -74,16 +71,8 @@ def _open(
             return _scan_arrow(data, columns)
         case "pyarrow_dataset":
             return polars_scan(kind, pl.scan_pyarrow_dataset(data))
-        case "parquet":
-            scan = polars_scan(kind, pl.scan_parquet(_local_or_remote(data)))
-            return _read_once(scan, data, columns)
-        case "json_lines":
-            scan = polars_scan(kind, pl.scan_ndjson(_local_or_remote(data)))
-            return _read_once(scan, data, columns)
-        case "csv":
-            separator = "\t" if str(data).lower().endswith(".tsv") else ","
-            lazy = pl.scan_csv(_local_or_remote(data), infer_schema=False, separator=separator)
-            return _read_once(scan_csv(lazy, columns, declared), data, columns)
+        case _ if kind in _FILES:
+            return scan_files(kind, str(data), columns, declared)
         case "narwhals":
             return open_scan(data.to_native(), columns, declared)
         case "sql_table":
@@ -98,10 +87,10 @@ def _open(
 
 def kind_of(data: object) -> str | None:
     """Name the kind of data, or ``None`` where it is no table. Imports nothing heavy."""
-    if isinstance(data, Path):
-        return _path_kind(str(data))
-    if isinstance(data, str):
-        return _path_kind(data)
+    if isinstance(data, str) and is_database_uri(data):
+        return "sql_table"
+    if isinstance(data, str | Path):
+        return file_kind(str(data))
     for cls in type(data).__mro__:
         found = _KINDS.get((cls.__module__.split(".")[0], cls.__name__))
         if found is not None:
@@ -125,57 +114,7 @@ _KINDS = {
     ("narwhals", "DataFrame"): "narwhals",
     ("narwhals", "LazyFrame"): "narwhals",
 }
-_SUFFIXES = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".jsonl": "json_lines",
-    ".ndjson": "json_lines",
-}
-
-
-def _path_kind(path: str) -> str | None:
-    if is_database_uri(path):
-        return "sql_table"
-    lowered = path.lower().rstrip("/")
-    for suffix, kind in _SUFFIXES.items():
-        if lowered.endswith(suffix):
-            return kind
-    # A folder of Parquet files, partitioned or not.
-    if Path(path).is_dir() and next(Path(path).rglob("*.parquet"), None) is not None:
-        return "parquet"
-    return None
-
-
-def _read_once(scan: Scan, path: object, columns: Collection[str] | None) -> Scan:
-    """The scan over the columns in memory, where the files are small; else over the files.
-
-    Counts, keys and samples are several queries, and a file would be decoded for each.
-    """
-    import polars as pl  # late: importing the package must stay cheap
-
-    if not _is_small(str(path)):
-        return scan
-    lazy: pl.LazyFrame = scan.frame.to_native()
-    held = lazy.collect_schema().names()
-    wanted = [name for name in held if columns is None or name.removeprefix(RAW_PREFIX) in columns]
-    if not wanted or set(wanted) & set(scan.strange):
-        return scan
-    rows = lazy.select(wanted).collect(engine="streaming")
-    return replace(scan, frame=nw.from_native(rows.lazy()))
-
-
-def _is_small(path: str) -> bool:
-    """Whether the files, all of them local, are small enough to be held decoded."""
-    if "://" in path:
-        return False
-    root = Path(path)
-    files = [root] if root.is_file() else list(root.rglob("*")) if root.is_dir() else None
-    if files is None:
-        files = [Path(found) for found in glob.glob(path, recursive=True)]
-    return sum(file.stat().st_size for file in files if file.is_file()) <= _SMALL_FILES
+_FILES = ("parquet", "csv", "json", "arrow_file")
 
 
 def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
@@ -183,7 +122,7 @@ def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
     import pyarrow as pa
 
     if isinstance(data, pa.RecordBatchReader):
-        data = data.read_all()
+        data = read_whole(data)
     elif isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     refuse_duplicates(data.column_names)
@@ -191,6 +130,19 @@ def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
     frame = pl.DataFrame(data.select(wanted)) if wanted else rows_only(data.num_rows)
     scan = polars_scan("pyarrow", frame.lazy())
     return _with_whole_schema(scan, wanted, data.schema)
+
+
+_READ: WeakSet[Any] = WeakSet()
+
+
+def read_whole(reader: Any) -> Any:
+    """All rows of a reader as an Arrow table; it has them once, so a second time is refused."""
+    if reader in _READ:
+        raise UnreadableDataError(
+            "the reader has been read to its end before; pass a table or a new reader"
+        )
+    _READ.add(reader)
+    return reader.read_all()
 
 
 def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
@@ -206,20 +158,6 @@ def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
         strange={**whole.strange, **scan.strange},
         untyped=whole.untyped | scan.untyped,
     )
-
-
-def _local_or_remote(data: object) -> Any:
-    """A path that Polars reads itself, or the bytes of a file that only fsspec reaches."""
-    path = str(data)
-    scheme = path.partition("://")[0] if "://" in path else ""
-    if not scheme or scheme in ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"):
-        if not scheme and not any(c in path for c in "*?[") and not Path(path).exists():
-            raise UnreadableDataError(f"there is no file {path}")
-        return path
-    import fsspec  # type: ignore[import-untyped]  # late: only for what Polars does not know
-
-    with fsspec.open(path, "rb") as opened:
-        return opened.read()
 
 
 def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:

@@ -1,5 +1,8 @@
 """SQL rules: a query that returns one number, run over the batch by DuckDB.
 
+Where the data is a table in a database, the query runs there, in the read-only transaction of all
+other queries.
+
 ``${table}``, ``{table}`` and ``{object}`` in the query stand for the batch, ``${column}``,
 ``{column}`` and ``{property}`` for the rule's column, both quoted. The database sees the batch and
 nothing else: files, network and settings are shut.
@@ -14,8 +17,9 @@ from typing import Any
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import SqlQuery
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.frames import frame_kind, to_arrow
-from dagster_contracts.engine.scan import first_line
+from dagster_contracts.engine.frames import to_arrow
+from dagster_contracts.engine.scan import Scan, first_line
+from dagster_contracts.engine.sql_scan import SqlRunner
 
 TABLE = "batch"
 _PLACEHOLDER = re.compile(r"\$?\{\s*(table|object|schema|model|column|property|field)\s*\}")
@@ -23,31 +27,22 @@ _OF_TABLE = ("table", "object", "schema", "model")
 
 
 def measure_sql(
-    rule: PlannedRule, test: SqlQuery, data: Any, object_name: str, *, allowed: bool
+    rule: PlannedRule, test: SqlQuery, data: Any, scan: Scan, object_name: str, *, allowed: bool
 ) -> Finding:
     """The number that the query returns; off unless the deployment allows SQL in contracts."""
     if not allowed:
         return Finding(unmeasured="SQL rules are off; this deployment has not allowed them")
     if rule.threshold is None and rule.warn is None:
         return Finding(unmeasured="the query needs an operator such as mustBe")
-    try:
-        import duckdb  # late: only contracts with SQL rules need it
-    except ImportError:
-        return Finding(unmeasured="SQL rules need the package duckdb")
-    if frame_kind(data) in ("ibis", "pyspark"):
+    if scan.kind == "pyspark":
         return Finding(unmeasured="SQL rules do not run on this kind of data")
     try:
-        table = to_arrow(data)
-        connection = duckdb.connect(":memory:")
-        try:
-            connection.register(TABLE, table)
-            if re.fullmatch(r"\w+", object_name) and object_name.lower() != TABLE:
-                connection.register(object_name, table)
-            for setting in ("enable_external_access = false", "lock_configuration = true"):
-                connection.execute(f"SET {setting}")
-            found = connection.execute(_filled(test)).fetchmany(2)
-        finally:
-            connection.close()
+        if isinstance(scan.run, SqlRunner):
+            found = scan.run.query(_filled(test, scan.run.table))
+        else:
+            found = _over_batch(_filled(test, TABLE), data, object_name)
+    except ImportError:
+        return Finding(unmeasured="SQL rules need the package duckdb")
     except Exception as error:  # the query is the contract's, its errors are many
         reason = f"the query failed: {type(error).__name__}: {first_line(error)}"
         return Finding(unmeasured=reason)
@@ -62,9 +57,28 @@ def measure_sql(
         return Finding(unmeasured=f"the query returned {type(value).__name__}, not a number")
 
 
-def _filled(test: SqlQuery) -> str:
+def _over_batch(query: str, data: Any, object_name: str) -> list[Any]:
+    """Up to two rows of the query over the batch."""
+    import duckdb  # late: only contracts with SQL rules need it
+
+    table = to_arrow(data)
+    connection = duckdb.connect(":memory:")
+    try:
+        connection.register(TABLE, table)
+        if re.fullmatch(r"\w+", object_name) and object_name.lower() != TABLE:
+            connection.register(object_name, table)
+        for setting in ("enable_external_access = false", "lock_configuration = true"):
+            connection.execute(f"SET {setting}")
+        return connection.execute(query).fetchmany(2)
+    finally:
+        connection.close()
+
+
+def _filled(test: SqlQuery, table: str) -> str:
     def name_of(match: re.Match[str]) -> str:
-        wanted = TABLE if match[1] in _OF_TABLE else (test.column or match[0])
+        if match[1] in _OF_TABLE:
+            return table
+        wanted = test.column or match[0]
         return '"' + wanted.replace('"', '""') + '"'
 
     return _PLACEHOLDER.sub(name_of, test.query)

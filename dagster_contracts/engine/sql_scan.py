@@ -64,6 +64,7 @@ class SqlRunner:
     connection: sa.Connection
     backend: Backend
     database: str
+    table: str
     sources: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, frame: nw.LazyFrame[Any]) -> list[Row]:
@@ -78,6 +79,16 @@ class SqlRunner:
             for row in rows:
                 row.update({n: bool(row[n]) for n in truths if row[n] is not None})
         return rows
+
+    def query(self, text: str) -> list[Any]:
+        """Up to two rows of a query that a contract brings."""
+        wrapped = f"SELECT * FROM ({text}\n) AS asked LIMIT "  # noqa: S608 - allowed by the caller
+        with self.connection.begin_nested():
+            if self.backend is Backend.SQLITE:
+                return list(self.connection.exec_driver_sql(f"{wrapped}2"))
+            # With a parameter the server takes one statement and no more.
+            bound = wrapped.replace("%", "%%") + "%s"
+            return list(self.connection.exec_driver_sql(bound, (2,)))
 
     def _executed(self, statement: str) -> Any:
         import sqlalchemy as sa
@@ -158,7 +169,7 @@ def scan_sql(
         found = _reflected(connection, backend, schema, name)
         quote = _unformatted(engine).identifier_preparer.quote_identifier
         source = ".".join(quote(part) for part in (schema, name) if part is not None)
-        runner = SqlRunner(connection, backend, table.shown_database)
+        runner = SqlRunner(connection, backend, table.shown_database, source)
         scan = _scan_columns(found, source, runner, columns, declared)
     except sa.exc.NoSuchTableError:
         close()

@@ -46,7 +46,7 @@ from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
-from dagster_contracts.engine.sources import kind_of, open_scan
+from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
 from dagster_contracts.engine.sql import measure_sql
 from dagster_contracts.engine.structure import inspect_structure
 from dagster_contracts.engine.verdict import judge, service_outcome
@@ -117,7 +117,7 @@ def validate(
             measured=measured or {},
             unmeasured=unmeasured or {},
         ),
-        references=references or {},
+        references={name: _kept(each) for name, each in (references or {}).items()},
         samples=samples,
         custom=custom or {},
         allow_sql=allow_sql,
@@ -147,6 +147,16 @@ def validate(
 def _silent(step: str) -> None:
     """What is told of the steps where nobody asked."""
     del step
+
+
+def _kept(data: object) -> object:
+    """Data that several rules can read: of a reader, its rows."""
+    if kind_of(data) != "pyarrow_reader":
+        return data
+    try:
+        return read_whole(data)
+    except UnreadableDataError:
+        return data  # the rules that ask for it say why
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +189,7 @@ class _Request:
         """Measure; raises :class:`UnreadableDataError` where there is nothing to measure."""
         if kind_of(data) == "pyarrow_reader":
             # A reader can be read once, and custom rules want the data as well.
-            data = data.read_all()
+            data = read_whole(data)
         target = self.plan.schema_object
         event_column = event_time_column(self.contract, target)
         declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
@@ -259,7 +269,7 @@ class _Request:
                 return measure_custom(test, data, rows, self.custom, source, self.samples)
             case SqlQuery() as test:
                 name = self.plan.schema_object.name
-                return measure_sql(rule, test, data, name, allowed=self.allow_sql)
+                return measure_sql(rule, test, data, source.scan, name, allowed=self.allow_sql)
             case Unmeasurable(reason):
                 return Finding(unmeasured=reason)
             case ServiceLevel():
