@@ -243,8 +243,10 @@ class _Page:
     def _marks_of_points(self) -> Iterable[list[Mark]]:
         points = metric_points.c
         bad = points.value > 0
-        in_order = {"partition_by": points.metric, "order_by": (points.at, points.evaluation_id)}
         # The database finds the few records that differ from the one before them.
+        before = sa.func.lag(bad).over(
+            partition_by=points.metric, order_by=(points.at, points.evaluation_id)
+        )
         each = (
             sa.select(
                 points.evaluation_id,
@@ -252,7 +254,7 @@ class _Page:
                 points.at,
                 points.value,
                 bad.label("bad"),
-                sa.func.lag(bad).over(**in_order).label("was_bad"),
+                before.label("was_bad"),
             )
             .where(
                 points.contract == self._contract.name,
