@@ -171,7 +171,9 @@ def _property(
     if in_key:
         because = "never repeats in" if len(key) == 1 else "these columns never repeat together in"
         inference.guess(path, "primary_key", f"{because} {inference.rows}")
-    unique = top and not in_key and (column.name,) in inference.profile.keys
+    # Moments and amounts may well repeat tomorrow: only what is made to identify is called unique.
+    identifies = key_likeness(column.name) > 0 or column.format in ("uuid", "email")
+    unique = top and not in_key and identifies and (column.name,) in inference.profile.keys
     if unique:
         inference.guess(path, "unique", f"never repeats in {inference.rows}")
     if personal:
@@ -306,9 +308,7 @@ def _text_options(
     if least:
         inference.guess(path, "min_length", f"never empty in {inference.rows}")
     most = int(human_above(Fraction(max(2 * column.longest, 10))))
-    inference.guess(
-        path, "max_length", f"{column.longest:,} characters at most in {inference.rows}"
-    )
+    inference.guess(path, "max_length", f"the longest has {column.longest:,} in {inference.rows}")
     return TypeOptions(min_length=least, max_length=most)
 
 

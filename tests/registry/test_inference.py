@@ -67,6 +67,7 @@ def test_what_stands_in_the_data_stands_in_the_contract(form: str) -> None:
     assert schema.primary_key == ("order_id",)
     assert known["order_id"].required
     assert known["order_id"].options.maximum is None
+    assert [prop.name for prop in schema.properties if prop.unique] == []
     assert known["status"].options.enum == ("new", "paid", "sent")
     assert known["country"].options.pattern == "^[A-Z]{3}$"
     assert known["amount"].options.minimum == 0
