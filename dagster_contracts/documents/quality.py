@@ -484,6 +484,8 @@ def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaOb
 def _named_within(
     prop: SchemaProperty, path: str, used: dict[str, int], section: Section | None
 ) -> SchemaProperty:
+    if not prop.quality and not prop.properties and prop.items is None:
+        return prop
     before = len(used)
     quality = tuple(_named(rule, path, used, section) for rule in prop.quality)
     properties = tuple(
