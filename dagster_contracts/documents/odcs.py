@@ -91,6 +91,15 @@ def read_odcs(
         replace(found, asset=found.asset or assets.get(found.name))
         for found in (read_schema_object(item) for item in section.sections("schema"))
     )
+    names = [found.name for found in objects]
+    for found in objects:
+        if names.count(found.name) > 1 and names.index(found.name) != objects.index(found):
+            reading.findings.error(
+                found.location or section.location,
+                "duplicate-name",
+                f"the schema has two objects named {found.name!r}",
+                "give each its own name; what the database calls it goes to 'physicalName'",
+            )
     if not objects:
         # The model promises an object; a contract without one still has its service levels.
         objects = (SchemaObject(name=name, location=section.location),)
@@ -157,22 +166,33 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
         # ODCS 3.0 asks for neither of the two.
         named, value = item.entries.get("property"), item.entries.get("value")
         key = snake(named.text) if isinstance(named, ScalarNode) else ""
-        if named and value and key in EXTENSIONS.names and key not in ours.entries:
+        if named and value and key not in ours.entries and _is_ours(key, value):
             ours.entries[key] = value
             ours.keys[key] = (named.line, named.column)
         else:
             others.append(to_json(item))
             near = nearest(key, EXTENSIONS.names, count=1)
-            if near and len(key) > 4:
+            if named is not None and near and len(key) > 4:
+                twice = near[0] == key and key in ours.entries
                 section.findings.warning(
                     named.location,
                     "custom-property",
-                    f"the custom property {key!r} is carried along and does nothing",
-                    f"did you mean {near[0]!r}?",
+                    f"the custom property {key!r} is carried along and does nothing"
+                    + (": it stands here a second time" if twice else ""),
+                    "keep one of them" if twice else f"did you mean {near[0]!r}?",
                 )
     if others:
         extras["customProperties"] = others
     return Section(ours, section.reading, "customProperties")
+
+
+def _is_ours(key: str, value: YamlNode) -> bool:
+    """Whether a custom property is meant for us: others use such names as well, for other things."""
+    if key in ("owner", "event_time", "successor", "deprecated_until"):
+        return isinstance(value, ScalarNode) and value.value is not None
+    if key == "consumers":
+        return isinstance(value, SequenceNode)
+    return key in EXTENSIONS.names and (key == "asset" or isinstance(value, MappingNode))
 
 
 def _name(section: Section, expected: Expected, extras: dict[str, Json]) -> str:

@@ -222,13 +222,10 @@ class _Breaches:
                 shown = node.text if isinstance(node, ScalarNode) else describe(node)
                 options = [str(option) for option in kind.options]
                 meant = meant_type(shown) if path and path[-1] == "logicalType" else None
-                hint = f"write {meant!r}; the database's own type goes to 'physicalType'"
-                self._add(
-                    path,
-                    "enum",
-                    f"{_key(path)} cannot be {shown!r}",
-                    hint if meant else did_you_mean(shown, options),
-                )
+                mend = did_you_mean(shown, options)
+                if meant is not None:
+                    mend = f"write {meant!r}; the database's own type goes to 'physicalType'"
+                self._add(path, "enum", f"{_key(path)} cannot be {shown!r}", mend)
             case "type":
                 words = " or ".join(_TYPE_WORDS.get(word, word) for word in kind.types)
                 hint = None

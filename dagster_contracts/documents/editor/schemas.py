@@ -107,19 +107,19 @@ def _definitions(place: str, tables: tuple[Table, ...]) -> dict[str, Json]:
 
 
 def _table_schema(table: Table, place: str) -> Json:
-    written = {key.name: _key_schema(key, place) for key in table.keys}
+    written: dict[str, Json] = {key.name: _key_schema(key, place) for key in table.keys}
     others: dict[str, Json] = {}
     # Other spellings are accepted and not offered: editors complete properties, and no patterns.
-    for name, schema in written.items():
+    for name, inner in written.items():
         if "_" in name:
-            others[f"^{camel(name)}$"] = schema
+            others[f"^{camel(name)}$"] = inner
     for alias, name in table.aliases.items():
         others[f"^{camel(alias)}$"] = written[name]
     schema: dict[str, Json] = {
         "title": table.name,
         "description": table.about,
         "type": "object",
-        "properties": dict(written),
+        "properties": written,
         "additionalProperties": False,
     }
     if others:
@@ -156,21 +156,20 @@ def _placed(schema: Schema, place: str) -> dict[str, Json]:
 
 def _levels_schema(place: str) -> Json:
     """``sla``: a mapping of names to levels, or a list."""
-    level: Json = {"anyOf": [dict(LEVEL_VALUE.schema), {"$ref": f"{place}sla"}]}
+    shapes: list[Json] = [dict(LEVEL_VALUE.schema), {"$ref": f"{place}sla"}]
     meanings = dict.fromkeys(KNOWN, "A service level of ODCS.")
     meanings |= {
         name: f"Measured by the metric `{metric}`." for name, (metric, _) in MEASURED.items()
     }
     meanings |= {name: f"The metric `{name}`, in {d}." for name, d in DEFAULT.names.items()}
     known: dict[str, Json] = {
-        name: {"description": meaning, "anyOf": level["anyOf"]}
-        for name, meaning in meanings.items()
+        name: {"description": meaning, "anyOf": shapes} for name, meaning in meanings.items()
     }
     return {
         "description": "How fresh, complete and punctual the data must be.",
         "anyOf": [
             # Any metric may carry a level, the contract's own too: their names are not known here.
-            {"type": "object", "properties": known, "additionalProperties": level},
+            {"type": "object", "properties": known, "additionalProperties": {"anyOf": shapes}},
             {"type": "array", "items": {"$ref": f"{place}listed_sla"}},
         ],
     }

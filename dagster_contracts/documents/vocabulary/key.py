@@ -140,7 +140,7 @@ CONDITION: Final = Kind(
 )
 CONDITIONS: Final = Kind(
     "a condition or a list of conditions",
-    {"anyOf": [CONDITION.schema, {"type": "array", "items": CONDITION.schema}]},  # type: ignore[list-item]
+    {"anyOf": [dict(CONDITION.schema), {"type": "array", "items": dict(CONDITION.schema)}]},
 )
 SCALAR: Final = Kind("a value", {"type": ["string", "number", "boolean"]})
 SCALARS: Final = Kind(

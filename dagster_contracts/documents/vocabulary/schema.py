@@ -67,7 +67,9 @@ _FIELDS = either(
     "[a mapping of names to fields](#fields)",
     {
         "type": "object",
-        "additionalProperties": {"anyOf": [_TYPE.schema, {"$ref": "fields"}, {"type": "null"}]},
+        "additionalProperties": {
+            "anyOf": [dict(_TYPE.schema), {"$ref": "fields"}, {"type": "null"}]
+        },
     },
     {"type": "array", "items": {"allOf": [{"$ref": "fields"}, {"required": ["name"]}]}},
 )
