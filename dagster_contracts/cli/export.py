@@ -11,7 +11,7 @@ from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.unexpanded import locate
 from dagster_contracts.cli.written import output_options, write_text
 from dagster_contracts.core.contract import Contract, SchemaObject
-from dagster_contracts.documents.conversion import Form, read_unexpanded, write_form
+from dagster_contracts.documents.conversion import Form, convert, read_unexpanded
 from dagster_contracts.documents.export.avro import to_avro
 from dagster_contracts.documents.export.json_schema import to_json_schema
 from dagster_contracts.documents.export.markdown import to_markdown
@@ -74,6 +74,10 @@ def export(
     if object_name is not None and kind == "odcs":
         raise click.UsageError("an ODCS document holds the whole contract: leave --object out")
     with locate(contract, places) as found:
+        if kind == "odcs":
+            text = convert(found.path, to=Form.ODCS, root=found.root).text
+            write_text(text, target, force=force, source=found.path)
+            return
         read = read_unexpanded(found.path, root=found.root)
         chosen = _object(read, object_name, kind)
         text = _text(read, chosen, kind, dialect, engine)
@@ -106,8 +110,6 @@ def _text(
     engine: str | None,
 ) -> str:
     match kind:
-        case "odcs":
-            return write_form(contract, Form.ODCS)
         case "json-schema":
             return _json(to_json_schema(contract, chosen))
         case "avro":

@@ -102,7 +102,10 @@ def read_compact(
     names = ColumnNames.of(prop for found in objects for prop in found.properties)
     for level in sla:
         # An element with its object in front is looked up by lint, among all the objects.
-        if level.element and level.location is not None and level.schema_object is None:
+        # It may also speak of a whole object.
+        whole = level.element in {found.name for found in objects}
+        named = level.schema_object is not None or whole
+        if level.element and level.location is not None and not named:
             check_column(section, level.element, names, level.location)
     resilience = read_levels_and_breaker(section, schemas)
     event_time = section.text("event_time")
@@ -300,6 +303,13 @@ def no_contract(root: YamlNode) -> DocumentError:
             "the document has no root key: 'name' and 'schema' stand at its left edge",
             where=root.location,
             hint=f"write '{ROOT_KEY}:' above, and indent everything below it",
+        )
+    if isinstance(root, MappingNode) and "dataContractSpecification" in root.entries:
+        return DocumentError(
+            "the document is of the Data Contract Specification, which is not read",
+            where=root.key_location("dataContractSpecification"),
+            hint="bring it to ODCS: 'models' become 'schema', 'fields' become 'properties', "
+            "'servicelevels' become 'slaProperties', 'info' stands at the root",
         )
     return DocumentError(
         "the document is no contract: it has neither 'data_contract' nor 'apiVersion'",

@@ -14,7 +14,7 @@ from dagster_contracts.documents.document import Document, read_document, refere
 from dagster_contracts.documents.odcs_validation import find_breaches
 from dagster_contracts.documents.odcs_writer import to_odcs
 from dagster_contracts.documents.problem import as_error
-from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml
+from dagster_contracts.documents.yaml_text import MAX_BYTES, MappingNode, parse_yaml, to_json
 from dagster_contracts.documents.yaml_writer import write_yaml
 from dagster_contracts.errors import DocumentError
 
@@ -54,10 +54,12 @@ def convert(
     source = read_document(path, root=root, text=content, keep_references=True)
     references = references_in(content)
     contract = _checked(source, references)
+    form = form_of(content, str(path))
     if to is None:
-        to = Form.ODCS if form_of(content, str(path)) is Form.COMPACT else Form.COMPACT
+        to = Form.ODCS if form is Form.COMPACT else Form.COMPACT
+    same = form is to is Form.ODCS
     return Conversion(
-        text=write_form(contract, to),
+        text=write_form(contract, to, _document(content, path) if same else None),
         form=to,
         contract=contract,
         schema_files=tuple(name for name, _ in source.schema_files),
@@ -85,13 +87,22 @@ def form_of(content: bytes, path: str) -> Form:
     return Form.COMPACT if compact else Form.ODCS
 
 
-def write_form(contract: Contract, form: Form) -> str:
+def _document(content: bytes, path: Path) -> Mapping[str, Json]:
+    node = parse_yaml(content, str(path), allowed_env=references_in(content))
+    document = to_json(node)
+    assert isinstance(document, dict)  # it was read as a contract before
+    return document
+
+
+def write_form(contract: Contract, form: Form, written: Mapping[str, Json] | None = None) -> str:
     """The contract as YAML of that form, which reads back as an equal contract.
 
-    Raises :class:`DocumentError` where the form has no words for something.
+    ``written`` is the document that it was read from, where that has the same form: it comes out
+    again to the last ``required: false``. Raises :class:`DocumentError` where the form has no words
+    for something.
     """
     lost: list[str] = []
-    for document in _attempts(contract, form):
+    for document in (*(() if written is None else (written,)), *_attempts(contract, form)):
         text = write_yaml(document)
         again = read_document(Path(f"{contract.name}.yaml"), text=text, keep_references=True)
         if again.contract is None:

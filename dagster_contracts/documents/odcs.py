@@ -187,7 +187,7 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
 
 
 def _is_ours(key: str, value: YamlNode) -> bool:
-    """Whether a custom property is meant for us: others use such names as well, for other things."""
+    """Whether a custom property is meant for us: others use such names for other things."""
     if key in ("owner", "event_time", "successor", "deprecated_until"):
         return isinstance(value, ScalarNode) and value.value is not None
     if key == "consumers":

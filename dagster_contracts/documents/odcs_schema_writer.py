@@ -160,9 +160,8 @@ class SchemaWriter:
             ):
                 own.append(write_relationship(found))
             elif found.extras.get("level") != "property":
-                composite.append(
-                    {**_relationship(found), "from": near if len(near) > 1 else near[0]}
-                )
+                path: Json = [*near] if len(near) > 1 else near[0]
+                composite.append({**_relationship(found), "from": path})
             elif len(found.columns) == 1 and found.columns[0] in names:
                 by_column.setdefault(found.columns[0], []).append(_relationship(found))
             else:

@@ -420,13 +420,19 @@ def _odcs_custom(
             own = entry.section("value")
             continue
         match entry.spelling("property"):
-            case "severity":
+            case "severity" if _is_severity(entry):
                 severity = entry.choice("value", Severity, default)
             case "warnBefore":
                 margin = entry.duration("value")
             case _:
                 others.append(to_json(entry.node))
     return ({"customProperties": others} if others else {}), own, severity, margin
+
+
+def _is_severity(entry: Section) -> bool:
+    """Whether a custom property of that name speaks our words; others use the name as well."""
+    value = entry.node.entries.get("value")
+    return isinstance(value, ScalarNode) and value.text in set(Severity)
 
 
 def _extended_window(item: Section) -> timedelta | None:

@@ -18,12 +18,14 @@ import yaml
 from dagster_contracts.core.checks import plan_checks
 from dagster_contracts.core.contract import ContractStatus, ThresholdUnit
 from dagster_contracts.core.rules import Custom, Required, Unmeasurable
+from dagster_contracts.documents.conversion import Form, convert
 from dagster_contracts.documents.document import Document, read_document
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.lint import lint_contract
 from dagster_contracts.documents.odcs_validation import OLDER
 from dagster_contracts.documents.odcs_writer import to_odcs
 from dagster_contracts.documents.problem import Problem, ProblemSeverity
+from dagster_contracts.documents.yaml_text import parse_yaml, to_json
 
 Node = dict[str, Any]
 PORT = {"port": 1}
@@ -291,6 +293,42 @@ def test_current_is_active() -> None:
     contract = read(document("v3.0.0") | {"status": "current"}).contract
     assert contract is not None
     assert contract.status is ContractStatus.ACTIVE
+
+
+def test_custom_properties_of_others_may_have_our_names() -> None:
+    others = [
+        {"property": "owner", "value": ["harbour", "coast"]},
+        {"property": "monitoring", "value": "daily"},
+        {"property": "consumers", "value": "everybody"},
+    ]
+    level = {"property": "availability", "value": 99, "unit": "percent"}
+    severe = [{"property": "severity", "value": "P1"}]
+    content = document(
+        "v3.2.0", customProperties=others, slaProperties=[{**level, "customProperties": severe}]
+    )
+    contract = read(content).contract
+    assert contract is not None
+    assert contract.extras["customProperties"] == others
+    assert contract.sla[0].extras["customProperties"] == severe
+
+
+def test_two_objects_of_one_name_are_refused() -> None:
+    twice = table({"name": "level"}) + table({"name": "code"})
+    (found,) = errors(document("v3.1.0", schema=twice))
+    assert found.message == "the schema has two objects named 'gauges'"
+
+
+def test_the_data_contract_specification_is_named() -> None:
+    (found,) = errors({"dataContractSpecification": "1.1.0", "id": "x", "models": {}})
+    assert "Data Contract Specification" in found.message
+    assert "'models' become 'schema'" in (found.hint or "")
+
+
+@pytest.mark.parametrize("path", OFFICIAL, ids=lambda path: path.stem)
+def test_odcs_comes_out_of_convert_as_the_same_document(path: Path) -> None:
+    before = to_json(parse_yaml(path.read_bytes(), str(path)))
+    text = convert(path, to=Form.ODCS).text
+    assert to_json(parse_yaml(text, "again.yaml")) == before
 
 
 KEYS = ("name", "type", "properties", "items", "map", "enum", "quality", "mustBe", "rule", "foo")
