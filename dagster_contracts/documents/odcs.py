@@ -173,13 +173,16 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
             others.append(to_json(item))
             near = nearest(key, EXTENSIONS.names, count=1)
             if named is not None and near and len(key) > 4:
-                twice = near[0] == key and key in ours.entries
+                twice = key in ours.entries
+                mend = f"did you mean {near[0]!r}?"
+                if near[0] == key:
+                    mend = "its value has another shape than ours; see the reference of the key"
                 section.findings.warning(
                     named.location,
                     "custom-property",
                     f"the custom property {key!r} is carried along and does nothing"
                     + (": it stands here a second time" if twice else ""),
-                    "keep one of them" if twice else f"did you mean {near[0]!r}?",
+                    "keep one of them" if twice else mend,
                 )
     if others:
         extras["customProperties"] = others

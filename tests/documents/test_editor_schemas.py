@@ -195,7 +195,8 @@ def test_mistakes_in_odcs_are_marked(tmp_path: Path, before: str, after: str) ->
     assert ODCS_CONTRACT.count(before) == 1
     text = ODCS_CONTRACT.replace(before, after)
 
-    assert read_document(tmp_path / "contract.yaml", text=text).errors
+    # A custom property of our name and of another shape is another tool's: a warning.
+    assert read_document(tmp_path / "contract.yaml", text=text).problems
     assert judge(text)
 
 
