@@ -299,7 +299,7 @@ class _Reader:
         )
         branches = node.entries[key]
         types = branches.items if isinstance(branches, SequenceNode) else [branches]
-        notes = next((found for branch in types if (found := _notes(branch))), None)
+        notes = next((noted for branch in types if (noted := _notes(branch))), None)
         return prop if notes is None else self._noted(prop, notes)
 
     def _logical(self, node: MappingNode, kind: str, logical: str) -> _Type | None:

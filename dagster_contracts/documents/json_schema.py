@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from dagster_contracts.core.contract import (
     ExtraColumns,
@@ -182,7 +183,8 @@ class _Reader:
                 limit = section.take(word)
                 if limit is not None:
                     value = read_scalar(section, word, limit, logical_type)
-                    options = replace(options, **{bound: value})
+                    changed: dict[str, Any] = {bound: value}
+                    options = replace(options, **changed)
         prop = SchemaProperty(
             name=name,
             logical_type=logical_type,

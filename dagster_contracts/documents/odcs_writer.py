@@ -8,8 +8,6 @@ the custom property ``dagsterContracts``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from dagster_contracts.core.condition import Comparison
 from dagster_contracts.core.contract import Contract, Json, SlaProperty
 from dagster_contracts.documents.compact import infer_event_time
@@ -122,7 +120,7 @@ class _Writer:
             ),
             **extras,
         }
-        written = {
+        written: Written = {
             key: value
             for key, value in body.items()
             if value is not None and (value not in ([], {}) or key in ("schema", *said))
@@ -171,12 +169,12 @@ class _Writer:
         return self.places.note(written, level)
 
 
-def _write_schemas(contract: Contract) -> Mapping[str, Json]:
+def _write_schemas(contract: Contract) -> Written:
     """The named schemas, but for the objects of the contract itself that a level names."""
     own = {found.name: found for found in contract.objects}
     levels = contract.resilience.levels if contract.resilience else ()
     asked = {level.schema for level in levels}
-    written: dict[str, Json] = {}
+    written: Written = {}
     for name, schema in contract.schemas.items():
         if name in asked and own.get(name) == schema:
             continue

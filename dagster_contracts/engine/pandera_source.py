@@ -227,8 +227,7 @@ def to_pandera_source(
                 continue
             case _:
                 pass
-        path = getattr(rule.test, "path", (rule.column,))
-        if rule.column is None or path != (rule.column,):
+        if rule.column is None or getattr(rule.test, "path", (rule.column,)) != (rule.column,):
             left_out.append(f"{rule.name}: {rule.description}")
         elif isinstance(rule.test, Required):
             required.add(rule.column)
@@ -245,7 +244,7 @@ def to_pandera_source(
     left_out += [
         f"{rule.name}: {rule.description}" for check in plan.checks[1:] for rule in check.rules
     ]
-    columns = [
+    declared = [
         line
         for name, found in checks.items()
         for line in _column(name, found, nullable=name not in required)
@@ -259,7 +258,7 @@ def to_pandera_source(
         "",
         "schema = pa.DataFrameSchema(",
         "    {",
-        *columns,
+        *declared,
         "    },",
         "    checks=[",
         *(f"        {check}," for check in whole),

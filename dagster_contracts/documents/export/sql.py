@@ -239,7 +239,7 @@ def _every_row(rule: PlannedRule) -> bool:
         and rule.severity is Severity.ERROR
         and (
             threshold is None
-            or (threshold.operator is ThresholdOperator.MUST_BE and threshold.values == (0,))
+            or (threshold.operator is ThresholdOperator.MUST_BE and not any(threshold.values))
         )
     )
 
