@@ -163,6 +163,10 @@ def _read_objects(section: Section, schemas: NamedSchemas, name: str) -> tuple[S
         if called is None and "name" in inner:
             inner.missing("name")
         named = called if called is not None else written
+        if any(named == other.name for other in found):
+            section.findings.error(
+                item.location, "duplicate-object", f"there are two objects named {named!r}"
+            )
         schema_object = _with_rules(inner, schemas.main(inner, named))
         found.append(replace(schema_object, name=named, asset=inner.text("asset") or None))
         inner.finish(OBJECT, synonyms={**_SYNONYMS, "id": "'id' under 'schema'"})

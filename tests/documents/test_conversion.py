@@ -31,7 +31,7 @@ def same(one: Contract, other: Contract) -> bool:
     return replace(one, content_hash=other.content_hash) == other
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(compact_documents())
 def test_a_compact_document_survives_odcs(document: Fields) -> None:
     contract = read(write_yaml(document))
@@ -131,7 +131,7 @@ data_contract:
     - name: lines
       schema: {fields: {id: integer}}
       quality: [{name: some, metric: rowCount, must_be_greater_than: 0}]
-    - {name: lines, schema: {name: lines, fields: {id: string}}}
+    - {name: more, schema: {name: lines, fields: {id: string}}}
   sla: {freshness: {must: "< 1h", element: orders.at}}
   resilience: {fallback_modes: [{level: few, source: subset, schema: lines}]}
 """
@@ -139,7 +139,7 @@ data_contract:
 
 def test_several_objects_in_the_compact_form() -> None:
     contract = read(OBJECTS)
-    assert [found.name for found in contract.objects] == ["orders", "lines", "lines"]
+    assert [found.name for found in contract.objects] == ["orders", "lines", "more"]
     assert contract.objects[0].asset == "raw_orders"
     assert contract.asset_names(contract.objects[1]) == ("lines",)
     assert [rule.name for rule in contract.objects[1].quality] == ["some"]
@@ -157,6 +157,7 @@ def test_several_objects_in_the_compact_form() -> None:
         ("objects: {a: {fields: {x: string}}}", "no key 'fields'"),
         ("objects: {a: {schema: {fields: {}}}}, schema: {fields: {}}", "beside 'objects'"),
         ("objects: {a: {schema: {fields: {}}}}, quality: [{description: x}]", "beside 'objects'"),
+        ("objects: [{name: a}, {name: a}]", "two objects named 'a'"),
         ("objects: x", "must be a mapping"),
     ],
 )
@@ -217,4 +218,8 @@ def missing(said: object, written: object, place: str = "") -> list[str]:
             for number, value in enumerate(said)
             for lost in missing(value, written[number], f"{place}[{number}]")
         ]
-    return [] if written in (said, [said]) or said == [written] else [f"{place}: {said!r} is {written!r}"]
+    return (
+        []
+        if written in (said, [said]) or said == [written]
+        else [f"{place}: {said!r} is {written!r}"]
+    )
