@@ -94,10 +94,10 @@ def read_odcs(
     names = [found.name for found in objects]
     for found in objects:
         if names.count(found.name) > 1 and names.index(found.name) != objects.index(found):
-            reading.findings.error(
+            reading.findings.warning(
                 found.location or section.location,
                 "duplicate-name",
-                f"the schema has two objects named {found.name!r}",
+                f"the schema has two objects named {found.name!r}: nothing tells their assets apart",
                 "give each its own name; what the database calls it goes to 'physicalName'",
             )
     if not objects:
