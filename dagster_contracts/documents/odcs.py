@@ -97,7 +97,8 @@ def read_odcs(
             reading.findings.warning(
                 found.location or section.location,
                 "duplicate-name",
-                f"the schema has two objects named {found.name!r}: nothing tells their assets apart",
+                f"the schema has two objects named {found.name!r}: "
+                "nothing tells their assets apart",
                 "give each its own name; what the database calls it goes to 'physicalName'",
             )
     if not objects:
