@@ -27,7 +27,7 @@ ui: $(INSTALLED) ## open the demo's instance in the Dagster UI (PORT=3000)
 	@DAGSTER_HOME="$(DEMO_HOME)" exec $(BIN)/dagster dev -f definitions.py -h 127.0.0.1 -p $(PORT)
 
 test: $(INSTALLED) ## run the tests (ARGS="-k circuit" passes options to pytest)
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: $(INSTALLED) ## measure (ARGS="--rows 1000000")
 	@$(BIN)/python -m benchmarks $(ARGS)

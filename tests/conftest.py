@@ -105,6 +105,8 @@ def spark() -> Iterator[Any]:
         "spark.default.parallelism": "1",
         "spark.driver.memory": "1g",
         "spark.driver.host": "127.0.0.1",
+        # A short life: the quick compiler, and no threads for collecting garbage.
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
         "spark.sql.session.timeZone": "America/New_York",
         # Tables of a few rows are planned, not computed: the shorter plan is the faster one.
         "spark.sql.codegen.wholeStage": "false",

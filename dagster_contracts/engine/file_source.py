@@ -37,13 +37,18 @@ _OF_POLARS = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
 
 
 def file_kind(path: str) -> str | None:
-    """``parquet``, ``csv``, ``json`` or ``arrow_file``, by the name; ``None`` for other names."""
+    """``parquet``, ``csv``, ``json`` or ``arrow_file``, by the name; ``None`` for other names.
+
+    A URL that ends with a slash is a folder of Parquet files.
+    """
     lowered = path.lower().rstrip("/")
     plain = lowered.removesuffix(".gz")
     for suffix, kind in _SUFFIXES.items():
         if plain.endswith(suffix):
             return kind if plain == lowered or kind in _COMPRESSED else None
     # A folder of Parquet or CSV files, partitioned or not.
+    if "://" in path and lowered != path.lower():
+        return "parquet"
     if Path(path).is_dir():
         for kind in ("parquet", "csv"):
             if next(Path(path).rglob(f"*.{kind}"), None) is not None:

@@ -55,6 +55,8 @@ from dagster_contracts.engine.keys import (
 )
 from dagster_contracts.engine.scan import Backend, Row, Scan, UnreachableDataError, first_line
 
+_MOST_NESTED = 16
+
 _ROW_TESTS = (
     Required,
     NotMissing,
@@ -333,9 +335,19 @@ class _Plan:
             compiled = self.row_rules[name]
             flags.setdefault(_any_of(compiled.rule.kind), []).append(compiled.part)
         return {
-            name: nw.any_horizontal(nw.col(*dict.fromkeys(found)), ignore_nulls=True)
+            name: self._any_of([nw.col(part) for part in dict.fromkeys(found)])
             for name, found in flags.items()
         }
+
+    def _any_of(self, flags: list[nw.Expr]) -> nw.Expr:
+        if self.scan.backend is not Backend.POLARS:
+            # They nest one "or" in the next: hundreds of them are too deep for Spark's stack.
+            while len(flags) > _MOST_NESTED:
+                flags = [
+                    nw.any_horizontal(*flags[at : at + _MOST_NESTED], ignore_nulls=True)
+                    for at in range(0, len(flags), _MOST_NESTED)
+                ]
+        return nw.any_horizontal(*flags, ignore_nulls=True)
 
     def _measured(
         self,

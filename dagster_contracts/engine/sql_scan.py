@@ -208,7 +208,9 @@ def _exists(database: str) -> bool:
 
 def _unformatted(engine: sa.Engine) -> sa.Dialect:
     """The dialect as it writes statements without parameters, where a % is only a %."""
-    return type(engine.dialect)(paramstyle="named")
+    dialect: Any = type(engine.dialect)
+    made: sa.Dialect = dialect(paramstyle="named")
+    return made
 
 
 def _reflected(
@@ -351,4 +353,5 @@ def _narwhals_type(dtype: dt.DataType | None) -> nw.dtypes.DType:
     if dtype.is_decimal() and dtype.precision is None:
         return AnyDecimal()
     typed = nw.from_native(ibis.table(ibis.schema({"c": dtype}), name="typed")).lazy()
-    return typed.collect_schema()["c"]
+    found: nw.dtypes.DType = typed.collect_schema()["c"]
+    return found

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from datetime import date
+import gzip
+import json
+from datetime import UTC, date, datetime
 
 import fsspec
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.feather
 import pytest
 
 from dagster_contracts.core.outcome import OutcomeStatus
@@ -125,3 +128,125 @@ def test_a_frame_without_columns_and_one_without_the_right_ones():
         report = validate(data, MADE)
         assert outcome(report, "n.present").status is OutcomeStatus.FAILED
         assert report.metrics["schema_validation_errors"] == 1
+
+
+def test_partitions_are_read_as_the_contract_declares_them(tmp_path):
+    for code, day in (("007", "2024-01-01"), ("008", "2024-01-02")):
+        folder = tmp_path / f"code={code}" / f"day={day}"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"n": [1, -1]}).write_parquet(folder / "rows.parquet")
+    made = contract(
+        column("n", INTEGER, minimum=0),
+        column("code", STRING, enum=("007",)),
+        column("day", DATE, maximum=date(2024, 1, 1)),
+    )
+    expected = {"n.minimum": 2, "code.enum": 2, "day.maximum": 2}
+    for path in (tmp_path, tmp_path / "**" / "*.parquet"):
+        assert failed_rows(validate(path, made)) == expected
+
+
+def test_csv_in_a_folder_by_glob_and_compressed(tmp_path):
+    (tmp_path / "a.csv").write_text("n,s\n1,a\n-1,b\n")
+    (tmp_path / "b.csv").write_text("n,s\n,c\n")
+    (tmp_path / "all.csv.gz").write_bytes(gzip.compress(b"n,s\n1,a\n-1,b\n,c\n"))
+    made = contract(column("n", INTEGER, required=True, minimum=0), column("s", STRING))
+    for path in (tmp_path, f"{tmp_path}/*.csv", tmp_path / "all.csv.gz"):
+        assert failed_rows(validate(path, made)) == EXPECTED
+
+
+def test_json_has_times_where_the_contract_says_so(tmp_path):
+    rows = [
+        {"n": 1, "at": "2024-01-01T10:00:00Z", "o": {"a": 1}},
+        {"n": None, "at": "soon", "o": None},
+    ]
+    made = contract(
+        column("n", INTEGER, required=True),
+        column("at", TIMESTAMP, minimum=datetime(2025, 1, 1, tzinfo=UTC)),
+    )
+    (tmp_path / "array.json").write_text(json.dumps(rows))
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "lines.json").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "lines.jsonl.gz").write_bytes(
+        gzip.compress("\n".join(map(json.dumps, rows)).encode())
+    )
+    for path in tmp_path.iterdir():
+        report = validate(path, made)
+        assert failed_rows(report) == {"n.required": 1, "at.type": 1, "at.minimum": 1}, path
+        assert outcome(report, "at.type").samples == ({"row": 1, "at": "soon"},)
+
+
+def test_json_whose_later_rows_are_of_another_type(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"n": n}) for n in [*range(5000), 1.5]))
+    assert (
+        outcome(validate(path, contract(column("n", INTEGER))), "n.type").status.value == "failed"
+    )
+
+
+def test_arrow_files_and_streams(tmp_path):
+    table = FRAME.to_arrow()
+    FRAME.write_ipc(tmp_path / "file.arrow")
+    FRAME.write_ipc_stream(tmp_path / "stream.arrow")
+    pyarrow.feather.write_feather(table, tmp_path / "rows.feather")
+    for path in tmp_path.iterdir():
+        assert failed_rows(validate(path, MADE)) == EXPECTED, path
+
+
+def test_globs_and_partitioned_folders_that_only_fsspec_knows():
+    for s, rows in FRAME.group_by("s"):
+        with fsspec.open(f"memory://parts/s={s[0]}/rows.parquet", "wb") as opened:
+            rows.drop("s").write_parquet(opened)
+        with fsspec.open(f"memory://flat/{s[0]}.csv", "wb") as opened:
+            rows.write_csv(opened)
+    assert failed_rows(validate("memory://parts/", MADE)) == EXPECTED
+    assert failed_rows(validate("memory://flat/*.csv", MADE)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nosuch://a/b.parquet", "no file system is known for nosuch"),
+        ("memory://nowhere/b.parquet", "there is no file memory://nowhere/b.parquet"),
+    ],
+)
+def test_places_that_cannot_be_read_say_why(url, said):
+    report = validate(url, MADE)
+    assert outcome(report, "schema").status is OutcomeStatus.FAILED
+    assert said in (outcome(report, "schema").reason or "")
+
+
+def test_a_file_system_that_is_not_installed_is_named():
+    from fsspec.registry import get_filesystem_class, known_implementations
+
+    for scheme in sorted(known_implementations):
+        try:
+            get_filesystem_class(scheme)
+        except ImportError:
+            if scheme in ("s3", "gs", "gcs", "az", "abfs", "http", "https"):
+                continue
+            report = validate(f"{scheme}://host/rows.parquet", MADE)
+            assert f"{scheme}:// needs another package" in (outcome(report, "schema").reason or "")
+            return
+    pytest.skip("every file system is installed")
+
+
+def test_a_reader_is_read_whole_and_once():
+    reader = FRAME.to_arrow().to_reader(max_chunksize=1)
+    assert failed_rows(validate(reader, MADE)) == EXPECTED
+    again = validate(reader, MADE)
+    assert "read to its end before" in (outcome(again, "schema").reason or "")
+    assert again.rows is None
+
+
+def test_two_columns_of_one_name_are_refused():
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["n", "n"])
+    for data in (table, pd.DataFrame([[1, 2]], columns=["n", "n"])):
+        report = validate(data, MADE)
+        assert outcome(report, "schema").reason == "the column 'n' occurs more than once"
+
+
+def test_the_index_of_pandas_is_left_alone():
+    frame = FRAME.to_pandas().set_index(pd.Index([7, 7, 8], name="n2"))
+    before = frame.copy()
+    assert failed_rows(validate(frame, MADE)) == EXPECTED
+    pd.testing.assert_frame_equal(frame, before)

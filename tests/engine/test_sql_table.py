@@ -179,9 +179,6 @@ def test_a_table_that_is_not_there(engine: sa.Engine, name: str):
 
 
 def test_databases_that_are_not_known_are_named():
-    class Known:
-        pass
-
     report = validate("mysql://u:s3cret@h/d#t", MADE)
     assert "s3cret" not in str(report)
     report = validate("postgresql://u:s3cret@h/d", MADE)
