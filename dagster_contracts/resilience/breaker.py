@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random as random_module
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -69,7 +69,7 @@ from dagster_contracts.resilience.wake import (
     FRESHNESS,
     REPORTS,
     clock_metrics,
-    wake_at,
+    wake_after,
 )
 from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
@@ -480,14 +480,14 @@ class CircuitBreaker:
             return stored
         event = PolicyChanged(policy_hash=contract.semantic_hash)
         step = self._step(stored.circuit, event, contract, now)
-        return self._write(conn, stored, [("policy_changed", step)], contract, now)
+        return self._write(conn, stored, [("policy_changed", step)], event, contract, now)
 
     def _apply(
         self,
         conn: sa.Connection,
         stored: StoredCircuit,
         contract: Contract | None,
-        events: Iterable[tuple[str, CircuitEvent]],
+        events: Sequence[tuple[str, CircuitEvent]],
         *,
         now: datetime,
         run_id: str | None = None,
@@ -495,12 +495,12 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         steps: list[tuple[str, Step]] = []
         circuit = stored.circuit
-        for kind, event in events:
-            step = self._step(circuit, event, contract, now)
+        for kind, last in events:
+            step = self._step(circuit, last, contract, now)
             steps.append((kind, step))
             circuit = step.circuit
         written = self._write(
-            conn, stored, steps, contract, now, run_id=run_id, evaluation_id=evaluation_id
+            conn, stored, steps, last, contract, now, run_id=run_id, evaluation_id=evaluation_id
         )
         transitions = tuple(t for _, step in steps for t in step.transitions)
         notes = tuple(n for _, step in steps for n in step.notes)
@@ -516,13 +516,15 @@ class CircuitBreaker:
     def _step(
         self, circuit: Circuit, event: CircuitEvent, contract: Contract | None, now: datetime
     ) -> Step:
-        return advance(circuit, event, policy=policy_of(contract), now=now, random=self._random())
+        policy = None if contract is None else policy_of(contract)
+        return advance(circuit, event, policy=policy, now=now, random=self._random())
 
     def _write(
         self,
         conn: sa.Connection,
         stored: StoredCircuit,
         steps: list[tuple[str, Step]],
+        last: CircuitEvent,
         contract: Contract | None,
         now: datetime,
         *,
@@ -531,7 +533,7 @@ class CircuitBreaker:
     ) -> StoredCircuit:
         circuit = steps[-1][1].circuit
         # Without the contract nobody knows when to wake: the next tick, which has it, finds out.
-        wake = now if contract is None else wake_at(circuit, contract, now)
+        wake = now if contract is None else wake_after(last, circuit, contract, now)
         written = write_step(
             conn,
             stored,

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitEvent,
+    CircuitState,
+    Failed,
+    Observed,
+    Override,
+    ProbeAsked,
+    Ticked,
+)
 from dagster_contracts.core.condition import Comparison, comparisons_of
 from dagster_contracts.core.contract import Contract
 
@@ -57,6 +66,26 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
             # Reports arrive in another table, without a word to the circuit.
             moments.append(now)
     return min(moments, default=None)
+
+
+def wake_after(
+    event: CircuitEvent, circuit: Circuit, contract: Contract, now: datetime
+) -> datetime | None:
+    """:func:`wake_at`, for a circuit that ``event`` has just led to.
+
+    Only a tick judges by the clock. After anything else a threshold may have been crossed already:
+    a late batch closed the circuit, or an operator gave it back to a feed that had stopped.
+    """
+    waking = wake_at(circuit, contract, now)
+    closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
+    if isinstance(event, Ticked | Failed | ProbeAsked) or not closed:
+        return waking
+    if isinstance(event, Observed) and contract.resilience is not None:
+        open_when = contract.resilience.circuit.open_when
+        comparisons = [c for condition in open_when for c in comparisons_of(condition)]
+        if all(crossing > now for crossing in _crossings(circuit, contract, comparisons)):
+            return waking
+    return now
 
 
 def _crossings(

@@ -176,8 +176,10 @@ def would_open(
         verdict = judge_opening(policy, window, conditions=alone, unknown_opens=True)
     if verdict is None:
         return Decision(Truth.FALSE, "nothing speaks for opening")
-    tolerated = policy.mode is CircuitMode.METRICS_ONLY and circuit.override is Override.NONE
-    if tolerated or circuit.override in (Override.FORCED_CLOSED, Override.METRICS_ONLY):
+    ended = circuit.override_until is not None and now >= circuit.override_until
+    override = Override.NONE if ended else circuit.override
+    tolerated = policy.mode is CircuitMode.METRICS_ONLY and override is Override.NONE
+    if tolerated or override in (Override.FORCED_CLOSED, Override.METRICS_ONLY):
         return Decision(Truth.FALSE, f"would have been refused: {verdict.explanation}")
     return Decision(Truth.TRUE, verdict.explanation)
 

@@ -73,11 +73,14 @@ def advance(
     circuit: Circuit,
     event: CircuitEvent,
     *,
-    policy: CircuitPolicy,
+    policy: CircuitPolicy | None,
     now: datetime,
     random: float,
 ) -> Step:
     """What ``event`` makes of ``circuit`` at ``now``; ``random`` in [0, 1) is the jitter's die.
+
+    Without a ``policy`` (an operator need not have the contract) only overrides end by themselves:
+    what else is due waits for the next event that brings one.
 
     Total: every event is answered in every state, and the clock may go backwards. A repeated
     evaluation id changes nothing, not even what the passing of time would have changed.
@@ -116,10 +119,11 @@ class _Turn:
     """One event being worked out; lives for one call of :func:`advance`."""
 
     def __init__(
-        self, circuit: Circuit, policy: CircuitPolicy, now: datetime, random: float
+        self, circuit: Circuit, policy: CircuitPolicy | None, now: datetime, random: float
     ) -> None:
         self.circuit = circuit
-        self._policy = policy
+        self._policy = policy or CircuitPolicy()
+        self._bound = policy is not None
         self._now = now
         self._random = random
         self._transitions: list[StateTransition] = []
@@ -136,7 +140,7 @@ class _Turn:
     def settle(self) -> None:
         """What has come due since the last event: overrides and leases end."""
         metrics_only = self._policy.mode is CircuitMode.METRICS_ONLY
-        if metrics_only is not self.circuit.metrics_only:
+        if self._bound and metrics_only is not self.circuit.metrics_only:
             self.circuit = replace(self.circuit, metrics_only=metrics_only)
         until = self.circuit.override_until
         if self.circuit.override is not Override.NONE and until is not None and self._now >= until:
@@ -146,7 +150,7 @@ class _Turn:
             return
         if self.circuit.frozen:
             self.circuit = replace(self.circuit, lease=None)
-        elif self._now >= lease.expires_at:
+        elif self._bound and self._now >= lease.expires_at:
             self._bad_probe(
                 TransitionCause.LEASE_EXPIRED,
                 f"the probe by {lease.holder} did not report within"

@@ -1,0 +1,382 @@
+"""What the simulation asks of the package; and the pure core, with a dictionary for its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+from dagster_contracts.core.circuit import (
+    Alert,
+    AlertTopic,
+    Circuit,
+    CircuitEvent,
+    CircuitKey,
+    CircuitState,
+    Failed,
+    Forced,
+    Observed,
+    Override,
+    PolicyChanged,
+    ProbeAsked,
+    Reset,
+    StateTransition,
+    Ticked,
+    UpstreamClosed,
+    UpstreamOpened,
+    advance,
+    would_open,
+)
+from dagster_contracts.core.condition import Truth
+from dagster_contracts.core.contract import Contract
+from dagster_contracts.resilience.healing import HealRequest, Target, plan_healing
+from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.wake import clock_metrics, wake_after
+from dagster_contracts.resilience.watched import policy_of
+from tests.soak.plan import PARTITIONS, per_cent
+from tests.soak.truth import Batch, demand
+
+# Every other topic tells of something else than a transition.
+MOVES = frozenset(AlertTopic) - {AlertTopic.OVERRIDE, AlertTopic.UNKNOWN_METRIC}
+Edge = tuple[CircuitKey, str, str | None, str | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call did. Not ``applied``: nothing at all, because the database refused or somebody
+    died before the end; ``died``: the caller is dead now, whatever was applied.
+    """
+
+    moves: tuple[StateTransition, ...] = ()
+    refused: bool = False
+    duplicate: bool = False
+    granted: bool = False
+    applied: bool = True
+    died: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation as a run sends it in, and perhaps again."""
+
+    id: str
+    contract: Contract
+    key: CircuitKey
+    batch: Batch
+    partition: str | None
+    evaluated_at: datetime
+    holder: str | None
+    backfill: bool
+    audited: bool
+
+
+class World(Protocol):
+    """The clock of the database, and the dice."""
+
+    now: datetime
+    random: Random
+
+
+class Services(Protocol):
+    """Circuits, ledger, healing and the last valid batches."""
+
+    def record(self, evaluation: Evaluation) -> Outcome: ...
+    def failed(
+        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
+    ) -> Outcome: ...
+    def tick(self, contract: Contract, key: CircuitKey) -> Outcome: ...
+    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome: ...
+    def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome: ...
+    def force(
+        self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
+    ) -> Outcome: ...
+    def reset(self, contract: Contract | None, key: CircuitKey) -> Outcome: ...
+    def circuit(self, key: CircuitKey) -> Circuit: ...
+    def last_valid(self, asset: str, partition: str | None) -> tuple[int, datetime] | None: ...
+    def position(self) -> int: ...
+    def degrade(self, read: DegradedRead) -> Outcome: ...
+    def inherit(self, consumer: Target, upstream: Target, run_id: str) -> Outcome: ...
+    def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome: ...
+    def settle(
+        self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]
+    ) -> Outcome: ...
+    def open_reads(self) -> Sequence[DegradedRead]: ...
+    def heal(
+        self, closed: Callable[[CircuitKey], bool], order: Sequence[str]
+    ) -> Sequence[HealRequest]: ...
+    def healed(self, request: HealRequest, *, succeeded: bool) -> None: ...
+    def give_up(self) -> Sequence[HealRequest]: ...
+    def check(self, *, at_the_end: bool) -> None: ...
+
+
+class PureServices:
+    """The core alone: every event goes through :func:`advance`, and nothing is ever lost.
+
+    A circuit is ticked only when :func:`wake_after` says that time has something to tell, as the
+    service does it: too late a moment would be found out.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._circuits: dict[CircuitKey, Circuit] = {}
+        self._wake: dict[CircuitKey, datetime | None] = {}
+        self._seen: set[str] = set()
+        self._alerts: set[str] = set()
+        self._transitions = 0
+        self._kept: dict[tuple[str, str | None], tuple[int, datetime]] = {}
+        self._ledger: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
+        self._ever: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
+        self._of_run: dict[tuple[str, Target], dict[Edge, DegradedRead]] = {}
+        self._position = 0
+        self._attempts: dict[str, int] = {}
+        self._flying: dict[str, HealRequest] = {}
+
+    # -- circuits -------------------------------------------------------------------------------
+
+    def record(self, evaluation: Evaluation) -> Outcome:
+        contract, key, batch = evaluation.contract, evaluation.key, evaluation.batch
+        bound = self._bind(contract, key)
+        now = self._world.now
+        made = min(evaluation.evaluated_at, now)
+        event = Observed(
+            evaluation_id=evaluation.id,
+            metrics={
+                "schema_validation_errors": per_cent(batch.broken),
+                "data_freshness": per_cent(0),
+            },
+            event_time=batch.event_time,
+            partition=evaluation.partition,
+            backfill=evaluation.backfill,
+            lease_holder=evaluation.holder,
+            evaluated_at=made,
+        )
+        assert contract.resilience is not None
+        policy = contract.resilience.circuit
+        decision = would_open(self.circuit(key), event, policy=policy, now=now)
+        refused = decision.truth is Truth.TRUE
+        if evaluation.id in self._seen:
+            return Outcome(moves=bound, duplicate=True, refused=refused)
+        self._seen.add(evaluation.id)
+        moves = self._advance(contract, key, event)
+        if not refused:
+            self._kept[key.asset, evaluation.partition] = (batch.number, now)
+        return Outcome(moves=bound + moves, refused=refused)
+
+    def failed(
+        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
+    ) -> Outcome:
+        bound = self._bind(contract, key)
+        identity = f"source_unavailable:{run_id}:{key}"
+        if identity in self._seen:
+            return Outcome(moves=bound, duplicate=True)
+        self._seen.add(identity)
+        metrics = clock_metrics(self.circuit(key), contract, self._world.now)
+        event = Failed(
+            evaluation_id=identity,
+            what="source_unavailable",
+            metrics=metrics,
+            lease_holder=holder,
+        )
+        return Outcome(moves=bound + self._advance(contract, key, event))
+
+    def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
+        known = self._circuits.get(key)
+        if known is None:
+            return Outcome()
+        wake = self._wake[key]
+        if (wake is None or wake > self._world.now) and known.policy_hash == contract.semantic_hash:
+            return Outcome()
+        bound = self._bind(contract, key)
+        metrics = clock_metrics(self.circuit(key), contract, self._world.now)
+        return Outcome(moves=bound + self._advance(contract, key, Ticked(metrics=metrics)))
+
+    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome:
+        bound = self._bind(contract, key)
+        metrics = clock_metrics(self.circuit(key), contract, self._world.now)
+        moves = self._advance(contract, key, Ticked(metrics=metrics))
+        moves += self._advance(contract, key, ProbeAsked(holder=holder))
+        lease = self.circuit(key).lease
+        return Outcome(moves=bound + moves, granted=lease is not None and lease.holder == holder)
+
+    def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:
+        known = set(self.circuit(key).upstream)
+        if known == names:
+            return Outcome()
+        moves = self._bind(contract, key)
+        for name in sorted(names - known):
+            moves += self._advance(contract, key, UpstreamOpened(upstream=name))
+        for name in sorted(known - names):
+            moves += self._advance(contract, key, UpstreamClosed(upstream=name))
+        return Outcome(moves=moves)
+
+    def force(
+        self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
+    ) -> Outcome:
+        bound = self._bind(contract, key) if contract else ()
+        event = Forced(override=kind, actor="ann", reason="because", until=until)
+        return Outcome(moves=bound + self._advance(contract, key, event))
+
+    def reset(self, contract: Contract | None, key: CircuitKey) -> Outcome:
+        bound = self._bind(contract, key) if contract else ()
+        event = Reset(actor="ann", reason="because")
+        return Outcome(moves=bound + self._advance(contract, key, event))
+
+    def circuit(self, key: CircuitKey) -> Circuit:
+        return self._circuits.get(key) or Circuit(key=key)
+
+    def last_valid(self, asset: str, partition: str | None) -> tuple[int, datetime] | None:
+        return self._kept.get((asset, partition))
+
+    def _bind(self, contract: Contract, key: CircuitKey) -> tuple[StateTransition, ...]:
+        if self.circuit(key).policy_hash == contract.semantic_hash:
+            return ()
+        return self._advance(contract, key, PolicyChanged(policy_hash=contract.semantic_hash))
+
+    def _advance(
+        self, contract: Contract | None, key: CircuitKey, event: CircuitEvent
+    ) -> tuple[StateTransition, ...]:
+        before = self.circuit(key)
+        now = self._world.now
+        policy = None if contract is None else policy_of(contract)
+        step = advance(before, event, policy=policy, now=now, random=self._world.random.random())
+        self._circuits[key] = step.circuit
+        self._wake[key] = now if contract is None else wake_after(
+            event, step.circuit, contract, now
+        )
+        told = {e.generation: e for e in step.effects if isinstance(e, Alert) and e.topic in MOVES}
+        for move in step.transitions:
+            alert = told.pop(move.generation, None)
+            demand(alert is not None, f"no alert for {move}")
+            assert alert is not None
+            demand(alert.dedupe_key not in self._alerts, f"two alerts for {move}")
+            self._alerts.add(alert.dedupe_key)
+            self._transitions += 1
+        demand(not told, f"an alert without a transition: {told}")
+        circuit = step.circuit
+        demand(circuit.generation == before.generation + len(step.transitions), "generations")
+        if policy is not None:
+            demand(circuit.attempts <= policy.recovery.max_retries, f"attempts: {circuit.attempts}")
+        return step.transitions
+
+    # -- the ledger -----------------------------------------------------------------------------
+
+    def position(self) -> int:
+        return self._position
+
+    def degrade(self, read: DegradedRead) -> Outcome:
+        mine = self._ledger.setdefault((read.consumer, read.consumer_partition), {})
+        edge = (read.circuit, read.upstream, read.upstream_partition, read.via)
+        older = mine.get(edge)
+        since = self._world.now
+        if older is not None and older[1].generation == read.generation:
+            since = older[1].since or since
+        self._position += 1
+        written = replace(read, since=since)
+        mine[edge] = (self._position, written)
+        target = (read.consumer, read.consumer_partition)
+        self._ever.setdefault(target, {})[edge] = (self._position, written)
+        self._of_run.setdefault((read.run_id, target), {})[edge] = read
+        return Outcome()
+
+    def inherit(self, consumer: Target, upstream: Target, run_id: str) -> Outcome:
+        return Outcome(granted=self._inherit(consumer, upstream, run_id, since=None))
+
+    def _inherit(
+        self, consumer: Target, upstream: Target, run_id: str, *, since: int | None
+    ) -> bool:
+        """Mark the consumer by what is open; or, settled or not, by what was written since."""
+        rows = self._ledger if since is None else self._ever
+        marks = {
+            (read.circuit, read.consumer_partition): read
+            for partition in ((None, *PARTITIONS) if upstream[1] is None else (upstream[1],))
+            for number, read in rows.get((upstream[0], partition), {}).values()
+            if since is None or number > since
+        }
+        for read in marks.values():
+            self.degrade(
+                DegradedRead(
+                    circuit=read.circuit,
+                    consumer=consumer[0],
+                    consumer_partition=consumer[1],
+                    upstream=upstream[0],
+                    upstream_partition=read.consumer_partition,
+                    level=read.level,
+                    source=read.source,
+                    reason="inherited",
+                    run_id=run_id,
+                    generation=read.generation,
+                    via=upstream[0],
+                )
+            )
+        return bool(marks)
+
+    def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
+        for edge, read in self._of_run.get((run_id, consumer), {}).items():
+            known = self._ledger.get(consumer, {}).get(edge)
+            if anew or known is None:
+                self.degrade(read)
+        return Outcome()
+
+    def settle(
+        self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]
+    ) -> Outcome:
+        mine = self._ledger.get(consumer, {})
+        for (upstream, partition), position in good:
+            if self._inherit(consumer, (upstream, partition), run_id, since=position):
+                continue
+            for edge, (number, read) in list(mine.items()):
+                same = read.upstream == upstream and partition in (None, read.upstream_partition)
+                if same and number <= position:
+                    del mine[edge]
+        self._of_run.pop((run_id, consumer), None)
+        return Outcome()
+
+    def open_reads(self) -> Sequence[DegradedRead]:
+        return [read for mine in self._ledger.values() for _, read in mine.values()]
+
+    # -- healing --------------------------------------------------------------------------------
+
+    def heal(
+        self, closed: Callable[[CircuitKey], bool], order: Sequence[str]
+    ) -> Sequence[HealRequest]:
+        planned = plan_healing(
+            self.open_reads(),
+            closed=closed,
+            in_flight={(r.consumer, r.partition) for r in self._flying.values()},
+            order=order,
+            limit=10,
+            attempts=self._attempts,
+        )
+        targets = [(request.consumer, request.partition) for request in planned]
+        demand(len(set(targets)) == len(targets), "a consumer is healed twice at a time")
+        demand(len(self._flying) + len(planned) <= 10, "too many healing runs at a time")
+        for request in planned:
+            self._flying[request.run_key] = request
+            self._attempts[request.cause] = request.attempt
+        return planned
+
+    def healed(self, request: HealRequest, *, succeeded: bool) -> None:  # noqa: ARG002
+        self._flying.pop(request.run_key, None)
+
+    def give_up(self) -> Sequence[HealRequest]:
+        everything = plan_healing(
+            self.open_reads(),
+            closed=lambda key: True,  # noqa: ARG005
+            limit=10**9,
+            attempts=self._attempts,
+            max_attempts=10**9,
+        )
+        return [request for request in everything if request.attempt > 3]
+
+    def check(self, *, at_the_end: bool) -> None:
+        total = sum(circuit.generation for circuit in self._circuits.values())
+        demand(total == self._transitions == len(self._alerts), "transitions and alerts differ")
+        for circuit in self._circuits.values():
+            lease = circuit.lease
+            if lease is not None:
+                demand(circuit.state is CircuitState.HALF_OPEN, f"a lease while {circuit.state}")
+                demand(lease.generation == circuit.generation, "a lease of another generation")
+        if at_the_end:
+            demand(not self._flying, "a healing run never ended")

@@ -1,0 +1,332 @@
+"""What is true in the simulated deployment, and who must be served what: written from the design.
+
+Nothing here knows the state machine. A guard follows one circuit by the batches that the simulation
+itself made good or bad, and by what operators did; from that alone it says whether the primary may
+be read, and judges every transition that the package makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from dagster_contracts.core.circuit import CircuitState, StateTransition, TransitionCause
+from tests.soak.plan import Asset, Terms
+
+MINUTE = timedelta(minutes=1)
+
+
+class BrokenInvariant(AssertionError):
+    """The package did what the truth forbids."""
+
+
+def demand(holds: bool, what: str) -> None:
+    """Raise where something that must always be true is not."""
+    if not holds:
+        raise BrokenInvariant(what)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run made: ``broken`` per cent of its rows (``None``: it could not be measured)."""
+
+    number: int
+    broken: int | None
+    made_at: datetime
+    event_time: datetime
+
+
+@dataclass
+class Stored:
+    """The data of one asset and partition, and which of its inputs were not good primaries.
+
+    An edge is the upstream and its partition; true where it was read from a fallback, or from data
+    that itself came from one.
+    """
+
+    batch: Batch
+    edges: dict[tuple[str, str | None], bool] = field(default_factory=dict)
+
+    @property
+    def tainted(self) -> bool:
+        """Whether anything else than good primaries is in it."""
+        return any(self.edges.values())
+
+
+class Guard:
+    """The truth about one circuit."""
+
+    def __init__(self, terms: Terms, *, of_partition: bool) -> None:
+        self.terms = terms
+        self.of_partition = of_partition
+        self.edition: int | None = None
+        self.barred = False
+        self.override: tuple[str, datetime | None] = ("none", None)
+        self.lease: tuple[str, datetime] | None = None
+        self.last_broken: int | None = None
+        self.measured = False
+        self._window: list[int | None] = []
+        self._counted = 0
+        self._good = 0
+        self._newest: tuple[str | None, datetime] | None = None
+        self._last_made: tuple[str | None, datetime] | None = None
+        self._waiting_since: datetime | None = None
+        self._opened_by_batch = False
+        self._generation = 0
+        self._latest = datetime.min.replace(tzinfo=UTC)
+        self._turns: dict[tuple[int, int], str] = {}
+
+    # -- who may read ---------------------------------------------------------------------------
+
+    @property
+    def frozen(self) -> bool:
+        """Whether an operator or the contract's mode has taken the decision away."""
+        return self.override[0] != "none" or self.terms.watching
+
+    @property
+    def lets_through(self) -> bool:
+        """Whether everybody may read the primary."""
+        if self.override[0] != "none":
+            return self.override[0] != "forced_open"
+        return self.terms.watching or not self.barred
+
+    def lets_probe(self, holder: str | None, state: CircuitState) -> bool:
+        """Whether this reader is the one probe of a circuit that is being tried."""
+        held = self.lease is not None and self.lease[0] == holder
+        return held and state is CircuitState.HALF_OPEN and not self.frozen
+
+    # -- what happens ---------------------------------------------------------------------------
+
+    def bind(self, edition: int, terms: Terms, now: datetime) -> None:
+        """The circuit is under that version of the contract from now on."""
+        if edition != self.edition:
+            self.terms = terms
+            self.edition = edition
+            self.settle(now)
+            self._window.clear()
+            self._opened_by_batch = False
+
+    def settle(self, now: datetime) -> None:
+        """What ends by itself."""
+        until = self.override[1]
+        if until is not None and now >= until:
+            self.override = ("none", None)
+        if self.lease is not None and (self.frozen or now >= self.lease[1]):
+            self.lease = None
+
+    def observed(
+        self,
+        batch: Batch,
+        partition: str | None,
+        evaluated_at: datetime,
+        holder: str | None,
+        backfill: bool,
+        now: datetime,
+        moves: Sequence[StateTransition],
+    ) -> None:
+        """An evaluation was counted."""
+        self.settle(now)
+        made = min(evaluated_at, now)
+        probe = self.lease is not None and self.lease[0] == holder
+        late = self._late(batch, partition, made, backfill=backfill)
+        if late and not probe:
+            self._judge(moves, now, opens=False, good=False)
+            return
+        self._counted += 1
+        self._last_made = (partition, made)
+        self.last_broken, self.measured = batch.broken, True
+        if not late:
+            self._newest = (partition, min(batch.event_time, now))
+        good = self._passes(batch.broken)
+        opens = False
+        if not self.barred:
+            self._window.append(batch.broken)
+            held = self._held()
+            unknown = held is None and self.terms.unknown_opens
+            enough = len(self._window) >= self.terms.enough
+            opens = enough and (held is True or unknown) and not self.frozen
+        elif not self.frozen:
+            self._good += good
+            if probe:
+                self.lease = None
+        self._judge(moves, now, opens=opens, good=good)
+        if opens:
+            self._opened_by_batch = True
+
+    def failed(self, holder: str | None, now: datetime, moves: Sequence[StateTransition]) -> None:
+        """A materialization failed, or the primary could not be loaded."""
+        self.settle(now)
+        self._counted += 1
+        if self.lease is not None and self.lease[0] == holder:
+            self.lease = None
+        self._judge(moves, now, opens=self.must_open(now), good=False)
+
+    def ticked(self, now: datetime, moves: Sequence[StateTransition]) -> None:
+        """Time passed, and the package had the chance to see it."""
+        self.settle(now)
+        opens = self.must_open(now)
+        if not moves and now < self._latest:
+            opens = False  # While a clock that was turned back catches up, nobody need wake.
+        self._judge(moves, now, opens=opens, good=False)
+
+    def asked(
+        self, holder: str, granted: bool, now: datetime, moves: Sequence[StateTransition]
+    ) -> None:
+        """Somebody wanted to be the probe."""
+        self.ticked(now, moves)
+        if not granted:
+            return
+        demand(not self.frozen and self.barred, "a probe was granted where nothing is to be tried")
+        other = self.lease is not None and self.lease[0] != holder
+        demand(not other, f"the lease of {self.lease} was given to {holder} too")
+        turn = (self._generation, self._good)
+        demand(self._turns.setdefault(turn, holder) == holder, "two probes in one generation")
+        if self.lease is None:
+            self.lease = (holder, now + 30 * MINUTE)
+
+    def forced(
+        self, kind: str, until: datetime | None, now: datetime, moves: Sequence[StateTransition]
+    ) -> None:
+        """An operator set an override, or lifted it."""
+        self.settle(now)
+        if kind == "none":
+            self.override = ("none", None)
+        else:
+            self.override, self.lease = (kind, until), None
+            self._turns.clear()
+        self._judge(moves, now, opens=False, good=False)
+
+    def reset(self, now: datetime, moves: Sequence[StateTransition]) -> None:
+        """An operator closed the circuit."""
+        self.settle(now)
+        self.override = ("none", None)
+        self._window.clear()
+        self._judge(moves, now, opens=False, good=False)
+        demand(not self.barred, "a reset left the circuit open")
+
+    def must_open(self, now: datetime) -> bool:
+        """Whether what was counted and what time has done speak for opening."""
+        if self.barred or self.frozen:
+            return False
+        if len(self._window) >= self.terms.enough and self._held() is True:
+            return True
+        limit = self.terms.stale_after
+        if limit is None or self._newest is None or self._counted < self.terms.enough:
+            return False
+        return now - self._newest[1] > limit
+
+    # -- what the package made of it ------------------------------------------------------------
+
+    def took(self, moves: Sequence[StateTransition], now: datetime) -> None:
+        """Transitions that no batch and no passing of time can explain as an opening."""
+        self._judge(moves, now, opens=False, good=False)
+
+    def waits_no_longer(self) -> None:
+        """An upstream circuit closed: the next probe is due at once."""
+        self._waiting_since = None
+
+    def _judge(
+        self, moves: Sequence[StateTransition], now: datetime, *, opens: bool, good: bool
+    ) -> None:
+        opened = False
+        for move in moves:
+            self._generation += 1
+            demand(move.generation == self._generation, f"a generation was left out: {move}")
+            if move.before is CircuitState.CLOSED:
+                demand(not self.barred, f"it was open already: {move}")
+                demand(opens, f"nothing speaks for opening: {move}")
+                self.barred, opened = True, True
+                self._opened_by_batch = False
+            if move.after is CircuitState.OPEN:
+                self._waiting_since = now
+            if move.before is CircuitState.OPEN and move.after is CircuitState.HALF_OPEN:
+                self._demand_waited(move, now)
+            if move.after is CircuitState.CLOSED:
+                self._demand_deserved(move, good)
+                self.barred = False
+            if move.after in (CircuitState.OPEN, CircuitState.EXHAUSTED, CircuitState.CLOSED):
+                self.lease = None
+                # The batch of this very moment may be the first good one after its probe failed.
+                self._good = self._good if move.after is CircuitState.CLOSED else int(good)
+            if CircuitState.CLOSED in (move.before, move.after):
+                self._window.clear()
+                self._good = 0
+        self._latest = max(self._latest, now)
+        demand(opened or not opens, "the circuit stayed closed though its contract was broken")
+
+    def _demand_waited(self, move: StateTransition, now: datetime) -> None:
+        since = self._waiting_since
+        if since is not None and now >= since:
+            least = self.terms.retry_after * 9 // 10
+            demand(now - since >= least, f"tried after {now - since}, and not {least}: {move}")
+
+    def _demand_deserved(self, move: StateTransition, good: bool) -> None:
+        demand(self.barred, f"it was closed already: {move}")
+        if move.cause is TransitionCause.RESET:
+            return
+        demand(move.cause is TransitionCause.PROBE_GOOD, f"closed by {move.cause}")
+        demand(good, f"a batch that is not good closed the circuit: {move}")
+        demand(self._good >= self.terms.probes, f"closed by {self._good} good batches")
+
+    def _late(
+        self, batch: Batch, partition: str | None, made: datetime, *, backfill: bool
+    ) -> bool:
+        if self._last_made is not None and self._last_made[0] == partition:
+            if self._last_made[1] - made > MINUTE:
+                return True
+        if self.of_partition:
+            return False
+        if backfill:
+            return True
+        if self._newest is None:
+            return False
+        return partition != self._newest[0] and batch.event_time < self._newest[1]
+
+    def _passes(self, broken: int | None) -> bool:
+        if broken is not None:
+            return broken <= self.terms.limit
+        # What is not known is no news, unless it is what the circuit opened by.
+        others = self.terms.stale_after is not None
+        return others and not self.terms.unknown_opens and not self._opened_by_batch
+
+    def _held(self) -> bool | None:
+        hold = self.terms.hold
+        last = self._window[-hold:]
+        says = [None if broken is None else broken > self.terms.limit for broken in last]
+        if not says or False in says or len(says) < hold:
+            return False
+        return None if None in says else True
+
+
+def expected_level(
+    asset: Asset,
+    guard: Guard,
+    *,
+    usable: dict[str, bool],
+    primary: bool,
+    probing: bool,
+) -> str | None:
+    """The level that a reader must be served, ``None`` where there is none.
+
+    ``usable`` are the fallbacks that exist, are young enough and whose own circuit lets them
+    through; ``primary`` is whether the primary can be loaded at all.
+    """
+    terms = asset.terms
+    assert terms is not None
+    can = [name for name in terms.fallbacks if usable[name]]
+    active: list[str] = []
+    last = terms.fallbacks[-1] if terms.fallbacks else None
+    if terms.activation is not None and guard.last_broken is not None and last in can:
+        if guard.last_broken > terms.activation:
+            active = [last]
+    if guard.lets_through:
+        if active and not guard.frozen:
+            return active[0]
+        if primary:
+            return "primary"
+    elif probing and primary:
+        return "primary"
+    bound = terms.activation is not None and terms.binding
+    others = [n for n in can if n not in active and not (bound and n == last)]
+    return next(iter(active + others), None)
