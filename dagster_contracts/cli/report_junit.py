@@ -30,11 +30,11 @@ def _case(outcome: CheckOutcome) -> JunitCase:
         for sample in outcome.samples
     )
     match outcome.status:
-        case OutcomeStatus.FAILED:
+        case OutcomeStatus.FAILED if not outcome.only_warns:
             return JunitCase(outcome.rule, failures=((said, samples or said),))
         case OutcomeStatus.NOT_EVALUATED:
             return JunitCase(outcome.rule, skipped=outcome.reason or "not evaluated")
-        case OutcomeStatus.WARNED:
+        case OutcomeStatus.WARNED | OutcomeStatus.FAILED:
             return JunitCase(outcome.rule, output=f"warning: {said}\n{samples}".rstrip())
         case OutcomeStatus.PASSED:
             return JunitCase(outcome.rule)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -81,6 +82,12 @@ Examples:
 )
 @click.option("--as-of", metavar="TIME", help="The moment to measure ages at (ISO 8601).")
 @click.option("--allow-sql", is_flag=True, help="Run the SQL rules that the contract brings.")
+@click.option(
+    "--allow-code",
+    metavar="MODULE",
+    multiple=True,
+    help="Run custom rules of this Python module and those below it; repeatable.",
+)
 @click.option("--strict", is_flag=True, help="Count warnings and unevaluated rules as findings.")
 @format_option("junit", "html")
 @pass_places
@@ -94,6 +101,7 @@ def validate_data(
     samples: int,
     as_of: str | None,
     allow_sql: bool,
+    allow_code: tuple[str, ...],
     strict: bool,
     output: str,
 ) -> None:
@@ -102,6 +110,9 @@ def validate_data(
     found = read_one(contract, places)
     schema_object = _object(found, object_name)
     source = _data(data, table)
+    if allow_code and str(Path.cwd()) not in sys.path:
+        # An installed command, unlike `python -m`, does not look where it was started.
+        sys.path.append(str(Path.cwd()))
     with progress_of_steps(f"validating {hide_password(data)} against {found.ref}") as progress:
         report = validate(
             source,
@@ -111,6 +122,7 @@ def validate_data(
             references=references,
             samples=samples,
             allow_sql=allow_sql,
+            allow_code=allow_code,
             progress=progress,
         )
     _print(report, output)

@@ -60,6 +60,11 @@ class CheckOutcome:
             return None
         return self.failed_rows / self.rows_tested if self.rows_tested else 0.0
 
+    @property
+    def only_warns(self) -> bool:
+        """Whether the rule is broken, and its severity says that nothing fails for it."""
+        return self.status is OutcomeStatus.FAILED and self.severity is not Severity.ERROR
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractReport:
@@ -86,8 +91,14 @@ class ContractReport:
 
     @property
     def status(self) -> OutcomeStatus:
-        """The worst status: failed, else warned, else passed; not evaluated where nothing was."""
-        found = {outcome.status for outcome in self.outcomes}
+        """The worst status: failed, else warned, else passed; not evaluated where nothing was.
+
+        A rule whose severity is not ``error`` never fails a report: where it is broken, it warns.
+        """
+        found = {
+            OutcomeStatus.WARNED if outcome.only_warns else outcome.status
+            for outcome in self.outcomes
+        }
         for status in (OutcomeStatus.FAILED, OutcomeStatus.WARNED):
             if status in found:
                 return status

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from dagster_contracts.core.contract import Json
@@ -26,11 +28,58 @@ class UnusableRuleError(Exception):
     """The implementation names nothing that can be run; the text says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What custom rules may run: ``given`` by name, and what stands in ``allowed`` modules.
+
+    An allowed module brings all that are below it.
+    """
+
+    given: Mapping[str, Callable[..., object]]
+    allowed: tuple[str, ...] = ()
+
+    def allows(self, module: str) -> bool:
+        """Whether a rule may have this module imported."""
+        return any(module == name or module.startswith(f"{name}.") for name in self.allowed)
+
+    def find(self, implementation: Json) -> Any:
+        """The object that an implementation names: a given one, or ``module:name``."""
+        named = implementation
+        if isinstance(named, dict):
+            named = next((named[k] for k in ("function", "schema", "check") if k in named), None)
+        if not isinstance(named, str) or not named.strip():
+            raise UnusableRuleError("the implementation must name a function as module:function")
+        named = named.strip()
+        if named in self.given:
+            return self.given[named]
+        module, colon, path = named.partition(":")
+        if not colon:
+            known = f" (given: {', '.join(sorted(self.given))})" if self.given else ""
+            raise UnusableRuleError(f"{named!r} is not written as module:function{known}")
+        if not self.allows(module):
+            raise UnusableRuleError(
+                f"code of the module {module!r} is not allowed to run here; "
+                f"the deployment allows it with allow_code=[{module!r}]"
+            )
+        try:
+            found: Any = importlib.import_module(module)
+            for part in path.split("."):
+                found = getattr(found, part)
+                if isinstance(found, ModuleType) and not self.allows(found.__name__):
+                    # What an allowed module has imported for itself is not allowed with it.
+                    raise UnusableRuleError(
+                        f"code of the module {found.__name__!r} is not allowed to run here"
+                    )
+        except (ImportError, AttributeError) as error:
+            raise UnusableRuleError(f"{named!r} cannot be imported: {first_line(error)}") from error
+        return found
+
+
 def measure_custom(
     test: Custom,
     data: object,
     rows: int,
-    custom: Mapping[str, Callable[..., object]],
+    code: Code,
     source: SampleSource,
     samples: int,
 ) -> Finding:
@@ -39,7 +88,7 @@ def measure_custom(
         engine = test.engine.lower()
         if engine != "pandera" and engine not in _PYTHON_ENGINES:
             return Finding(unmeasured=f"the engine {test.engine!r} is not known here")
-        target = _resolve(test.implementation, custom)
+        target = code.find(test.implementation)
         if engine == "pandera":
             return run_pandera(target, data, test.column, rows, source, samples)
         if not callable(target):
@@ -50,29 +99,6 @@ def measure_custom(
     except Exception as error:  # the team's code may raise anything
         reason = f"the rule raised {type(error).__name__}: {first_line(error)}"
         return Finding(unmeasured=reason)
-
-
-def _resolve(implementation: Json, custom: Mapping[str, Callable[..., object]]) -> Any:
-    """The object that an implementation names: a given one, or ``module:name``."""
-    named = implementation
-    if isinstance(named, dict):
-        named = next((named[k] for k in ("function", "schema", "check") if k in named), None)
-    if not isinstance(named, str) or not named.strip():
-        raise UnusableRuleError("the implementation must name a function as module:function")
-    named = named.strip()
-    if named in custom:
-        return custom[named]
-    module, colon, path = named.partition(":")
-    if not colon:
-        known = f" (given: {', '.join(sorted(custom))})" if custom else ""
-        raise UnusableRuleError(f"{named!r} is not written as module:function{known}")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise UnusableRuleError(f"{named!r} cannot be imported: {first_line(error)}") from error
-    return found
 
 
 def _call(function: Callable[..., Any], data: object, column: str | None) -> Any:

@@ -122,10 +122,11 @@ def _row(outcome: CheckOutcome) -> str:
         what.append(f"<br>{escape(outcome.reason)}")
     if outcome.samples:
         what.append(_samples(outcome.samples))
+    shown = OutcomeStatus.WARNED if outcome.only_warns else outcome.status
     tested = "" if outcome.rows_tested is None else f"{outcome.rows_tested:,}"
     failed = "" if outcome.failed_rows is None else f"{outcome.failed_rows:,}"
     return (
-        f"<tr><td>{_label(outcome.status)}</td><td><code>{escape(outcome.rule)}</code></td>"
+        f"<tr><td>{_label(shown)}</td><td><code>{escape(outcome.rule)}</code></td>"
         f"<td class='number'>{tested}</td><td class='number'>{failed}</td>"
         f"<td>{''.join(what)}</td></tr>"
     )

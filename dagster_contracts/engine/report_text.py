@@ -67,7 +67,8 @@ def report_text(report: ContractReport) -> str:
     for outcome in report.outcomes:
         if outcome.status is OutcomeStatus.PASSED:
             continue
-        lines.append(f"  {outcome.status.value:<13}  {outcome.rule}: {_detail(outcome)}")
+        word = "warning" if outcome.only_warns else outcome.status.value
+        lines.append(f"  {word:<13}  {outcome.rule}: {_detail(outcome)}")
         lines += [f"    {_sample_text(sample)}" for sample in outcome.samples]
     lines.append(f"  {passed} of {len(report.outcomes)} rules passed")
     return "\n".join(lines)

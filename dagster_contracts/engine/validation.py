@@ -29,7 +29,7 @@ from dagster_contracts.core.rules import (
 )
 from dagster_contracts.core.service_levels import judge_level
 from dagster_contracts.engine.compiler import Columns, expression_columns
-from dagster_contracts.engine.custom import measure_custom
+from dagster_contracts.engine.custom import Code, measure_custom
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.measurement import Measurement, measure
 from dagster_contracts.engine.metrics import (
@@ -71,6 +71,7 @@ def validate(
     samples: int = 5,
     custom: Mapping[str, Callable[..., object]] | None = None,
     allow_sql: bool = False,
+    allow_code: Sequence[str] = (),
     progress: Callable[[str], object] | None = None,
 ) -> ValidationReport:
     """Measure every rule of ``contract`` on ``data``; never raises for what the data holds.
@@ -98,9 +99,12 @@ def validate(
     samples:
         How many rows each failed rule shows at most.
     custom:
-        Functions that custom rules may name without their module.
+        Functions that custom rules may name without their module; these always run.
     allow_sql:
         Whether SQL that the contract brings may run.
+    allow_code:
+        Python modules whose code custom rules may run, each with all below it; none by default,
+        because a rule names what is imported.
     progress:
         Told each step of long work, in words.
     """
@@ -121,6 +125,7 @@ def validate(
         samples=samples,
         custom=custom or {},
         allow_sql=allow_sql,
+        allow_code=tuple(allow_code),
         tell=progress or _silent,
     )
     try:
@@ -178,6 +183,7 @@ class _Request:
     samples: int
     custom: Mapping[str, Callable[..., object]]
     allow_sql: bool
+    allow_code: tuple[str, ...]
     tell: Callable[[str], object]
     names: Mapping[str, str] = field(init=False)
 
@@ -266,7 +272,8 @@ class _Request:
                     rule, test, source, columns, self.references, rows, self.samples
                 )
             case Custom() as test:
-                return measure_custom(test, data, rows, self.custom, source, self.samples)
+                code = Code(given=self.custom, allowed=self.allow_code)
+                return measure_custom(test, data, rows, code, source, self.samples)
             case SqlQuery() as test:
                 name = self.plan.schema_object.name
                 return measure_sql(rule, test, data, source.scan, name, allowed=self.allow_sql)

@@ -100,6 +100,7 @@ def evaluate_batch(
         references=references or {},
         samples=runtime.settings.samples,
         allow_sql=runtime.settings.allow_sql,
+        allow_code=runtime.settings.allow_code,
     )
     anomalies = score_report(runtime.history, contract, report, asset=binding.asset)
     report = replace(

@@ -59,6 +59,10 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     )
     samples: int = Field(default=5, description="Failing rows that each rule shows.")
     allow_sql: bool = Field(default=False, description="Whether sql rules of contracts may run.")
+    allow_code: list[str] = Field(
+        default_factory=list,
+        description="Python modules, with all below them, whose code custom rules may run.",
+    )
 
     def resolved(self, root: Path) -> ContractsResource:
         """The same resource with absolute paths."""
@@ -84,6 +88,7 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             snapshots_kept=self.snapshots_kept,
             samples=self.samples,
             allow_sql=self.allow_sql,
+            allow_code=self.allow_code,
         )
 
     def settings(self) -> Settings:
@@ -99,6 +104,7 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             snapshots_kept=self.snapshots_kept,
             samples=self.samples,
             allow_sql=self.allow_sql,
+            allow_code=tuple(self.allow_code),
         )
 
     def runtime(self) -> ContractsRuntime:

@@ -46,6 +46,7 @@ class Settings:
     retention_days: int = 400
     snapshots_kept: int = 3
     allow_sql: bool = False
+    allow_code: tuple[str, ...] = ()
 
 
 class ContractsRuntime:
@@ -58,6 +59,8 @@ class ContractsRuntime:
         """Reads for consumers; there once definitions were put under these contracts."""
         self.step_reads: dict[tuple[str, str], list[Read]] = {}
         """What the steps of this process have read so far, by run and step."""
+        self.step_refused: dict[tuple[str, str], set[str]] = {}
+        """The assets whose new batch went to quarantine, by run and step."""
 
     @cached_property
     def folder(self) -> ContractFolder:

@@ -158,3 +158,30 @@ def test_an_empty_file_is_judged_and_not_a_crash(project: Project) -> None:
 
     assert project.run("validate", "orders", "empty.csv", "--format", "json").json["rows"] == 0
     assert project.run("validate", "orders", "nothing.csv").code in (1, 2)
+
+
+RULES = """\
+data_contract:
+  name: readings
+  schema: {fields: {n: integer}}
+  quality:
+    - {name: mine, type: custom, engine: python, implementation: "my_rules:is_long"}
+    - {name: many, metric: rowCount, must_be_greater_than: 100, severity: warning}
+"""
+
+
+def test_custom_code_runs_where_it_is_allowed_and_warnings_are_no_findings(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("readings.yaml", RULES)
+    project.write("my_rules.py", "def is_long(frame):\n    return False\n")
+    project.write("n.csv", "n\n1\n")
+    monkeypatch.chdir(project.root)
+    closed = project.run("validate", "readings.yaml", "n.csv")
+    assert closed.code == 0
+    assert closed.stdout.startswith("WARNED")
+    assert "'my_rules' is not allowed to run here" in closed.stdout
+    assert project.run("validate", "readings.yaml", "n.csv", "--strict").code == 1
+    ran = project.run("validate", "readings.yaml", "n.csv", "--allow-code", "my_rules")
+    assert ran.code == 1
+    assert "mine: the function returned False" in ran.stdout

@@ -72,9 +72,38 @@ def test_a_function_says_yes_or_no_or_explains_itself():
     ],
 )
 def test_a_rule_that_cannot_run_says_why(implementation, reason):
-    found = run(rule(implementation), custom={"bad": raises, "odd": lambda frame: "yes"})
+    found = run(
+        rule(implementation),
+        custom={"bad": raises, "odd": lambda frame: "yes"},
+        allow_code=["no_such_module", "math"],
+    )
     assert found.status is OutcomeStatus.NOT_EVALUATED
     assert reason in (found.reason or "")
+
+
+HERE = "tests.engine.test_custom"
+
+
+@pytest.mark.parametrize(
+    ("implementation", "allowed"),
+    [
+        (f"{HERE}:refuses", ()),
+        (f"{HERE}:refuses", ["tests.eng", "test_custom", f"{HERE}.more"]),
+        (f"{HERE}:pl.read_csv", [HERE]),
+        ("os:system", [HERE]),
+    ],
+)
+def test_code_that_is_not_allowed_does_not_run(implementation, allowed):
+    for engine in ("python", "pandera"):
+        found = run(rule(implementation, engine=engine), allow_code=allowed)
+        assert found.status is OutcomeStatus.NOT_EVALUATED
+        assert "is not allowed to run here" in (found.reason or "")
+
+
+@pytest.mark.parametrize("allowed", [HERE, "tests.engine", "tests"])
+def test_code_of_an_allowed_module_runs(allowed):
+    found = run(rule(f"{HERE}:refuses"), allow_code=[allowed])
+    assert found.reason == "the function returned False"
 
 
 def test_an_unknown_engine_is_said_to_be_unknown():
