@@ -70,9 +70,9 @@ def backtest_command(
     picture: Path | None,
     output: str,
 ) -> None:
-    """Replay the recorded evaluations through a contract's rules.
+    """Replay the history through a contract's rules.
 
-    CONTRACT is one of the deployment (orders, orders@1.2), or the file of an edited one. The replay
+    Every recorded evaluation is judged again. CONTRACT is one of the deployment (orders, orders@1.2), or the file of an edited one. The replay
     shows when the circuit would have opened and closed, and what consumers would have been served,
     beside what really happened. Nothing is written but the picture.
     """

@@ -62,7 +62,7 @@ def export(
     target: Path | None,
     force: bool,
 ) -> None:
-    """Write a contract as ODCS, JSON Schema, Avro, SQL, pandera or a page for people."""
+    """Write a contract for other tools and for people."""
     if (dialect is not None) != (kind == "sql"):
         raise click.UsageError(
             "--format sql needs --dialect sqlite, duckdb or postgresql"

@@ -145,7 +145,8 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 notice=True,
             )
         case "heal_by_hand":
-            names = [str(name) for name in message.payload.get("waiting") or ()]
+            waiting = message.payload.get("waiting")
+            names = [str(name) for name in waiting] if isinstance(waiting, list) else []
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
             return News(
                 labels=AlertLabels(
