@@ -79,11 +79,14 @@ class ContractIOManager(dg.IOManager):
                 f"{context.asset_key.to_user_string()} was not published: its batch broke its "
                 "contract and is in quarantine; the primary keeps the last good one"
             )
+            self._reader.refused(step_of_output(context), context.asset_key.to_user_string())
             return
-        self.inner.handle_output(context, obj)
         if not context.has_asset_key:
+            self.inner.handle_output(context, obj)
             return
         step = step_of_output(context)
+        self._reader.about_to_store(step, context.asset_key.to_user_string())
+        self.inner.handle_output(context, obj)
         degraded = [read for read in self._reader.remembered(step) if read.degraded]
         if degraded:
             context.add_output_metadata(
@@ -162,10 +165,11 @@ class ContractIOManager(dg.IOManager):
             for p in partitions
         }
         if all(route.serves_primary for route in routes.values()):
-            position = self._reader.position()
-            self._reader.remember(
-                step, *(Read.primary(binding, partition, position) for partition in partitions)
-            )
+            reads = [self._reader.primary(binding, routes[p], step, p) for p in partitions]
+            self._reader.remember(step, *reads)
+            for read in reads:
+                if read.degraded:
+                    context.log.warning(read.sentence())
             try:
                 return self.inner.load_input(context)
             except Exception:

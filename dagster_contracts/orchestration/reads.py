@@ -89,10 +89,15 @@ class Read:
 
 @dataclass(frozen=True)
 class RoutePreview:
-    """A route with the circuit that it was chosen for."""
+    """A route with the circuit that it was chosen for, and where the ledger stood then.
+
+    ``degraded``: the primary itself was built from a fallback of something else.
+    """
 
     circuit: Circuit
     route: Route
+    position: int
+    degraded: bool
 
     @property
     def serves_primary(self) -> bool:
@@ -130,12 +135,12 @@ class Reader:
         at the next tick of the sensor.
         """
         unavailable = unavailable or {}
-        circuit = self._runtime.breaker.tick(
-            binding.contract, binding.circuit_key(partition)
-        ).circuit
+        standing = self._runtime.breaker.standing(
+            binding.contract, binding.circuit_key(partition), partition=partition
+        )
+        circuit, now = standing.circuit, standing.now
         levels = binding.resilience.levels or (_IMPLIED_PRIMARY,)
         # Ticks leave nothing in the window: what grows old by itself is measured here.
-        now = self._runtime.now()
         seen = circuit.observations
         aged = {
             **(seen[-1].metrics if seen else {}),
@@ -170,7 +175,7 @@ class Reader:
             now=now,
             current=self._current(circuit, levels, binding, step, partition),
         )
-        return RoutePreview(circuit, route)
+        return RoutePreview(circuit, route, standing.position, standing.degraded)
 
     def serves_primary(
         self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
@@ -204,7 +209,6 @@ class Reader:
             What the primary raised, where the contract declares nothing else to read.
         """
         contract = binding.contract
-        position = self._runtime.ledger.position()
         unavailable: dict[str, str] = {}
         primary_error: Exception | None = None
         while True:
@@ -212,6 +216,9 @@ class Reader:
                 binding, step=step, partition=partition, instance=instance, unavailable=unavailable
             )
             level = preview.route.level
+            if level is not None and level.source.kind is SourceKind.PRIMARY:
+                # Marked before it is loaded: who dies after that has at most a mark too many.
+                read = self.primary(binding, preview, step, partition)
             if level is None:
                 if primary_error is not None and not contract.has_fallback:
                     raise primary_error
@@ -242,7 +249,7 @@ class Reader:
                     )
                 continue
             if level.source.kind is SourceKind.PRIMARY:
-                return data, Read.primary(binding, partition, position)
+                return data, read
             read = Read(
                 contract=contract.ref,
                 upstream=binding.asset,
@@ -256,9 +263,15 @@ class Reader:
             self.write_down(binding, read, step)
             return data, read
 
-    def position(self) -> int:
-        """Where the ledger stands now."""
-        return self._runtime.ledger.position()
+    def primary(
+        self, binding: Binding, preview: RoutePreview, step: Step, partition: str | None
+    ) -> Read:
+        """A read of the primary: degraded where the primary was itself built from a fallback."""
+        if preview.degraded:
+            found = self.inherited(binding.asset_key, partition, step)
+            if found.degraded:
+                return found
+        return Read.primary(binding, partition, preview.position)
 
     def inherited(self, key: dg.AssetKey, partition: str | None, step: Step) -> Read:
         """A read of an asset without a circuit: degraded where it was built from a fallback."""
@@ -308,6 +321,17 @@ class Reader:
     def remembered(self, step: Step) -> tuple[Read, ...]:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))
+
+    def about_to_store(self, step: Step, asset: str) -> None:
+        """What the asset is about to be stored from stays open, whoever has healed it meanwhile."""
+        if any(read.degraded for read in self.remembered(step)):
+            self._runtime.ledger.renew(
+                consumer=asset, consumer_partition=step.partition, run_id=step.run_id, anew=True
+            )
+
+    def refused(self, step: Step, asset: str) -> None:
+        """The asset's new batch was put aside: what is stored, and its marks, stay as they are."""
+        self._runtime.step_refused.setdefault(step.key, set()).add(asset)
 
     def write_down(self, binding: Binding, read: Read, step: Step) -> None:
         """A row of the ledger for each asset that the step builds from a fallback."""
@@ -417,18 +441,38 @@ def tag_degraded_run(instance: dg.DagsterInstance, run_id: str, contract: str) -
     instance.add_run_tags(run_id, {DEGRADED_TAG: ",".join(sorted(names))})
 
 
-def settle_reads(runtime: ContractsRuntime, step: Step, reads: Sequence[Read]) -> None:
-    """The step succeeded: close the ledger's rows of what it read from good data."""
-    good: dict[str, list[Read]] = {}
-    for read in reads:
-        if not read.degraded:
-            good.setdefault(read.upstream, []).append(read)
-    if not good:
+def settle_reads(
+    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[str]
+) -> None:
+    """The step stored these assets: close the ledger's rows of what it read from good data.
+
+    What it read from a fallback stays open, and what became degraded while it was read is marked.
+    """
+    ledger = runtime.ledger
+    if any(read.degraded for read in reads):
+        for consumer in stored:
+            ledger.renew(consumer=consumer, consumer_partition=step.partition, run_id=step.run_id)
+    read_well = [read for read in reads if not read.degraded]
+    if not read_well:
         return
-    for consumer in step.assets:
-        suffers = runtime.ledger.open_reads(consumer=consumer, consumer_partition=step.partition)
+    earliest = min(read.position for read in read_well)
+    moved = ledger.degraded_since({read.upstream for read in read_well}, earliest)
+    for consumer in stored:
+        good: dict[str, list[Read]] = {}
+        for read in read_well:
+            if read.upstream in moved and ledger.inherit(
+                consumer=consumer,
+                consumer_partition=step.partition,
+                upstream=read.upstream,
+                upstream_partition=read.partition,
+                run_id=step.run_id,
+                since=read.position,
+            ):
+                continue
+            good.setdefault(read.upstream, []).append(read)
+        suffers = ledger.open_reads(consumer=consumer, consumer_partition=step.partition)
         for upstream in good.keys() & {read.upstream for read in suffers}:
-            runtime.ledger.settle(
+            ledger.settle(
                 consumer=consumer,
                 consumer_partition=step.partition,
                 upstream=upstream,

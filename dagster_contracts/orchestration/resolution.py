@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +91,6 @@ def _routed(
     partition: str | None,
     context: dg.AssetExecutionContext,
 ) -> tuple[ResolvedSource, Read]:
-    position = reader.position()
     unavailable: dict[str, str] = {}
     while True:
         preview = reader.preview(
@@ -124,7 +123,8 @@ def _routed(
         path=path,
     )
     if primary:
-        return source, Read.primary(binding, partition, position)
+        read = reader.primary(binding, preview, step, partition)
+        return replace(source, degraded=read.degraded), read
     read = Read(
         contract=binding.contract.ref,
         upstream=binding.asset,

@@ -25,6 +25,8 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
     def contract_reads_settled(context: dg.HookContext) -> None:
         runtime = open_runtime()
         step = step_of_hook(context)
-        settle_reads(runtime, step, runtime.step_reads.pop(step.key, []))
+        refused = runtime.step_refused.pop(step.key, set())
+        stored = [asset for asset in step.assets if asset not in refused]
+        settle_reads(runtime, step, runtime.step_reads.pop(step.key, []), stored)
 
     return contract_reads_settled

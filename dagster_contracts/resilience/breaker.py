@@ -34,6 +34,7 @@ from dagster_contracts.core.circuit import (
     UpstreamClosed,
     UpstreamOpened,
     advance,
+    circuit_from_json,
 )
 from dagster_contracts.core.circuit import would_open as judge
 from dagster_contracts.core.condition import Decision, Truth
@@ -49,6 +50,7 @@ from dagster_contracts.resilience.circuit_rows import (
     StoredCircuit,
     forget_events,
     lock_circuit,
+    of_key,
     read_circuit,
     read_circuits,
     read_history,
@@ -75,7 +77,7 @@ from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
-from dagster_contracts.store.tables import circuits, feedback, observations
+from dagster_contracts.store.tables import circuits, degraded_reads, feedback, observations
 
 FAILED = "failed_materializations"
 UNAVAILABLE = "source_unavailable"
@@ -97,6 +99,20 @@ class BreakerVerdict:
     duplicate: bool = False
     notes: tuple[Note, ...] = ()
     effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """All that a read of an asset must know before it is routed, of one moment.
+
+    ``position`` is where the ledger of degraded reads stands; ``degraded`` says that the asset
+    itself was built from a fallback and not healed since.
+    """
+
+    circuit: Circuit
+    now: datetime
+    position: int
+    degraded: bool
 
 
 def circuit_key(contract: Contract, asset: str, partition: str | None = None) -> CircuitKey:
@@ -287,6 +303,47 @@ class CircuitBreaker:
             self._checkpoint("breaker.commit")
         self._checkpoint("breaker.committed")
         return verdict
+
+    def standing(
+        self, contract: Contract, key: CircuitKey, *, partition: str | None = None
+    ) -> Standing:
+        """:meth:`tick`, and what else a read of ``partition`` asks before it is routed.
+
+        One indexed query while time has nothing to say.
+        """
+        found, asleep = self._standing(contract, key, partition)
+        if not asleep:
+            self.tick(contract, key)
+            found, _ = self._standing(contract, key, partition)
+        return found
+
+    def _standing(
+        self, contract: Contract, key: CircuitKey, partition: str | None
+    ) -> tuple[Standing, bool]:
+        reads = degraded_reads.c
+        position = sa.select(sa.func.max(reads.id)).scalar_subquery()
+        marks = sa.select(reads.id).where(reads.consumer == key.asset, reads.settled_at.is_(None))
+        if partition is not None:
+            marks = marks.where(reads.consumer_partition == partition)
+        # The row must come even where the circuit has none yet.
+        one = sa.select(sa.literal(1).label("one")).subquery()
+        query = sa.select(
+            circuits,
+            position.label("position"),
+            sa.exists(marks).label("marked"),
+            self._store.clock().label("clock"),
+        ).select_from(one.outerjoin(circuits, of_key(circuits, key)))
+        with self._store.read() as conn:
+            row = conn.execute(query).one()
+        now = self._clock() if self._clock is not None else row.clock
+        known = row.body is not None
+        circuit = circuit_from_json(row.body) if known else Circuit(key=key)
+        due = row.wake_at is not None and row.wake_at <= now
+        bound = circuit.policy_hash == contract.semantic_hash
+        standing = Standing(
+            circuit=circuit, now=now, position=row.position or 0, degraded=bool(row.marked)
+        )
+        return standing, not known or (bound and not due)
 
     def tick_all(self, contracts: Iterable[tuple[Contract, CircuitKey]]) -> list[BreakerVerdict]:
         """Tick those circuits whose time has come or whose contract was edited; their verdicts.

@@ -5,7 +5,7 @@ Dagster's own provenance still names the primary after a switch, so healing rest
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -71,13 +71,19 @@ class DegradedReads:
         upstream: str,
         upstream_partition: str | None,
         run_id: str,
+        since: int | None = None,
     ) -> tuple[DegradedRead, ...]:
         """Mark a consumer of a degraded asset as degraded: one row for each circuit to blame.
 
         Without ``upstream_partition`` the consumer read the whole upstream, and any degraded
-        partition of it counts. Nothing is written where the upstream is not degraded.
+        partition of it counts. Nothing is written where the upstream is not degraded. With
+        ``since`` (:meth:`position` before the input was loaded) the upstream counts as degraded by
+        what was written after that, settled or not.
         """
-        query = _open().where(degraded_reads.c.consumer == upstream)
+        when = _open() if since is None else sa.select(degraded_reads)
+        query = when.where(degraded_reads.c.consumer == upstream)
+        if since is not None:
+            query = query.where(degraded_reads.c.id > since)
         if upstream_partition is not None:
             query = query.where(degraded_reads.c.consumer_partition == upstream_partition)
         with self._store.read() as conn:
@@ -104,6 +110,45 @@ class DegradedReads:
             written = tuple(self._record(conn, mark) for mark in marks.values())
             self._checkpoint("ledger.inherited")
         return written
+
+    def degraded_since(self, upstreams: Iterable[str], position: int) -> frozenset[str]:
+        """Which of these assets anything was written of, as consumers, after ``position``."""
+        query = (
+            sa.select(degraded_reads.c.consumer)
+            .where(degraded_reads.c.consumer.in_(list(upstreams)), degraded_reads.c.id > position)
+            .distinct()
+        )
+        with self._store.read() as conn:
+            return frozenset(conn.scalars(query))
+
+    def renew(
+        self, *, consumer: str, consumer_partition: str | None, run_id: str, anew: bool = False
+    ) -> int:
+        """Open again what this run read from a fallback and another run has settled since.
+
+        A run may be slower than the one that heals its consumer, and store degraded data over the
+        good: call it when the data is stored. With ``anew``, just before that, rows that are open
+        are written anew too, so that nobody who had loaded his input before can still close them.
+        Returns how many rows were written.
+        """
+        query = (
+            sa.select(degraded_reads)
+            .where(
+                degraded_reads.c.consumer == consumer,
+                degraded_reads.c.consumer_partition == (consumer_partition or ""),
+                degraded_reads.c.run_id == run_id,
+            )
+            .order_by(degraded_reads.c.id)
+        )
+        with self._store.begin() as conn:
+            reads = [_read(row) for row in conn.execute(query)]
+            # The last row of each edge tells how it stands.
+            edges = {(r.circuit, r.upstream, r.upstream_partition, r.via): r for r in reads}
+            due = [read for read in edges.values() if anew or read.settled_at is not None]
+            for read in due:
+                self._record(conn, _as_asked(read), anew=True)
+            self._checkpoint("ledger.renewed")
+        return len(due)
 
     def open_reads(
         self,
@@ -174,7 +219,9 @@ class DegradedReads:
             self._checkpoint("ledger.settled")
         return closed
 
-    def _record(self, conn: sa.Connection, read: DegradedRead) -> DegradedRead:
+    def _record(
+        self, conn: sa.Connection, read: DegradedRead, *, anew: bool = False
+    ) -> DegradedRead:
         now = self._store.now(conn)
         # One writer at a time on PostgreSQL too: two attempts of a step must not both insert.
         self._store.lock(conn, f"ledger:{read.consumer}:{read.consumer_partition or ''}")
@@ -195,7 +242,7 @@ class DegradedReads:
             before = _read(row)
             if before.generation == read.generation:
                 since = min(since, before.since or now)
-            if replace(read, generation=before.generation) == _as_asked(before):
+            if not anew and replace(read, generation=before.generation) == _as_asked(before):
                 return before
         conn.execute(
             sa.update(degraded_reads)

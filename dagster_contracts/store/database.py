@@ -15,10 +15,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from dagster_contracts.errors import StoreError
+from dagster_contracts.store.columns import UtcTime
 from dagster_contracts.store.schema import SCHEMA_REVISION, stored_revision, upgrade_schema
 
 BUSY_TIMEOUT_SECONDS = 30.0
 _READ_ONLY = "dagster_contracts_read_only"
+
+# In microseconds since 1970; SQLite's clock has milliseconds.
+_CLOCK = {
+    "sqlite": "strftime('%s', 'now') * 1000000"
+    " + CAST(round((strftime('%f', 'now') - strftime('%S', 'now')) * 1000) AS INTEGER) * 1000",
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+}
 
 
 class Store:
@@ -93,6 +101,12 @@ class Store:
         # now() would stand still at the start of a transaction that then waited for a lock.
         moment: datetime = conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         return moment.astimezone(UTC)
+
+    def clock(self) -> sa.ColumnElement[Any]:
+        """The database's clock as a column, for a query that needs it beside its row."""
+        if self._clock is not None:
+            return sa.literal(self._clock(), UtcTime)
+        return sa.literal_column(_CLOCK[self.dialect], UtcTime)
 
     def lock(self, conn: sa.Connection, name: str) -> None:
         """Hold ``name`` until the transaction ends: one holder over all processes.
