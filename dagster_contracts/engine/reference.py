@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
@@ -18,6 +18,9 @@ from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import Backend, Scan, UnreadableDataError, first_line
 from dagster_contracts.engine.sources import open_scan
 from dagster_contracts.engine.sql_scan import share_connection
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def find_target(target: str, references: Mapping[str, object]) -> object | None:
@@ -39,6 +42,8 @@ def measure_reference(
 ) -> Finding:
     """Count the rows whose key, if it has one, is not in the other table."""
     data = find_target(test.target, references)
+    if isinstance(data, UnreadableDataError):
+        return Finding(unmeasured=str(data))
     if data is None:
         return Finding(unmeasured=f"the data of {test.target} was not given")
     try:
@@ -91,6 +96,21 @@ def _measured(
         if absent
         else None,
     )
+
+
+def distinct_keys(data: object, columns: Mapping[str, str]) -> pl.DataFrame:
+    """The keys that occur in a table, each once; ``columns`` are the table's by their new names.
+
+    Raises :class:`UnreadableDataError`.
+    """
+    with closing(open_scan(data, columns.values())) as scan:
+        lacking = [name for name in columns.values() if name not in scan.schema]
+        if lacking:
+            raise UnreadableDataError(f"the other table has no column {', '.join(lacking)}")
+        wanted = [scan.column(column).alias(name) for name, column in columns.items()]
+        keys = _in_polars(scan, scan.frame.select(*wanted).unique())
+        found: pl.DataFrame = keys.collect("polars").to_native()
+        return found
 
 
 def _common_type(near: nw.dtypes.DType, far: nw.dtypes.DType) -> nw.dtypes.DType | None:

@@ -95,7 +95,8 @@ def validate(
     history:
         Earlier values of metrics, oldest first; ``row_count`` gives ``row_count_change``.
     references:
-        Data of other objects by name, for relationships.
+        Data of other objects by name, for relationships; or the :class:`UnreadableDataError` that
+        says why it could not be had.
     samples:
         How many rows each failed rule shows at most.
     custom:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
-from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import evaluate_batch
 from dagster_contracts.orchestration.io_manager import PartitionBatches
+from dagster_contracts.orchestration.references import References
 from dagster_contracts.orchestration.step import VALIDATOR_TAG, materialized_at
 from dagster_contracts.orchestration.translator import ContractTranslator
 
@@ -25,21 +26,28 @@ def build_contract_checks(
     bindings: Iterable[Binding],
     open_runtime: "Callable[[], ContractsRuntime]",
     translator: ContractTranslator | None = None,
+    references: References | None = None,
 ) -> Sequence[dg.AssetChecksDefinition]:
     """One checks definition for each binding that is not audited in its own step.
 
     The checks block: the downstream steps of the same run wait for them. Of a contract with a
     fallback they fail as warnings, which is a barrier that stops nothing: the downstream then reads
     the fallback. Of a contract without one they fail as errors, and the downstream is not run.
+
+    ``references`` loads what relationships refer to; without it they are not evaluated.
     """
     used = translator or ContractTranslator()
-    return [_checks(binding, open_runtime, used) for binding in bindings if not binding.audited]
+    known = references or References(Bindings({}))
+    return [
+        _checks(binding, open_runtime, used, known) for binding in bindings if not binding.audited
+    ]
 
 
 def _checks(
     binding: Binding,
     open_runtime: "Callable[[], ContractsRuntime]",
     translator: ContractTranslator,
+    references: References,
 ) -> dg.AssetChecksDefinition:
     name = "contract_of_" + "__".join(binding.asset_key.path)
 
@@ -48,7 +56,7 @@ def _checks(
         specs=build_check_specs(binding, blocking=True),
         ins={"data": dg.AssetIn(key=binding.asset_key)},
         description=f"Validates {binding.asset} against {binding.contract.ref}.",
-        required_resource_keys={RESOURCE_KEY},
+        required_resource_keys={RESOURCE_KEY} | references.resource_keys(binding),
         op_tags={VALIDATOR_TAG: "true"},
         can_subset=True,
     )
@@ -65,6 +73,7 @@ def _checks(
                 run_id=context.run.run_id,
                 partition=partition,
                 tags=context.run.tags,
+                references=references.load(binding, context, batch, partition),
                 published=True,
                 arrived_at=materialized_at(context.instance, binding.asset_key),
             )

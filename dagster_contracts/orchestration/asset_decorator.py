@@ -17,6 +17,7 @@ from dagster_contracts.orchestration.check_results import build_check_results, b
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
 from dagster_contracts.orchestration.io_manager import QUARANTINED
+from dagster_contracts.orchestration.references import References
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def build_contract_asset(
     *,
     open_runtime: Callable[[], ContractsRuntime],
     translator: ContractTranslator,
+    references: References,
 ) -> dg.AssetsDefinition:
     """The asset itself: the user's function, audited, with the checks of its contract.
 
@@ -134,7 +136,9 @@ def build_contract_asset(
         "owners": list(spec.owners) or None,
         "description": spec.description,
         "automation_condition": spec.automation_condition,
-        "required_resource_keys": set(options.get("required_resource_keys") or ()) | {RESOURCE_KEY},
+        "required_resource_keys": set(options.get("required_resource_keys") or ())
+        | {RESOURCE_KEY}
+        | references.resource_keys(binding),
         "check_specs": build_check_specs(binding, blocking=binding.blocks),
     }
     # Kinds are stored as tags, which the spec already carries.
@@ -148,6 +152,7 @@ def build_contract_asset(
         binding,
         open_runtime,
         translator,
+        references,
         skips=binding.skips,
         partitioned=assets_def.partitions_def is not None,
     )
@@ -188,6 +193,7 @@ def _audited(
     binding: Binding,
     open_runtime: Callable[[], ContractsRuntime],
     translator: ContractTranslator,
+    references: References,
     *,
     skips: bool,
     partitioned: bool,
@@ -198,14 +204,16 @@ def _audited(
         context = dg.AssetExecutionContext.get()
         value, metadata, tags, data_version = _unpacked(result)
         runtime = open_runtime()
+        # A run for one partition may also make assets that have none.
+        partition = context.partition_key if partitioned and context.has_partition_key else None
         evaluation = evaluate_batch(
             runtime,
             binding,
             value,
             run_id=context.run.run_id,
-            # A run for one partition may also make assets that have none.
-            partition=context.partition_key if partitioned and context.has_partition_key else None,
+            partition=partition,
             tags=context.run.tags,
+            references=references.load(binding, context, value, partition),
             published=False,
         )
         checks = build_check_results(

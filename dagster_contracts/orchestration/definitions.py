@@ -30,14 +30,16 @@ from dagster_contracts.orchestration.monitor_sensor import (
 )
 from dagster_contracts.orchestration.operator_job import JOB_NAME, build_operator_job
 from dagster_contracts.orchestration.reads import Reader
+from dagster_contracts.orchestration.references import (
+    INNER_SUFFIX,
+    References,
+    stored_assets,
+)
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
 from dagster_contracts.orchestration.runtime import ContractsRuntime
 from dagster_contracts.orchestration.settling import build_settling_hook
 from dagster_contracts.orchestration.translator import ContractTranslator
-
-INNER_SUFFIX = "__inner"
-"""The user's own I/O manager ``io_manager`` stays reachable as ``io_manager__inner``."""
 
 
 class ContractsWarning(UserWarning):
@@ -108,9 +110,13 @@ def with_contracts(
     # In step processes too the definitions are loaded first, so that `resolve` finds its reader.
     resource.runtime().reader = Reader(resource.runtime(), bindings, used)
     _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
-    governed = [_governed(item, bindings, resource.runtime, used) for item in assets]
+    references = References(bindings, stored_assets(assets), used)
+    governed = [_governed(item, bindings, resource.runtime, used, references) for item in assets]
     checks = build_contract_checks(
-        bindings=bindings, open_runtime=resource.runtime, translator=used
+        bindings=bindings,
+        open_runtime=resource.runtime,
+        translator=used,
+        references=references,
     )
     graph = AssetGraph.of(governed)
     added_sensors: list[dg.SensorDefinition] = []
@@ -220,6 +226,7 @@ def _governed(
     bindings: Bindings,
     open_runtime: Callable[[], ContractsRuntime],
     translator: ContractTranslator,
+    references: References,
 ) -> Any:
     """The asset with its contract in its spec; rebuilt where ``@contract_asset`` declared it."""
     if isinstance(item, dg.AssetSpec):
@@ -234,6 +241,7 @@ def _governed(
             bindings.by_asset[item.key],
             open_runtime=open_runtime,
             translator=translator,
+            references=references,
         )
     if item.is_materializable and item.dependency_keys:
         item = item.with_hooks({build_settling_hook(open_runtime=open_runtime)})
@@ -282,18 +290,9 @@ def _resources(
             hint="give your own resource another key",
         )
     resources[RESOURCE_KEY] = resource
-    key_of: dict[dg.AssetKey, str] = {}
-    partitions_of: dict[dg.AssetKey, dg.PartitionsDefinition[Any] | None] = {}
-    for item in assets:
-        if isinstance(item, dg.AssetsDefinition):
-            for key in item.keys:
-                spec = item.get_asset_spec(key)
-                partitions_of[key] = spec.partitions_def
-                key_of[key] = (
-                    item.get_io_manager_key_for_asset_key(key)
-                    if item.is_executable
-                    else spec.metadata.get("dagster/io_manager_key", "io_manager")
-                )
+    stored = stored_assets(assets)
+    key_of = {key: asset.io_manager for key, asset in stored.items()}
+    partitions_of = {key: asset.partitions for key, asset in stored.items()}
     # Loads by steps without an asset (checks, ops) go through the default one.
     wrapped = {*key_of.values(), "io_manager"}
     fallbacks = {

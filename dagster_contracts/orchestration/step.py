@@ -81,6 +81,14 @@ def step_of_asset(context: dg.AssetExecutionContext) -> Step:
     return _step(context.op_execution_context.get_step_execution_context())
 
 
+def assets_of_run(
+    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
+) -> frozenset[dg.AssetKey]:
+    """The assets that the step's run makes."""
+    step_context = context.op_execution_context.get_step_execution_context()
+    return frozenset(step_context.job_def.asset_layer.selected_asset_keys)
+
+
 def partitions_of_input(context: dg.AssetExecutionContext, name: str) -> list[str] | None:
     """The partitions of an upstream that the step depends on; ``None`` where it has none at all."""
     step_context = context.op_execution_context.get_step_execution_context()
