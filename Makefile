@@ -13,7 +13,7 @@ export DAGSTER_TELEMETRY_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test bench soak lint format types schemas install lock wheel clean distclean
+.PHONY: help demo ui test bench soak properties lint format types schemas install lock wheel clean distclean
 
 help: ## show these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,7 +32,11 @@ test: $(INSTALLED) ## run the tests (ARGS="-k circuit" passes options to pytest)
 bench: $(INSTALLED) ## measure (ARGS="--rows 1000000")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(INSTALLED) ## run the property tests with a hundred times as many examples (hours)
+soak: $(INSTALLED) ## simulate deployments for millions of events, and kill 200 processes (minutes)
+	@DAGSTER_CONTRACTS_SOAK_EVENTS=1000000 DAGSTER_CONTRACTS_KILLS=200 $(BIN)/python -m pytest -n 2 -s \
+	  tests/soak tests/resilience/test_processes.py $(ARGS)
+
+properties: $(INSTALLED) ## run the property tests with a hundred times as many examples (hours)
 	@HYPOTHESIS_PROFILE=soak DAGSTER_CONTRACTS_HOSTILE_INPUTS=1000000 $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(INSTALLED) ## ruff: rules and format

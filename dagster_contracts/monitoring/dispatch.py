@@ -103,7 +103,8 @@ class AlertDispatcher:
         """Let some news fire, resolve or annotate its alert, in the caller's transaction."""
         now = self._store.now(conn)
         if news.resolves:
-            self.book.resolve(conn, news.labels, now=now, detail=news.detail)
+            if not self._outdated(conn, news, generation):
+                self.book.resolve(conn, news.labels, now=now, detail=news.detail)
         elif news.annotates:
             conn.execute(
                 sa.update(alerts)
@@ -125,7 +126,10 @@ class AlertDispatcher:
             )
 
     def _outdated(self, conn: sa.Connection, news: News, generation: Json) -> bool:
-        """Whether the circuit has closed since: a late or repeated message must not reopen it."""
+        """Whether the circuit has closed since, or, for news that it closed, opened again.
+
+        A late or repeated message must neither fire what is over nor end what goes on.
+        """
         if news.notice or not isinstance(generation, int):
             return False
         row = conn.execute(
@@ -135,7 +139,9 @@ class AlertDispatcher:
                 partition=news.labels.partition,
             )
         ).one_or_none()
-        return row is not None and row.state == "closed" and row.generation > generation
+        if row is None or row.generation <= generation:
+            return False
+        return bool(row.state == "closed") is not news.resolves
 
     # --- from alerts to notifications -------------------------------------------------------------
 

@@ -109,6 +109,17 @@ class Jobs:
     def open_for_probe(self):
         self.breaker.record(contract(AT_ONCE), report("opening"), key=KEY)
 
+    def reset(self):
+        self.breaker.reset(KEY, actor="ann", reason="x", contract=contract(AT_ONCE))
+
+    def fail(self, run_id):
+        self.breaker.observe_failure(
+            contract(), KEY, run_id=run_id, what="source_unavailable", explanation="gone"
+        )
+
+    def tick(self):
+        self.breaker.tick(contract(AT_ONCE), KEY)
+
     def force(self):
         self.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="x")
 
@@ -141,6 +152,9 @@ class Jobs:
             upstream_partition=None,
             run_id="r2",
         )
+
+    def renew(self):
+        self.ledger.renew(consumer="sales", consumer_partition=None, run_id="r1", anew=True)
 
     def settle(self):
         self.ledger.settle(

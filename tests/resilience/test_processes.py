@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 import sqlalchemy as sa
 
+import dagster_contracts
 from dagster_contracts.core.circuit import CircuitKey, CircuitState
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing
@@ -29,9 +33,35 @@ from dagster_contracts.store.tables import (
     snapshots,
 )
 
+# How many kills a soak wants on each database; the tests above them make about sixty by themselves.
+KILLS = int(os.environ.get("DAGSTER_CONTRACTS_KILLS", "10"))
 KEY = CircuitKey("orders", "orders")
 KILLED = -signal.SIGKILL
 PROCESSES = 8
+
+# Each write path with the points that it passes, in their order.
+VAULT = ("vault.written", "vault.flushed", "vault.moved")
+COMMIT = ("breaker.written", "breaker.sent", "breaker.commit", "breaker.committed")
+PATHS = {
+    "record": ("breaker.observed", *COMMIT),
+    "fail": ("breaker.observed", *COMMIT),
+    "tick": COMMIT,
+    "probe": COMMIT,
+    "force": COMMIT[:-1],
+    "reset": COMMIT[:-1],
+    "keep_with_record": (*VAULT, "snapshot.staged", "breaker.observed", *COMMIT),
+    "keep": (*VAULT, "snapshot.staged", "snapshot.row"),
+    "sweep": ("snapshot.rows_swept", "snapshot.orphan"),
+    "put": (*VAULT, "quarantine.staged", "quarantine.row"),
+    "drop": ("quarantine.decided",),
+    "degrade": ("ledger.recorded",),
+    "inherit": ("ledger.inherited",),
+    "renew": ("ledger.renewed",),
+    "settle": ("ledger.settled",),
+    "heal": ("healing.requested",),
+    "healed": ("healing.finished",),
+    "deliver_again": ("outbox.claimed", "outbox.done"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +107,13 @@ class World:
         line = {"url": self._url, "root": str(self._root), "name": name, "arguments": arguments}
         ((status, _),) = self._ask([{**line, "die_at": die_at}])
         assert status == KILLED, f"{name} never came to {die_at}"
+
+    def try_to_kill(self, name, die_at, **arguments):
+        """Run one job that dies at a checkpoint, if it comes there; whether it did."""
+        line = {"url": self._url, "root": str(self._root), "name": name, "arguments": arguments}
+        ((status, _),) = self._ask([{**line, "die_at": die_at}])
+        assert status in (KILLED, 0), f"{name} failed on its way to {die_at}"
+        return status == KILLED
 
     def do(self, name, **arguments):
         """Run one job to its end."""
@@ -283,3 +320,48 @@ def test_a_message_whose_claimer_died_is_delivered_by_the_next(world):
     assert {m.state for m in world.outbox.messages(kind="k")} == {MessageState.PENDING}
     world.do("deliver_again")
     assert {m.state for m in world.outbox.messages(kind="k")} == {MessageState.DONE}
+
+
+def test_every_point_of_every_write_path_is_known(world):
+    """A new point in the code must be killed at, too."""
+    package = Path(dagster_contracts.__file__).parent
+    named = {
+        name
+        for path in package.rglob("*.py")
+        for name in re.findall(r'_checkpoint\("([a-z_.]+)"\)', path.read_text(encoding="utf-8"))
+    }
+    assert named == {point for points in PATHS.values() for point in points}
+
+
+def test_a_deployment_that_is_killed_again_and_again_stays_whole(world):
+    """One store lives through all the kills; what each left behind is what the next one finds."""
+    seed = int(os.environ.get("DAGSTER_CONTRACTS_SOAK_SEED", "7"))
+    random, killed, tried = Random(seed), Counter(), 0
+    points = [(name, point) for name, points in PATHS.items() for point in points]
+    while killed.total() < KILLS:
+        tried += 1
+        assert tried < 20 * KILLS, f"seed {seed}: most of the points are never reached: {killed}"
+        name, point = random.choice(points)
+        arguments = {
+            "record": {"ids": [f"record {tried}"], "broken": random.choice((0, 7))},
+            "fail": {"run_id": f"run {tried}"},
+            "probe": {"holder": f"holder {tried}"},
+            "keep_with_record": {"evaluation_id": f"kept {tried}"},
+            "keep": {"evaluation_id": f"kept {tried}"},
+            "put": {"evaluation_id": f"put {tried}"},
+            "degrade": {"run_id": f"r{tried % 3}"},
+        }.get(name, {})
+        killed[point] += world.try_to_kill(name, point, **arguments)
+        world.check()
+        if random.random() < 0.3:
+            # Somebody is always luckier, and finds what the dead have left.
+            other = random.choice(("probe", "settle", "healed", "sweep", "reset", "deliver_again"))
+            world.do(other, **({"holder": f"lucky {tried}"} if other == "probe" else {}))
+    for path in world._root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (0, 0))
+    world.archive.sweep()
+    world.quarantine.sweep()
+    named = {row.sha256 for row in world.rows(snapshots)}
+    held = {batch.sha256 for batch in world.quarantine.list(limit=10_000)}
+    assert {Path(name).stem for name in world.files()} == named | held

@@ -57,7 +57,9 @@ class Deployment:
         self.assets = plan_assets(self.random, contracts, plain)
         self.names = list(self.assets)
         self.governed = [name for name in self.names if self.assets[name].terms is not None]
-        self.contracts: dict[str, Contract] = {n: contract_of(self.assets[n]) for n in self.governed}
+        self.contracts: dict[str, Contract] = {
+            n: contract_of(self.assets[n]) for n in self.governed
+        }
         self.above = self._ancestors()
         self._editions = {(name, 0): self._terms(name) for name in self.governed}
         self.stored: dict[Target, Stored] = {}
@@ -108,6 +110,8 @@ class Deployment:
             self._edit(random.choice(self.governed))
         elif dice < 0.99 and self.runs:
             self._kill(random.randrange(len(self.runs)))
+        else:
+            self.services.deliver()
         if self.events % 5000 == 0:
             self.services.check(at_the_end=False)
             self._demand_nothing_forgotten()
@@ -594,7 +598,12 @@ class Deployment:
             for request in self.services.give_up():
                 self._start(request.consumer, request.partition)
             self._finish_runs()
-        left = sorted({(r.consumer, r.upstream, str(r.circuit), r.via or "") for r in self.services.open_reads()})
+        left = sorted(
+            {
+                (r.consumer, r.upstream, str(r.circuit), r.via or "")
+                for r in self.services.open_reads()
+            }
+        )
         demand(not left, f"never healed: {left}")
         tainted = [target for target, stored in self.stored.items() if stored.tainted]
         demand(not tainted, f"neither healed nor in the ledger: {tainted}")

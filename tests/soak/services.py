@@ -108,6 +108,7 @@ class Services(Protocol):
     ) -> Sequence[HealRequest]: ...
     def healed(self, request: HealRequest, *, succeeded: bool) -> None: ...
     def give_up(self) -> Sequence[HealRequest]: ...
+    def deliver(self) -> None: ...
     def check(self, *, at_the_end: bool) -> None: ...
 
 
@@ -242,8 +243,8 @@ class PureServices:
         policy = None if contract is None else policy_of(contract)
         step = advance(before, event, policy=policy, now=now, random=self._world.random.random())
         self._circuits[key] = step.circuit
-        self._wake[key] = now if contract is None else wake_after(
-            event, step.circuit, contract, now
+        self._wake[key] = (
+            now if contract is None else wake_after(event, step.circuit, contract, now)
         )
         told = {e.generation: e for e in step.effects if isinstance(e, Alert) and e.topic in MOVES}
         for move in step.transitions:
@@ -319,9 +320,7 @@ class PureServices:
                 self.degrade(read)
         return Outcome()
 
-    def settle(
-        self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]
-    ) -> Outcome:
+    def settle(self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]) -> Outcome:
         mine = self._ledger.get(consumer, {})
         for (upstream, partition), position in good:
             if self._inherit(consumer, (upstream, partition), run_id, since=position):
@@ -369,6 +368,9 @@ class PureServices:
             max_attempts=10**9,
         )
         return [request for request in everything if request.attempt > 3]
+
+    def deliver(self) -> None:
+        """Its alerts are counted where they arise."""
 
     def check(self, *, at_the_end: bool) -> None:
         total = sum(circuit.generation for circuit in self._circuits.values())

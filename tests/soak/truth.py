@@ -269,9 +269,7 @@ class Guard:
         demand(good, f"a batch that is not good closed the circuit: {move}")
         demand(self._good >= self.terms.probes, f"closed by {self._good} good batches")
 
-    def _late(
-        self, batch: Batch, partition: str | None, made: datetime, *, backfill: bool
-    ) -> bool:
+    def _late(self, batch: Batch, partition: str | None, made: datetime, *, backfill: bool) -> bool:
         if self._last_made is not None and self._last_made[0] == partition:
             if self._last_made[1] - made > MINUTE:
                 return True

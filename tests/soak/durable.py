@@ -1,0 +1,424 @@
+"""The real services on a database, while processes die, the database refuses and deliveries fail.
+
+A crash is an exception at a named point of a write path that no code catches: the transaction is
+rolled back, and the services are opened anew, as after a restart. What a call did is never taken
+from its answer: it is read from the table of events. A call that did not reach its commit must have
+left nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitKey,
+    CircuitState,
+    Override,
+    StateTransition,
+    TransitionCause,
+)
+from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.outcome import (
+    CheckOutcome,
+    ContractReport,
+    OutcomeKind,
+    OutcomeStatus,
+)
+from dagster_contracts.errors import StoreError
+from dagster_contracts.monitoring.alert import AlertKind, AlertState
+from dagster_contracts.monitoring.alerts import AlertBook
+from dagster_contracts.monitoring.dispatch import AlertDispatcher
+from dagster_contracts.monitoring.news import UNDERSTOOD
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.healing import Healing, HealRequest, Target
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.snapshots import SnapshotArchive
+from dagster_contracts.store.database import open_store
+from dagster_contracts.store.outbox import MessageState, Outbox
+from dagster_contracts.store.tables import circuit_events, degraded_reads, observations, outbox
+from tests.soak.plan import per_cent
+from tests.soak.services import Evaluation, Outcome, World
+from tests.soak.truth import demand
+
+NOT_MOVES = ("override", "unknown_metric")
+
+
+class Died(BaseException):
+    """A process was killed; not even ``except Exception`` sees it."""
+
+
+class DurableServices:
+    """Circuits, ledger, healing, snapshots, quarantine, outbox and alerts over one store.
+
+    ``trouble`` is the share of calls in which something breaks: half of them kill the caller at one
+    of the named points that it passes, half have the database refuse a statement.
+    """
+
+    def __init__(self, world: World, url: str, root: Path, *, trouble: float = 0.05) -> None:
+        self._world = world
+        self._url = url
+        self._root = root
+        self._trouble = trouble
+        self._fuse: int | None = None
+        self._hiccup: int | None = None
+        self._passed = ""
+        self.died: dict[str, int] = {}
+        self.refused = 0
+        self._calm = False
+        self._open()
+
+    # -- what goes wrong ------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._store = open_store(self._url, clock=lambda: self._world.now)
+        sa.event.listen(self._store._engine, "do_execute", self._maybe_refuse)
+        more: dict[str, Any] = {"checkpoint": self._maybe_die}
+        self._breaker = CircuitBreaker(self._store, random=self._world.random.random, **more)
+        self._ledger = DegradedReads(self._store, **more)
+        self._healing = Healing(self._store, self._ledger, **more)
+        self._archive = SnapshotArchive(self._store, self._root / "snapshots", **more)
+        self._quarantine = Quarantine(self._store, self._root / "quarantine", **more)
+        self._outbox = Outbox(self._store)
+
+    def _maybe_die(self, name: str) -> None:
+        self._passed = name
+        if self._fuse is None:
+            return
+        self._fuse -= 1
+        if self._fuse < 0:
+            self._fuse = None
+            self.died[name] = self.died.get(name, 0) + 1
+            raise Died(name)
+
+    def _maybe_refuse(self, cursor: Any, statement: str, parameters: Any, context: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        if self._hiccup is None:
+            return
+        self._hiccup -= 1
+        if self._hiccup < 0:
+            self._hiccup = None
+            self.refused += 1
+            raise self._store._engine.dialect.loaded_dbapi.OperationalError("disk I/O error")
+
+    def _fate(self) -> None:
+        """Decide how the next call ends."""
+        self._fuse = self._hiccup = None
+        dice = self._world.random.random()
+        if self._calm or dice >= self._trouble:
+            return
+        if dice < self._trouble / 2:
+            self._fuse = self._world.random.randrange(7)
+        else:
+            self._hiccup = self._world.random.randrange(12)
+
+    def _try(self, call: Callable[[], Any]) -> tuple[Any, bool, bool]:
+        """The answer, whether anything was applied, and whether the caller died."""
+        self._fate()
+        if self._fuse is None and self._hiccup is None:
+            return call(), True, False
+        fuse, hiccup, self._fuse, self._hiccup = self._fuse, self._hiccup, None, None
+        before = self._print()
+        self._fuse, self._hiccup = fuse, hiccup
+        try:
+            return call(), True, False
+        except Died as death:
+            applied = str(death).endswith("committed")
+            self._fuse = None
+            self._store.close()
+            self._open()
+            demand(applied or self._print() == before, f"killed at {death}, and something is left")
+            return None, applied, True
+        except StoreError as error:
+            self._hiccup = None
+            if self._passed.endswith("committed") and self._print() != before:
+                return None, True, True
+            demand(self._print() == before, f"refused, and something is left: {error}")
+            return None, False, False
+        finally:
+            self._fuse = self._hiccup = None
+            self._passed = ""
+
+    def _print(self) -> tuple[object, ...]:
+        """What a call that came to nothing must leave as it is."""
+        queries = (
+            sa.select(sa.func.count(), sa.func.max(circuit_events.c.id)),
+            sa.select(sa.func.count()).select_from(observations),
+            sa.select(sa.func.count()).select_from(outbox),
+            sa.select(sa.func.max(degraded_reads.c.id), sa.func.count(degraded_reads.c.settled_at)),
+        )
+        with self._store.read() as conn:
+            return tuple(tuple(conn.execute(query).one()) for query in queries)
+
+    # -- circuits -------------------------------------------------------------------------------
+
+    def _moved(
+        self, contract: Contract | None, key: CircuitKey, call: Callable[[], Any]
+    ) -> tuple[Any, Outcome]:
+        with self._store.read() as conn:
+            last = conn.scalar(sa.select(sa.func.max(circuit_events.c.id))) or 0
+        answer, applied, died = self._try(call)
+        return answer, Outcome(moves=self._since(key, last), applied=applied, died=died)
+
+    def _since(self, key: CircuitKey, last: int) -> tuple[StateTransition, ...]:
+        rows = circuit_events.c
+        query = (
+            sa.select(circuit_events)
+            .where(rows.id > last, rows.before != rows.after)
+            .order_by(rows.version)
+        )
+        with self._store.read() as conn:
+            found = conn.execute(query).all()
+        demand(all(row.asset == key.asset for row in found), "another circuit was moved")
+        return tuple(
+            StateTransition(
+                key=key,
+                generation=row.generation,
+                before=CircuitState(row.before),
+                after=CircuitState(row.after),
+                at=row.at,
+                cause=TransitionCause(row.cause),
+                explanation=row.explanation,
+                evaluation_id=row.evaluation_id,
+                actor=row.actor,
+            )
+            for row in found
+        )
+
+    def record(self, evaluation: Evaluation) -> Outcome:
+        contract, key, batch = evaluation.contract, evaluation.key, evaluation.batch
+        report = ContractReport(
+            contract=contract.name,
+            version=contract.version,
+            schema_object=contract.name,
+            evaluation_id=evaluation.id,
+            evaluated_at=evaluation.evaluated_at,
+            rows=100,
+            outcomes=(
+                CheckOutcome(
+                    check="schema",
+                    rule="schema",
+                    kind=OutcomeKind.SCHEMA,
+                    status=OutcomeStatus.FAILED if batch.broken else OutcomeStatus.PASSED,
+                ),
+            ),
+            asset=key.asset,
+            partition=evaluation.partition,
+            event_time=batch.event_time,
+            metrics={
+                "schema_validation_errors": per_cent(batch.broken),
+                "data_freshness": per_cent(0),
+            },
+        )
+        table = pa.table({"batch": [batch.number]})
+
+        def call() -> Any:
+            staged = self._archive.stage(key, table, kind="pyarrow", report=report)
+            return self._breaker.record(
+                contract,
+                report,
+                key=key,
+                backfill=evaluation.backfill,
+                probe_holder=evaluation.holder,
+                also=staged.commit,
+            )
+
+        verdict, outcome = self._moved(contract, key, call)
+        if verdict is None:
+            return outcome
+        if verdict.refused and not verdict.duplicate and evaluation.audited:
+            # A batch that cannot be put aside is the loss of its run, not of a circuit's state.
+            with suppress(StoreError):
+                held = self._quarantine.put(key, table, report)
+                demand(self._quarantine.load(held.id).equals(table), "the quarantine mixed up")
+        return replace(outcome, refused=verdict.refused, duplicate=verdict.duplicate)
+
+    def failed(
+        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
+    ) -> Outcome:
+        def call() -> Any:
+            return self._breaker.observe_failure(
+                contract, key, run_id=run_id, what="source_unavailable", probe_holder=holder
+            )
+
+        verdict, outcome = self._moved(contract, key, call)
+        return replace(outcome, duplicate=verdict is not None and verdict.duplicate)
+
+    def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
+        return self._moved(contract, key, lambda: self._breaker.standing(contract, key))[1]
+
+    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome:
+        lease, outcome = self._moved(
+            contract, key, lambda: self._breaker.ask_probe(contract, key, holder)
+        )
+        if outcome.died and outcome.applied:
+            held = self.circuit(key).lease
+            return replace(outcome, granted=held is not None and held.holder == holder)
+        return replace(outcome, granted=lease is not None)
+
+    def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:
+        call = self._breaker.set_upstream
+        return self._moved(contract, key, lambda: call(contract, key, names))[1]
+
+    def force(
+        self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
+    ) -> Outcome:
+        def call() -> Any:
+            return self._breaker.force(
+                key, kind, actor="ann", reason="because", until=until, contract=contract
+            )
+
+        return self._moved(contract, key, call)[1]
+
+    def reset(self, contract: Contract | None, key: CircuitKey) -> Outcome:
+        def call() -> Any:
+            return self._breaker.reset(key, actor="ann", reason="because", contract=contract)
+
+        return self._moved(contract, key, call)[1]
+
+    def circuit(self, key: CircuitKey) -> Circuit:
+        return self._breaker.circuit(key)
+
+    def last_valid(self, asset: str, partition: str | None) -> tuple[int, datetime] | None:
+        found = self._archive.latest(asset, asset, partition)
+        if found is None:
+            return None
+        (number,) = self._archive.load(found).column("batch").to_pylist()
+        return number, found.kept_at
+
+    # -- ledger and healing ---------------------------------------------------------------------
+
+    def position(self) -> int:
+        return self._ledger.position()
+
+    def degrade(self, read: DegradedRead) -> Outcome:
+        _, applied, died = self._try(lambda: self._ledger.record(read))
+        return Outcome(applied=applied, died=died)
+
+    def inherit(self, consumer: Target, upstream: Target, run_id: str) -> Outcome:
+        marks, applied, died = self._try(
+            lambda: self._ledger.inherit(
+                consumer=consumer[0],
+                consumer_partition=consumer[1],
+                upstream=upstream[0],
+                upstream_partition=upstream[1],
+                run_id=run_id,
+            )
+        )
+        return Outcome(granted=bool(marks), applied=applied, died=died)
+
+    def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
+        _, applied, died = self._try(
+            lambda: self._ledger.renew(
+                consumer=consumer[0], consumer_partition=consumer[1], run_id=run_id, anew=anew
+            )
+        )
+        return Outcome(applied=applied, died=died)
+
+    def settle(self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]) -> Outcome:
+        for (upstream, partition), position in good:
+            edge = {
+                "consumer": consumer[0],
+                "consumer_partition": consumer[1],
+                "upstream": upstream,
+                "run_id": run_id,
+            }
+            if self._ledger.degraded_since([upstream], position) and self._ledger.inherit(
+                **edge, upstream_partition=partition, since=position
+            ):
+                continue
+            _, applied, died = self._try(
+                lambda edge=edge, partition=partition, position=position: self._ledger.settle(
+                    **edge, upstream_partitions=[partition], up_to=position
+                )
+            )
+            if died or not applied:
+                return Outcome(applied=applied, died=died)
+        return Outcome()
+
+    def open_reads(self) -> Sequence[DegradedRead]:
+        return self._ledger.open_reads()
+
+    def heal(
+        self, closed: Callable[[CircuitKey], bool], order: Sequence[str]
+    ) -> Sequence[HealRequest]:
+        # The circuits are asked first: within the plan's own transaction nobody else may write.
+        known = {read.circuit for read in self._ledger.open_reads()}
+        shut = {key for key in sorted(known) if not closed(key)}
+        requests, _, _ = self._try(
+            lambda: self._healing.due(lambda key: key in known and key not in shut, order=order)
+        )
+        return requests or ()
+
+    def healed(self, request: HealRequest, *, succeeded: bool) -> None:
+        self._healing.finished(request.run_key, succeeded=succeeded)
+
+    def give_up(self) -> Sequence[HealRequest]:
+        return self._healing.given_up()
+
+    # -- alerts, and what is always true --------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Collect the alerts; some messages fail, and some are claimed by one who dies with them.
+
+        Both come back later, after younger ones: so they are delivered in any order.
+        """
+        if not self._calm and self._world.random.random() < 0.2:
+            self._outbox.claim(2, kinds=UNDERSTOOD)
+        self._fate()
+        self._fuse = None
+        try:
+            AlertDispatcher(self._store, {}).collect()
+        except StoreError:
+            pass
+        finally:
+            self._hiccup = None
+
+    def check(self, *, at_the_end: bool) -> None:
+        self._calm = at_the_end
+        moves: list[tuple[str, str, int]] = []
+        with self._store.read() as conn:
+            for row in conn.execute(
+                sa.select(circuit_events).where(circuit_events.c.before != circuit_events.c.after)
+            ):
+                moves.append((row.asset, row.partition, row.generation))
+            told = [
+                (row.payload["asset"], row.payload["partition"] or "", row.payload["generation"])
+                for row in conn.execute(sa.select(outbox).where(outbox.c.kind.like("circuit.%")))
+                if row.payload.get("topic") not in (*NOT_MOVES, None)
+            ]
+        demand(sorted(moves) == sorted(told), "each transition has exactly one alert record")
+        for circuit in self._breaker.circuits():
+            demand(self._breaker.replay(circuit.key) == circuit, f"replay of {circuit.key}")
+        if at_the_end:
+            self._check_alerts()
+
+    def _check_alerts(self) -> None:
+        """Every message was delivered, whoever died with it; what fires is what is open."""
+        for _ in range(20):
+            self.deliver()
+            waiting = self._outbox.messages(MessageState.PENDING, limit=100_000)
+            if not [m for m in waiting if m.kind.startswith("circuit.")]:
+                break
+            self._world.now += timedelta(hours=2)
+        demand(not self._outbox.parked(), f"parked: {self._outbox.parked()}")
+        book = AlertBook(self._store)
+        firing = {
+            (alert.labels.asset, alert.labels.partition)
+            for alert in book.alerts(state=AlertState.FIRING, limit=100_000)
+            if alert.labels.kind is AlertKind.CIRCUIT_OPEN
+        }
+        barred = {
+            (circuit.key.asset, circuit.key.partition or "")
+            for circuit in self._breaker.circuits()
+            if circuit.state is not CircuitState.CLOSED
+        }
+        demand(firing == barred, f"alerts fire for {firing}, and open are {barred}")

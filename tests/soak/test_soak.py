@@ -1,0 +1,58 @@
+"""A deployment in trouble, seeded: what must always hold is checked after every event.
+
+``make soak`` sets ``DAGSTER_CONTRACTS_SOAK_EVENTS`` (and, to repeat a run,
+``DAGSTER_CONTRACTS_SOAK_SEED``); a seed that breaks something is added to ``BROKE_ONCE``, and
+``python -m tests.soak --seed N --events M`` tells its story.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.soak.deployment import Deployment
+from tests.soak.durable import DurableServices
+from tests.soak.services import PureServices
+
+EVENTS = int(os.environ.get("DAGSTER_CONTRACTS_SOAK_EVENTS", "0"))
+# The short runs of every day are all the same; a soak begins somewhere else each time.
+ANY = random.SystemRandom().randrange(10**6) if EVENTS else 20
+SEED = int(os.environ.get("DAGSTER_CONTRACTS_SOAK_SEED", ANY))
+
+# Seed and events of stories that once ended badly, of a dozen contracts and thirty assets beside.
+BROKE_ONCE = [
+    # A threshold that had been crossed when a late batch closed the circuit was slept through.
+    (1, 2_500),
+    # The default policy's retries were counted where an operator came without the contract.
+    (11, 8_000),
+    # A batch was let through by an override that had just ended.
+    (15, 5_000),
+]
+
+
+@pytest.mark.parametrize(("seed", "events"), BROKE_ONCE)
+def test_what_broke_once_holds(seed: int, events: int) -> None:
+    Deployment(seed, PureServices, contracts=12, plain=30).run(events)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_no_consumer_is_served_what_a_circuit_forbids(part: int) -> None:
+    seed = SEED + part
+    print(f"seed {seed}: python -m tests.soak --seed {seed} --events {EVENTS or 4_000}")
+    sizes = (30, 170) if EVENTS else (8, 20)
+    Deployment(seed, PureServices, contracts=sizes[0], plain=sizes[1]).run(EVENTS or 4_000)
+
+
+def test_the_store_loses_nothing_while_processes_die_and_it_refuses(store_url, tmp_path) -> None:
+    seed, events = SEED + 2, EVENTS // 500 or 120
+    print(f"seed {seed}: python -m tests.soak --durable --seed {seed} --events {events}")
+    services: list[DurableServices] = []
+
+    def open_services(world: Deployment) -> DurableServices:
+        services.append(DurableServices(world, store_url, tmp_path, trouble=0.1))
+        return services[-1]
+
+    Deployment(seed, open_services, contracts=3, plain=4).run(events)
+    assert services[0].died, "nobody died: the story was too short to prove anything"
