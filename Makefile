@@ -29,7 +29,7 @@ ui: $(INSTALLED) ## open the demo's instance in the Dagster UI (PORT=3000)
 test: $(INSTALLED) ## run the tests (ARGS="-k circuit" passes options to pytest)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
-bench: $(INSTALLED) ## measure (ARGS="--rows 1000000")
+bench: $(INSTALLED) ## measure (ARGS="--rows 1000000"; --no-peers; --check)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 soak: $(INSTALLED) ## simulate deployments for millions of events, and kill 200 processes (minutes)
@@ -85,5 +85,5 @@ clean: ## forget the demo, caches and builds
 	@rm -rf .import_linter_cache .pytest_cache
 	@find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +
 
-distclean: clean ## clean, and .venv too
-	@rm -rf $(VENV)
+distclean: clean ## clean, and .venv and .bench too
+	@rm -rf $(VENV) .bench

@@ -1,0 +1,102 @@
+"""pandera on a pandas frame: lazy, so that every rule is run and the failing values are listed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pandera.errors
+import pandera.pandas as pa
+
+from benchmarks.peers.worker import Peer, Rule, serve
+
+
+def prepare(path: Path, rules: list[Rule]) -> Peer:
+    """Columns with pandera's own checks; multiples and the expression as functions."""
+    frame = pd.read_parquet(path)
+    checks: dict[str, list[pa.Check]] = {name: [] for name in frame.columns}
+    required, unique, whole = set(), set(), []
+    for rule in rules:
+        match rule.kind:
+            case "required":
+                required.add(rule.column)
+            case "unique":
+                unique.add(rule.column)
+            case "expression":
+                whole.append(
+                    pa.Check(
+                        lambda table: ~(table["shipped_at"] < table["created_at"]),
+                        name=rule.name,
+                        error=rule.name,
+                    )
+                )
+            case _:
+                checks[rule.column].append(_check(rule))
+    schema = pa.DataFrameSchema(
+        {
+            name: pa.Column(
+                checks=found,
+                nullable=name not in required,
+                unique=name in unique,
+                report_duplicates="exclude_first",
+            )
+            for name, found in checks.items()
+        },
+        checks=whole,
+    )
+    keys = {rule.column: rule.name for rule in rules if rule.kind == "unique"}
+    return Peer(lambda: _failures(schema, frame), lambda found: _counts(found, keys))
+
+
+def _check(rule: Rule) -> pa.Check:
+    named: dict[str, Any] = {"name": rule.name, "error": rule.name}
+    match rule.kind:
+        case "enum":
+            return pa.Check.isin(rule.value, **named)
+        case "minimum":
+            return pa.Check.ge(rule.value, **named)
+        case "maximum":
+            return pa.Check.le(rule.value, **named)
+        case "exclusive_minimum":
+            return pa.Check.gt(rule.value, **named)
+        case "exclusive_maximum":
+            return pa.Check.lt(rule.value, **named)
+        case "min_length":
+            return pa.Check.str_length(min_value=rule.value, **named)
+        case "max_length":
+            return pa.Check.str_length(max_value=rule.value, **named)
+        case "pattern":
+            return pa.Check.str_contains(rule.value, **named)
+        case "multiple_of":
+            return pa.Check(lambda column: column % rule.value == 0, **named)
+        case _:
+            raise ValueError(rule.kind)
+
+
+def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame | None:
+    try:
+        schema.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        return errors.failure_cases
+    return None
+
+
+def _counts(found: pd.DataFrame | None, keys: dict[str, str]) -> dict[str, int]:
+    counts: dict[str, int] = defaultdict(int)
+    if found is None:
+        return counts
+    for (column, check), rows in found.groupby(["column", "check"])["index"].nunique().items():
+        if check == "not_nullable":
+            counts[f"{column}.required"] += int(rows)
+        elif check == "field_uniqueness":
+            counts[keys[column]] += int(rows)
+        else:
+            # A check of the whole frame is listed once for each of its columns.
+            counts[check] = max(counts[check], int(rows))
+    return counts
+
+
+if __name__ == "__main__":
+    serve(prepare)
