@@ -6,7 +6,7 @@ definitions load, and the engine measures the very same rules when data arrives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -28,6 +28,8 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.core.outcome import OutcomeKind
 from dagster_contracts.core.rules import (
+    ITEMS,
+    VALUES,
     Aggregate,
     All,
     Bound,
@@ -54,6 +56,7 @@ from dagster_contracts.core.rules import (
     Unique,
     UniqueItems,
     Unmeasurable,
+    path_text,
 )
 
 SCHEMA_CHECK = "schema"
@@ -243,12 +246,13 @@ def _rule(name: str, test: RuleTest, description: str, column: str | None) -> Pl
 def _property_rules(
     prop: SchemaProperty, path: Path, *, in_key: bool = False, demanded: bool = False
 ) -> Iterator[PlannedRule]:
-    label, column = ".".join(path), path[0]
+    label, column = path_text(path), path[0]
 
     def rule(what: str, test: RuleTest, words: str) -> PlannedRule:
         return _rule(f"{label}.{what}", test, f"{label} {words}", column)
 
-    yield rule("present", Presence(path), "exists")
+    if path[-1] not in (ITEMS, VALUES):
+        yield rule("present", Presence(path), "exists")
     if prop.logical_type is not None:
         zone = prop.options.timezone if prop.logical_type is LogicalType.TIMESTAMP else None
         words = f"is of type {prop.logical_type.value}"
@@ -264,21 +268,17 @@ def _property_rules(
     for what, test, words in option_tests(prop.options, path, prop.logical_type):
         yield rule(what, test, words)
     match prop.logical_type:
-        case LogicalType.MAP if prop.properties or prop.items:
-            yield rule("values", Unmeasurable("rules on the values of a map"), "keeps its types")
+        case LogicalType.MAP if prop.properties:
+            reason = "the keys of a map are not known beforehand"
+            yield rule("keys", Unmeasurable(reason), "keeps the rules of its keys")
         case _:
             asked = set(prop.options.required_properties)
             for inner in prop.properties:
                 wanted = inner.name in asked or inner.column in asked
                 yield from _property_rules(inner, (*path, inner.column), demanded=wanted)
-    if prop.items is not None and _constrains(prop.items):
-        reason = "rules on the items of an array are not measured"
-        yield rule("items", Unmeasurable(reason), "keeps the rules of its items")
-
-
-def _constrains(item: SchemaProperty) -> bool:
-    free = item.options == TypeOptions() and not (item.required or item.unique or item.items)
-    return not free or bool(item.properties)
+    if prop.items is not None:
+        marker = VALUES if prop.logical_type is LogicalType.MAP else ITEMS
+        yield from _property_rules(prop.items, (*path, marker))
 
 
 def option_tests(
@@ -368,12 +368,30 @@ def _column_of(target: SchemaObject, name: str) -> str:
 
 
 def _path_of(target: SchemaObject, name: str) -> Path:
-    if target.property_named(name) is None and "." in name:
-        head, *rest = name.split(".")
+    if target.property_named(name) is None:
+        head, *rest = name.replace(ITEMS, f".{ITEMS}").split(".")
         prop = target.property_named(head)
-        if prop is not None and prop.logical_type is LogicalType.OBJECT:
-            return (prop.column, *rest)
+        if prop is not None and rest and prop.logical_type in _NESTED:
+            return _nested_path(prop, rest)
     return (_column_of(target, name),)
+
+
+_NESTED = (LogicalType.OBJECT, LogicalType.ARRAY, LogicalType.MAP)
+
+
+def _nested_path(prop: SchemaProperty, names: Sequence[str]) -> Path:
+    """The path from a property; a map's values are written as an array's items are."""
+    path, inner = [prop.column], prop
+    for name in names:
+        within: SchemaProperty | None
+        if name == ITEMS:
+            path.append(VALUES if inner.logical_type is LogicalType.MAP else ITEMS)
+            within = inner.items
+        else:
+            within = next((p for p in inner.properties if name in (p.name, p.column)), None)
+            path.append(within.column if within is not None else name)
+        inner = within or SchemaProperty(name=name)
+    return tuple(path)
 
 
 def _quality_rule(rule: QualityRule, target: SchemaObject, name: str) -> PlannedRule:
@@ -411,8 +429,9 @@ def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
     unjudged = _why_unjudged(rule)
     if unjudged is not None:
         return Unmeasurable(unjudged)
-    if rule.column is not None and "[]" in rule.column:
-        return Unmeasurable("rules within arrays and maps are not measured")
+    within_items = rule.column is not None and ITEMS in rule.column
+    if within_items and rule.kind in (RuleKind.SQL, RuleKind.CUSTOM):
+        return Unmeasurable("such rules stand at columns, not at the items of arrays and maps")
     match rule.kind:
         case RuleKind.LIBRARY:
             return _library_test(rule, target)

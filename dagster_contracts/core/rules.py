@@ -20,7 +20,21 @@ from dagster_contracts.core.contract import (
 )
 
 Path: TypeAlias = tuple[str, ...]
-"""A column, or a column and the fields that lead to a nested value."""
+"""A column, or a column and the fields that lead to a nested value.
+
+:data:`ITEMS` and :data:`VALUES` stand for every item of an array and every value of a map.
+"""
+
+ITEMS = "[]"
+VALUES = "{}"
+
+
+def path_text(path: Path) -> str:
+    """A path as people write it: ``lines[].sku``."""
+    return "".join(
+        name if place == 0 or name in (ITEMS, VALUES) else f".{name}"
+        for place, name in enumerate(path)
+    )
 
 
 class BoundOperator(StrEnum):

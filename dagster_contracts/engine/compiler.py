@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import reduce
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 
 import narwhals as nw
 
 from dagster_contracts.core.expression import ExpressionSyntaxError, columns_in, parse_expression
 from dagster_contracts.core.pattern import UnportablePattern, translate
 from dagster_contracts.core.rules import (
+    ITEMS,
+    VALUES,
     All,
     Bound,
     BoundOperator,
@@ -32,6 +34,7 @@ from dagster_contracts.core.rules import (
     RowExpression,
     RowTest,
     UniqueItems,
+    path_text,
 )
 from dagster_contracts.core.text_format import TEXT_FORMATS
 from dagster_contracts.engine.literal import (
@@ -47,6 +50,19 @@ from dagster_contracts.engine.literal import (
 from dagster_contracts.engine.row_expression import InexpressibleError, compile_expression
 from dagster_contracts.engine.scan import Scan
 
+ItemTest: TypeAlias = (
+    Required
+    | NotMissing
+    | Enumerated
+    | Bound
+    | Length
+    | Pattern
+    | Format
+    | MultipleOf
+    | UniqueItems
+)
+"""The tests of a value, which may be an item of an array."""
+
 
 class UncompilableError(Exception):
     """The rule cannot be measured here; the text is the reason of ``not_evaluated``."""
@@ -61,13 +77,15 @@ class Columns:
     """What the compiler knows of the data.
 
     ``problems`` says of declared columns (or nested paths) what is wrong with them: missing, or of
-    another type. ``names`` maps the contract's property names to column names.
+    another type. ``names`` maps the contract's property names to column names. ``item_flags`` names
+    the column that flags the rows of each test about items, or says why there is none.
     """
 
     scan: Scan
     schema: Mapping[str, nw.dtypes.DType]
     problems: Mapping[Path, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    item_flags: Mapping[RowTest, str | Exception] = field(default_factory=dict)
 
     def value_at(self, path: Path) -> nw.Expr:
         """The value at a path."""
@@ -78,9 +96,9 @@ class Columns:
         """The type at a path, or ``None`` where it leads nowhere."""
         dtype = self.schema.get(path[0])
         for name in path[1:]:
-            if not isinstance(dtype, nw.Struct):
-                return None
-            dtype = next((_made(f.dtype) for f in dtype.fields if f.name == name), None)
+            if dtype == nw.Unknown:
+                return dtype  # nothing is there, so that nothing is known of what it holds
+            dtype = _inner_type(dtype, name)
         return dtype
 
     def require(self, path: Path, *, only_missing: bool = False) -> nw.dtypes.DType:
@@ -94,14 +112,40 @@ class Columns:
                 raise BrokenColumnError(problem)
         dtype = self.type_of(path)
         if dtype is None:
-            raise UncompilableError(f"there is no column {'.'.join(path)}")
+            raise UncompilableError(f"there is no column {path_text(path)}")
         refusal = self.scan.refused.get(path[0])
         if refusal is not None and not only_missing:
             raise UncompilableError(refusal)
         return dtype
 
 
-def _made(dtype: Any) -> nw.dtypes.DType:
+def _inner_type(dtype: nw.dtypes.DType | None, name: str) -> nw.dtypes.DType | None:
+    """The type of a field, of the items of an array, or of the values of a map."""
+    match dtype:
+        case _ if is_map(dtype):
+            return made(dtype.value) if name == VALUES else None  # type: ignore[union-attr]
+        case nw.List() | nw.Array() if name == ITEMS:
+            return made(dtype.inner)
+        case nw.List() if name == VALUES:
+            entry = made(dtype.inner)
+            if isinstance(entry, nw.Struct) and len(entry.fields) == 2:
+                return made(entry.fields[1].dtype)
+            return entry if entry == nw.Unknown else None
+        case nw.Struct() if name == VALUES:
+            kinds = {made(f.dtype) for f in dtype.fields}
+            return kinds.pop() if len(kinds) == 1 else None
+        case nw.Struct():
+            return next((made(f.dtype) for f in dtype.fields if f.name == name), None)
+        case _:
+            return None
+
+
+def is_map(dtype: object) -> bool:
+    """Whether this is the type of a map; not every Narwhals and Polars has one."""
+    return type(dtype).__name__ == "Map"
+
+
+def made(dtype: Any) -> nw.dtypes.DType:
     """Narwhals gives the types of fields as instances or as classes."""
     made: nw.dtypes.DType = dtype() if isinstance(dtype, type) else dtype
     return made
@@ -131,9 +175,14 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
             return any_of([_compile(part, columns) for part in parts])
         case RowExpression(text):
             return compile_row_expression(text, columns)
+    if ITEMS in test.path or VALUES in test.path:
+        return _item_flag(test, columns)
     dtype = columns.require(test.path, only_missing=isinstance(test, Required))
+    if len(test.path) > 1 and columns.type_of(test.path[:-1]) == nw.Unknown:
+        return never(columns.scan.column(test.path[0]))
     value = columns.value_at(test.path)
-    if test.path[0] in columns.scan.untyped and not isinstance(test, Required | NotMissing):
+    untyped = test.path[0] in columns.scan.untyped
+    if untyped and not isinstance(test, Required | NotMissing):
         return never(value)
     dialect = columns.scan.backend.dialect
     match test:
@@ -168,6 +217,17 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
             return _multiple(value, dtype, divisor)
         case _:
             assert_never(test)
+
+
+def _item_flag(test: ItemTest, columns: Columns) -> nw.Expr:
+    columns.require(test.path, only_missing=isinstance(test, Required))
+    flag = columns.item_flags.get(test)
+    if flag is None:
+        where = columns.scan.backend.value
+        raise UncompilableError(f"rules within arrays and maps are not measured by {where}")
+    if isinstance(flag, Exception):
+        raise flag
+    return nw.col(flag)
 
 
 def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType, columns: Columns) -> nw.Expr:
@@ -236,7 +296,7 @@ def _length(test: Length, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     if test.items:
         if not isinstance(dtype, nw.List | nw.Array):
             raise UncompilableError(f"a column of type {dtype} has no items")
-        length = value.cast(nw.List(_made(dtype.inner))).list.len()
+        length = value.cast(nw.List(made(dtype.inner))).list.len()
     else:
         length = _text(value, dtype).str.len_chars()
     flags = []

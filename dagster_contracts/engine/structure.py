@@ -12,11 +12,13 @@ import narwhals as nw
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.core.rules import (
+    VALUES,
     ColumnOrder,
     NoExtraColumns,
     Path,
     Presence,
     TypeMatch,
+    path_text,
 )
 from dagster_contracts.engine.compiler import Columns
 from dagster_contracts.engine.finding import Finding
@@ -46,8 +48,11 @@ def inspect_structure(rules: Sequence[PlannedRule], scan: Scan) -> Structure:
                 findings[rule.name] = Finding(broken=problem)
             case TypeMatch(path) if path[0] in scan.refused:
                 findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
+            case TypeMatch(path) if _is_mixed(path, known, problems):
+                reason = f"the values of {path_text(path[:-1])} have several types"
+                findings[rule.name] = Finding(unmeasured=reason)
             case TypeMatch(path) as test if path not in problems:
-                problem = _mismatch(test, known, scan)
+                problem = _mismatch(test, known, scan, problems)
                 if problem is not None:
                     problems[path] = problem
                 findings[rule.name] = Finding(broken=problem)
@@ -69,20 +74,30 @@ def _absence(path: Path, known: Columns, problems: Mapping[Path, str]) -> str | 
     if known.type_of(path) is not None or (len(path) == 1 and path[0] in known.schema):
         return None
     if len(path) > 1:
-        return f"{'.'.join(path[:-1])} has no field {path[-1]}"
+        return f"{path_text(path[:-1])} has no field {path[-1]}"
     alike = [name for name in known.schema if name.lower() == path[0].lower()]
     hint = f"; the data has {alike[0]!r}" if alike else ""
     return f"the column {path[0]} is missing{hint}"
 
 
-def _mismatch(test: TypeMatch, known: Columns, scan: Scan) -> str | None:
-    path, label = test.path, ".".join(test.path)
+def _is_mixed(path: Path, known: Columns, problems: Mapping[Path, str]) -> bool:
+    """Whether these are the values of a map that has no one type for them."""
+    return path[-1] == VALUES and path[:-1] not in problems and known.type_of(path) is None
+
+
+def _mismatch(
+    test: TypeMatch, known: Columns, scan: Scan, problems: Mapping[Path, str]
+) -> str | None:
+    path, label = test.path, path_text(test.path)
     if path[0] in scan.strange:
         return f"{label} holds {scan.strange[path[0]]}, not {test.logical_type.value}"
     if path[0] in scan.untyped or (len(path) == 1 and path[0] in scan.type_flags):
         return None
+    broken = next((problems[path[:n]] for n in range(1, len(path)) if path[:n] in problems), None)
+    if broken is not None:
+        return broken
     dtype = known.type_of(path)
-    if dtype is None:
+    if dtype is None or (dtype == nw.Unknown and len(path) > 1):
         return None
     if not is_of_type(dtype, test.logical_type):
         return f"{label} has the type {type_text(dtype)}, not {test.logical_type.value}"

@@ -31,6 +31,7 @@ from dagster_contracts.core.service_levels import judge_level
 from dagster_contracts.engine.compiler import Columns, expression_columns
 from dagster_contracts.engine.custom import Code, measure_custom
 from dagster_contracts.engine.finding import Finding
+from dagster_contracts.engine.items import flag_items
 from dagster_contracts.engine.measurement import Measurement, measure
 from dagster_contracts.engine.metrics import (
     Circumstances,
@@ -214,7 +215,8 @@ class _Request:
             problems=structure.problems,
             names=self.names,
         )
-        readable = columns.schema
+        columns = flag_items(rules, scan, columns)
+        scan, readable = columns.scan, columns.schema
         self.tell(f"measuring {len(rules)} rules")
         measurement = measure(
             rules,

@@ -95,3 +95,36 @@ def counts(target: SchemaObject, rows: Sequence[Row]) -> dict[str, int]:
         repeated += found["primary_key"]
     found["*"] = min(len(rows), any_broken + repeated)
     return {name: count for name, count in found.items() if count}
+
+
+def _within(prop: SchemaProperty, value: Any, label: str) -> set[str]:
+    """The rules of a nested property that its value breaks, by their names."""
+    options = prop.options
+    if isinstance(value, list):
+        found = set()
+        if options.min_items is not None and len(value) < options.min_items:
+            found.add(f"{label}.min_items")
+        if options.unique_items and len(set(value)) < len(value):
+            found.add(f"{label}.unique_items")
+        assert prop.items is not None
+        for item in value:
+            pair = isinstance(item, tuple)
+            marker = "{}" if pair else "[]"
+            found |= _within(prop.items, item[1] if pair else item, label + marker)
+        return found
+    if isinstance(value, dict):
+        inner = (_within(p, value[p.column], f"{label}.{p.column}") for p in prop.properties)
+        return set().union(*inner)
+    return {f"{label}.{what}" for what in broken_by(prop, value)}
+
+
+def nested_counts(target: SchemaObject, rows: Sequence[Row]) -> dict[str, int]:
+    """Rule and number of rows in which a value, or an item or field of it, breaks the rule.
+
+    A map is a list of its pairs.
+    """
+    found: Counter[str] = Counter()
+    for row in rows:
+        for prop in target.properties:
+            found.update(_within(prop, row[prop.name], prop.name))
+    return dict(found)

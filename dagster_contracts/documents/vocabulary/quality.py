@@ -135,7 +135,8 @@ RULE: Final = Table(
         Key(
             "severity",
             _SEVERITY,
-            "How much a failure weighs: only an `error` fails a report or refuses a batch, the others warn.",
+            "How much a failure weighs: only an `error` fails a report or refuses a batch, "
+            "the others warn.",
             "error",
         ),
         Key("dimension", TEXT, "The dimension of quality, such as `completeness`, for people."),

@@ -718,7 +718,14 @@ def _nested() -> Case:
         ),
         contract(
             column("b", BOOLEAN, enum=(True,)),
-            column("l", LogicalType.ARRAY, min_items=1, max_items=2, unique_items=True),
+            column(
+                "l",
+                LogicalType.ARRAY,
+                min_items=1,
+                max_items=2,
+                unique_items=True,
+                items=column("n", INTEGER, maximum=2),
+            ),
             column("o", LogicalType.OBJECT, properties=(zip_code,)),
         ),
         {
@@ -726,6 +733,7 @@ def _nested() -> Case:
             "l.min_items": 1,
             "l.max_items": 1,
             "l.unique_items": 1,
+            "l[].maximum": 1,
             "o.zip.required": 1,
             "o.zip.min_length": 1,
         },
