@@ -123,6 +123,7 @@ def render_quantity(quantity: Quantity) -> str:
 
 _UNITS_IN_USE: Final = ("d", "h", "min", "s", "ms")
 _MOST_OF_ONE_UNIT: Final = 99
+_MOST_PLACES: Final = 30
 
 
 def _exact_duration(seconds: Fraction) -> str:
@@ -149,7 +150,7 @@ def format_quantity(
     """Write a measured value for people: ``7.0%``, ``42min``, ``1h 12min``, ``336,776``.
 
     ``apart_from`` is the threshold the value is compared with: digits are added until the two read
-    differently, so that nobody is told that 5.0% is > 5%.
+    in their true order, so that nobody is told that 5.0% is > 5% or that 100.0% is < 99.99%.
     """
     if dimension is Dimension.RATIO:
         if value in (0, 1):
@@ -186,6 +187,8 @@ def _render_rate(value: Fraction) -> str:
 
 def _people_rate(value: Fraction, apart_from: Fraction | None) -> str:
     """In the shortest time in which at least one row came."""
+    if value == apart_from and _is_decimal(value * DURATION_UNITS["w"]):
+        return render_quantity(Quantity(value, Dimension.RATE))
     for unit in ("s", "min", "h", "d"):
         size = DURATION_UNITS[unit]
         if abs(value) * size >= 1 or unit == "d" or not value:
@@ -195,24 +198,35 @@ def _people_rate(value: Fraction, apart_from: Fraction | None) -> str:
 
 
 def _people_duration(value: Fraction, apart_from: Fraction | None) -> str:
-    sign, value = ("-" if value < 0 else ""), abs(value)
-    apart_from = None if apart_from is None else abs(apart_from)
+    if value < 0:
+        return "-" + _people_duration(-value, None if apart_from is None else -apart_from)
     if value < 1:
         other = None if apart_from is None else apart_from * 1000
-        return f"{sign}{_rounded(value * 1000, other)}ms" if value else "0s"
+        return f"{_rounded(value * 1000, other)}ms" if value else "0s"
     if value < 60:
-        return f"{sign}{_rounded(value, apart_from)}s"
-    names = [(unit, size) for unit, size in DURATION_UNITS.items() if unit not in ("w", "ms")]
-    for index, (unit, size) in enumerate(names[:-1]):
-        if value >= size:
-            major, rest = divmod(value, size)
-            small, small_size = names[index + 1]
-            minor = rest // small_size
-            shown = major * size + minor * small_size
-            if apart_from is not None and shown == apart_from != value:
-                return f"{sign}{_mixed(Fraction(round(value * 1000), 1000))}"
-            return f"{sign}{major}{unit}" + (f" {minor}{small}" if minor else "")
-    raise AssertionError(value)  # pragma: no cover - 60 <= value always meets the minutes
+        return f"{_rounded(value, apart_from)}s"
+    # Two units, and those below them where the order asks for them: 1h 10min, 1h 10min 45s.
+    parts: list[str] = []
+    shown, asked = Fraction(0), 0
+    for unit in ("d", "h", "min", "s"):
+        size = DURATION_UNITS[unit]
+        count = (value - shown) // size
+        if count:
+            parts.append(f"{count}{unit}")
+            shown += count * size
+        asked += bool(parts)
+        if asked >= 2 and _keeps_order(shown, value, apart_from):
+            return " ".join(parts)
+    other = None if apart_from is None else (apart_from - shown) * 1000
+    return " ".join([*parts, f"{_rounded((value - shown) * 1000, other)}ms"])
+
+
+def _keeps_order(shown: Fraction, value: Fraction, apart_from: Fraction | None) -> bool:
+    """Whether what is shown stands to the threshold as the value does."""
+    return apart_from is None or (
+        (shown < apart_from) == (value < apart_from)
+        and (shown > apart_from) == (value > apart_from)
+    )
 
 
 def _rounded(value: Fraction, apart_from: Fraction | None) -> str:
@@ -224,7 +238,7 @@ def _rounded(value: Fraction, apart_from: Fraction | None) -> str:
         places += 1
     if abs(value) >= 1:
         places = 1
-    while apart_from is not None and round(value, places) == apart_from != value and places < 30:
+    while places < _MOST_PLACES and not _keeps_order(round(value, places), value, apart_from):
         places += 1
     shown = round(value, places)
     whole, rest = divmod(abs(shown), 1)

@@ -24,6 +24,7 @@ from dagster_contracts.core.condition import (
     Quantity,
     Truth,
     evaluate,
+    may_hold,
     metrics_of,
     parse_condition,
     parse_duration,
@@ -456,12 +457,17 @@ def test_unknown_spreads_only_where_it_matters(text: str, truth: Truth) -> None:
         ([5, None, 5], Truth.UNKNOWN),
         ([None, 5, 5, 5], Truth.TRUE),
         ([None, 50, 5], Truth.FALSE),
-        ([None, None], Truth.FALSE),
+        ([None], Truth.UNKNOWN),
+        ([None, None], Truth.UNKNOWN),
+        ([5, None], Truth.UNKNOWN),
+        ([None, 50], Truth.FALSE),
     ],
 )
 def test_a_hold_of_checks_needs_each_of_the_last(rows: list[int | None], truth: Truth) -> None:
     window = [_at(minute, row_count=count) for minute, count in enumerate(rows)]
     assert _decide("row_count < 10 for 3 checks", *window) is truth
+    opposite = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: Truth.UNKNOWN}
+    assert _decide("not (row_count < 10 for 3 checks)", *window) is opposite[truth]
 
 
 def test_a_tick_is_the_newest_check_seen_again_and_no_check_of_its_own() -> None:
@@ -490,6 +496,9 @@ def test_a_tick_is_the_newest_check_seen_again_and_no_check_of_its_own() -> None
         ([(0, 5), (30, 50)], Truth.FALSE),
         ([(0, 5), (30, None)], Truth.UNKNOWN),
         ([(0, None), (1, 5), (40, 5)], Truth.TRUE),
+        ([(0, None)], Truth.UNKNOWN),
+        ([(0, None), (10, 5)], Truth.UNKNOWN),
+        ([(0, None), (10, 50)], Truth.FALSE),
     ],
 )
 def test_a_hold_of_time_needs_an_unbroken_run(
@@ -621,6 +630,28 @@ def test_measuring_more_never_turns_a_verdict_around(
     ]
     after = evaluate(condition, filled).truth
     assert before is Truth.UNKNOWN or after is before
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "may"),
+    [
+        ("row_count < 10 for 3 checks", [None], False),
+        ("row_count < 10 for 3 checks", [None, None, 5], True),
+        ("row_count < 10 for 3 checks", [50, None, None], False),
+        ("row_count < 10 for 2min", [None, 5], False),
+        ("row_count < 10 for 2min", [None, 5, 5], True),
+        ("not (row_count < 10 for 3 checks)", [None], True),
+        ("not (row_count < 10 for 3 checks)", [5, 5, 5], False),
+        ("row_count < 10 for 3 checks or row_count < 10", [None], True),
+        ("row_count < 10 for 3 checks and row_count < 10", [None], False),
+        ("row_count < 10", [], True),
+    ],
+)
+def test_what_may_hold_when_all_had_been_measured(
+    text: str, rows: list[int | None], may: bool
+) -> None:
+    window = [_at(minute, row_count=count) for minute, count in enumerate(rows)]
+    assert may_hold(parse_condition(text), window) is may
 
 
 @given(conditions, _windows())

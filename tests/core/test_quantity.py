@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -76,8 +77,17 @@ def test_what_no_decimal_can_write_is_refused() -> None:
         (Fraction(9 * 86_400 + 5), Dimension.DURATION, None, "9d"),
         (Fraction(2, 3), Dimension.DURATION, None, "666.7ms"),
         (Fraction(0), Dimension.DURATION, None, "0s"),
-        (Fraction(1_800_001, 1_000), Dimension.DURATION, Fraction(1_800), "30min1ms"),
+        (Fraction(1_800_001, 1_000), Dimension.DURATION, Fraction(1_800), "30min 1ms"),
         (Fraction(-5), Dimension.DURATION, None, "-5s"),
+        (Fraction(99_985, 100_000), Dimension.RATIO, Fraction(9_999, 10_000), "99.98%"),
+        (Fraction(1, 3), Dimension.RATIO, Fraction(333_333, 10**6), "33.33333%"),
+        (Fraction(525, 10_000), Dimension.RATIO, Fraction(525, 10_000), "5.25%"),
+        (Fraction(91_860), Dimension.DURATION, Fraction(91_800), "1d 1h 31min"),
+        (Fraction(4_245), Dimension.DURATION, Fraction(4_230), "1h 10min 45s"),
+        (Fraction(-4_245), Dimension.DURATION, Fraction(-4_230), "-1h 10min 45s"),
+        (Fraction(108_000), Dimension.DURATION, Fraction(108_000), "1d 6h"),
+        (Fraction(108_000_001, 1_000), Dimension.DURATION, Fraction(108_000), "1d 6h 1ms"),
+        (Fraction(5, 3), Dimension.RATE, Fraction(5, 3), "100/min"),
         (Fraction(1_500_000), Dimension.SIZE, None, "1.5MB"),
     ],
 )
@@ -92,3 +102,25 @@ def test_every_value_can_be_written_for_people(
     value: Fraction, other: Fraction, dimension: Dimension
 ) -> None:
     assert format_quantity(value, dimension, apart_from=other)
+
+
+_SHOWN = {"%": Fraction(1, 100)} | {"d": Fraction(86_400), "h": Fraction(3_600)}
+_SHOWN |= {"min": Fraction(60), "s": Fraction(1), "ms": Fraction(1, 1_000), "": Fraction(1)}
+
+
+@given(
+    st.one_of(DECIMALS, st.fractions(-(10**6), 10**6)),
+    DECIMALS,
+    st.sampled_from([Dimension.RATIO, Dimension.DURATION, Dimension.NUMBER]),
+    st.sampled_from([0, 0, 1, -1, Fraction(1, 10**4), Fraction(-1, 10**4), Fraction(1, 3)]),
+)
+def test_what_is_shown_stands_to_the_threshold_as_the_value_does(
+    value: Fraction, threshold: Fraction, dimension: Dimension, close: Fraction
+) -> None:
+    if close:
+        value = threshold + close
+    text = format_quantity(value, dimension, apart_from=threshold).replace(",", "")
+    sign = -1 if text.startswith("-") else 1
+    parts = re.findall(r"([0-9.]+)(%|ms|min|[dhs]|)", text)
+    shown = sign * sum((Fraction(number) * _SHOWN[unit] for number, unit in parts), Fraction(0))
+    assert (shown < threshold, shown > threshold) == (value < threshold, value > threshold)

@@ -17,6 +17,7 @@ from dagster_contracts.core.condition import (
     Truth,
     comparisons_of,
     evaluate,
+    may_hold,
     metrics_of,
     render,
     without_holds,
@@ -58,7 +59,12 @@ def judge_opening(
     for truth in (Truth.TRUE, Truth.UNKNOWN):
         if truth is Truth.UNKNOWN and not (unknown_opens and policy.on_unknown is OnUnknown.OPEN):
             continue
-        found = [(c, decision) for c, decision in decisions if decision.truth is truth]
+        # "Unknown opens" asks what may hold: one unmeasured check is not yet "for 3 checks".
+        found = [
+            (c, decision)
+            for c, decision in decisions
+            if decision.truth is truth and (truth is Truth.TRUE or may_hold(c, window))
+        ]
         if found:
             return Verdict(
                 good=False,

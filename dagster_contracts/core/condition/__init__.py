@@ -10,6 +10,7 @@ from dagster_contracts.core.condition.evaluation import (
     Observation,
     Truth,
     evaluate,
+    may_hold,
 )
 from dagster_contracts.core.condition.syntax import (
     parse_condition,
@@ -47,6 +48,7 @@ __all__ = [
     "comparisons_of",
     "evaluate",
     "format_quantity",
+    "may_hold",
     "metrics_of",
     "parse_condition",
     "parse_duration",

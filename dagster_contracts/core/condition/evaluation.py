@@ -55,8 +55,9 @@ def evaluate(condition: Condition, window: Sequence[Observation]) -> Decision:
 
     A comparison without ``for`` looks at the newest observation. ``for N checks`` is true when each
     of the last N checks makes it true; fewer than N have not held for N. ``for 30min`` is true when
-    the comparison has been true without a break since an observation at least that old. An empty
-    window is unknown.
+    the comparison has been true without a break since an observation at least that old. Where one
+    of those was not measured, a hold that nothing speaks against is unknown, also while there are
+    too few of them: else its negation would be true of what nobody saw. An empty window is unknown.
     """
     match condition:
         case Comparison():
@@ -70,6 +71,44 @@ def evaluate(condition: Condition, window: Sequence[Observation]) -> Decision:
             return Decision(_INVERSE[decision.truth], decision.explanation)
         case _:
             assert_never(condition)
+
+
+def may_hold(condition: Condition, window: Sequence[Observation]) -> bool:
+    """Whether a condition is true, or could be if what was not measured had been.
+
+    An unknown hold that is too short so far could not, whatever was measured.
+    """
+    return _may_be(condition, window, wanted=True)
+
+
+def _may_be(condition: Condition, window: Sequence[Observation], *, wanted: bool) -> bool:
+    match condition:
+        case Comparison():
+            truth = _compare(condition, window).truth
+            if not wanted:
+                return truth is not Truth.TRUE
+            unknown = truth is Truth.UNKNOWN and not _too_short(condition, window)
+            return truth is Truth.TRUE or unknown
+        case Both(left, right) | Either(left, right):
+            sides = (_may_be(side, window, wanted=wanted) for side in (left, right))
+            return all(sides) if isinstance(condition, Both) == wanted else any(sides)
+        case Negation(operand):
+            return _may_be(operand, window, wanted=not wanted)
+        case _:
+            assert_never(condition)
+
+
+def _too_short(comparison: Comparison, window: Sequence[Observation]) -> bool:
+    """Whether a window is too short for a hold, whatever it holds."""
+    if not window:
+        return False
+    match comparison.hold:
+        case Hold(checks=int(checks)):
+            return len(_checks_of(window)) < checks
+        case Hold(duration=timedelta() as duration):
+            return window[-1].at - window[0].at < duration
+        case _:
+            return False
 
 
 _INVERSE = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: Truth.UNKNOWN}
@@ -123,21 +162,25 @@ def _truth(comparison: Comparison, observation: Observation) -> Truth:
 
 
 def _for_checks(comparison: Comparison, checks: int, window: Sequence[Observation]) -> Decision:
-    counted = [observation for observation in window if observation.check]
-    if not window[-1].check:
-        # A tick is the newest check seen again, with what the clock has changed since.
-        counted[-1:] = [window[-1]]
-    last = counted[-checks:]
+    last = _checks_of(window)[-checks:]
     truths = [_truth(comparison, observation) for observation in last]
     newest = _single(comparison, last[-1]).explanation
     held = truths.count(Truth.TRUE)
     so_often = f"in {held} of the last {len(last)} check{'' if len(last) == 1 else 's'}"
+    if Truth.FALSE not in truths and Truth.UNKNOWN in truths:
+        return Decision(Truth.UNKNOWN, f"{newest} ({so_often}, {checks} needed)")
     if Truth.FALSE in truths or len(last) < checks:
         return Decision(Truth.FALSE, f"{newest} ({so_often}, {checks} needed)")
-    if Truth.UNKNOWN in truths:
-        return Decision(Truth.UNKNOWN, f"{newest} ({so_often}, {checks} needed)")
     each = "the last check" if checks == 1 else f"each of the last {comparison.hold}"
     return Decision(Truth.TRUE, f"{newest} in {each}")
+
+
+def _checks_of(window: Sequence[Observation]) -> list[Observation]:
+    counted = [observation for observation in window if observation.check]
+    if not window[-1].check:
+        # A tick is the newest check seen again, with what the clock has changed since.
+        counted[-1:] = [window[-1]]
+    return counted
 
 
 def _for_duration(
@@ -149,7 +192,7 @@ def _for_duration(
     for observation in reversed(window):
         truth = _truth(comparison, observation)
         if truth is Truth.FALSE:
-            break
+            return Decision(Truth.FALSE, f"{said} (not yet for {comparison.hold})")
         complete = complete and truth is Truth.TRUE
         if newest.at - observation.at >= duration:
             if complete:
@@ -157,4 +200,5 @@ def _for_duration(
             return Decision(
                 Truth.UNKNOWN, f"{said} (not measured throughout the last {comparison.hold})"
             )
-    return Decision(Truth.FALSE, f"{said} (not yet for {comparison.hold})")
+    truth = Truth.FALSE if complete else Truth.UNKNOWN
+    return Decision(truth, f"{said} (not yet for {comparison.hold})")
