@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from dagster_contracts.core.changes import Changes, Verdict, VersionBump
 from dagster_contracts.core.compatibility import diff
@@ -14,16 +14,13 @@ from dagster_contracts.errors import IncompatibleChangeError
 UNPUBLISHED = (ContractStatus.PROPOSED, ContractStatus.DRAFT)
 
 
-def check_version(contract: Contract, siblings: Iterable[Contract]) -> tuple[Changes, ...]:
-    """Judge a version against the last one below it, or against all where it says so.
+def check_version(contract: Contract, earlier: Sequence[Contract]) -> tuple[Changes, ...]:
+    """Judge a version against the last of the earlier ones, or against all where it says so.
 
     Raises :class:`IncompatibleChangeError` where its version bump is too small.
     """
-    earlier = earlier_versions(contract, siblings)
-    if not contract.compatibility.transitive:
-        earlier = earlier[-1:]
     judged = []
-    for previous in earlier:
+    for previous in compared_with(contract, earlier):
         changes = diff(previous, contract)
         judged.append(changes)
         if not changes.is_enough(contract.compatibility.protects):
@@ -31,15 +28,40 @@ def check_version(contract: Contract, siblings: Iterable[Contract]) -> tuple[Cha
     return tuple(judged)
 
 
-def earlier_versions(contract: Contract, siblings: Iterable[Contract]) -> list[Contract]:
-    """Published versions below this one, lowest first."""
+def compared_with(contract: Contract, earlier: Sequence[Contract]) -> Sequence[Contract]:
+    """Those of the earlier versions that a version has to suit."""
+    return earlier if contract.compatibility.transitive else earlier[-1:]
+
+
+def earlier_versions(
+    contract: Contract, siblings: Iterable[Contract], published: Collection[str]
+) -> list[Contract]:
+    """Published versions below this one, lowest first; ``published`` are the recorded ones.
+
+    A file that merely stands in the folder promised nothing: a refused version must not become
+    the measure of the next one. Where none below was recorded, the registry is new to the
+    contract, and the folder's own history counts as far as this gate would have admitted it.
+    """
     mine = Version.parse(contract.version)
-    below = [
-        other
-        for other in siblings
-        if Version.parse(other.version) < mine and other.status not in UNPUBLISHED
-    ]
-    return sorted(below, key=lambda other: Version.parse(other.version))
+    below = sorted(
+        (other for other in siblings if Version.parse(other.version) < mine),
+        key=lambda other: Version.parse(other.version),
+    )
+    recorded = [other for other in below if other.version in published]
+    if recorded:
+        return recorded
+    admitted: list[Contract] = []
+    for other in below:
+        if other.status not in UNPUBLISHED and _is_admitted(other, admitted):
+            admitted.append(other)
+    return admitted
+
+
+def _is_admitted(contract: Contract, earlier: Sequence[Contract]) -> bool:
+    return all(
+        diff(previous, contract).is_enough(contract.compatibility.protects)
+        for previous in compared_with(contract, earlier)
+    )
 
 
 def _incompatible(

@@ -19,9 +19,9 @@ from dagster_contracts.registry.cache import ContractCache
 from dagster_contracts.registry.catalog import Catalog, Decision, read_decisions
 from dagster_contracts.registry.consumers import Consumer, ConsumerEdge, Impact, impact_of
 from dagster_contracts.registry.events import ContractEvent, event_of
-from dagster_contracts.registry.gate import check_version
+from dagster_contracts.registry.gate import check_version, compared_with, earlier_versions
 from dagster_contracts.registry.subscriptions import SubscriptionBook
-from dagster_contracts.registry.version_book import VersionBook, rows_of
+from dagster_contracts.registry.version_book import VersionBook, published_in, rows_of
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import contract_events, contract_versions
 
@@ -207,8 +207,10 @@ class ContractRegistry:
     def publish(self, source: Contract | str | Path, *, actor: str, reason: str) -> ContractEvent:
         """Publish a version that stands in the folder, if its version number admits its changes.
 
-        Raises :class:`IncompatibleChangeError` where the bump is too small for whom the contract
-        protects, :class:`VersionConflictError` where the version was published with other content,
+        It is compared with published versions alone, and not with files that were refused. Raises
+        :class:`IncompatibleChangeError` where the bump is too small for whom the contract
+        protects, :class:`VersionConflictError` where the version, or one that it is compared with,
+        was published with other content,
         :class:`PolicyError` without an actor and a reason. Publishing the same content twice is
         one event.
         """
@@ -225,20 +227,42 @@ class ContractRegistry:
                 why="what is published must be what every process resolves",
                 hint=f"save it as {contract.name}/{contract.version}.yaml in the contracts folder",
             )
-        check_version(contract, siblings)
         with self._store.begin() as conn:
             self._store.lock(conn, f"contract:{contract.name}")
-            event, conflict = self._versions.record(
-                conn, contract, siblings, actor=actor, reason=reason, silent=False
-            )
-            if event is None and conflict is None:
-                event = self._versions.claim_publication(
-                    conn, contract, actor=actor, reason=reason, found_by=_FOUND
-                )
+            event, conflict = self._publish(conn, contract, siblings, actor=actor, reason=reason)
         if conflict is not None:
             raise conflict
         assert event is not None
         return event
+
+    def _publish(
+        self,
+        conn: sa.Connection,
+        contract: Contract,
+        siblings: list[Contract],
+        *,
+        actor: str,
+        reason: str,
+    ) -> tuple[ContractEvent | None, VersionConflictError | None]:
+        # Judged under the lock: what was published meanwhile counts.
+        published = published_in(rows_of(conn, contract.name))
+        earlier = earlier_versions(contract, siblings, published)
+        for previous in compared_with(contract, earlier):
+            if previous.version in published:
+                _, conflict = self._versions.record(
+                    conn, previous, siblings, actor=_FOUND, reason="found", silent=False
+                )
+                if conflict is not None:  # an edited promise is no measure for the next one
+                    return None, conflict
+        check_version(contract, earlier)
+        event, conflict = self._versions.record(
+            conn, contract, siblings, actor=actor, reason=reason, silent=False
+        )
+        if event is None and conflict is None:
+            event = self._versions.claim_publication(
+                conn, contract, actor=actor, reason=reason, found_by=_FOUND
+            )
+        return event, conflict
 
     def deprecate(
         self,

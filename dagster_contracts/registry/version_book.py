@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 
 import sqlalchemy as sa
@@ -196,7 +196,7 @@ class VersionBook:
         siblings: Iterable[Contract],
         kind: EventKind,
     ) -> dict[str, Json]:
-        earlier = earlier_versions(contract, siblings)
+        earlier = earlier_versions(contract, siblings, published_in(rows_of(conn, contract.name)))
         consumers = self._subscribers.consumers(contract.name, contract, conn)
         return announce_version(contract, earlier[-1] if earlier else None, consumers, kind)
 
@@ -217,6 +217,15 @@ def rows_of(conn: sa.Connection, name: str) -> dict[str, sa.Row[tuple[object, ..
     """What is recorded of a contract, by version."""
     rows = conn.execute(sa.select(contract_versions).where(contract_versions.c.contract == name))
     return {row._mapping["version"]: row for row in rows}
+
+
+def published_in(rows: Mapping[str, sa.Row[tuple[object, ...]]]) -> frozenset[str]:
+    """The recorded versions that promised something: neither proposals nor drafts."""
+    return frozenset(
+        version
+        for version, row in rows.items()
+        if ContractStatus(row._mapping["status"]) not in UNPUBLISHED
+    )
 
 
 def _new_event(

@@ -279,6 +279,52 @@ def test_publish_protects_producers_where_the_contract_says_so(desk: Desk) -> No
         desk.registry.publish(path, actor="ada", reason="new")
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize(
+    "policy", ["{transitive: false}", "{protects: full}", "{transitive: true}"]
+)
+def test_a_refused_version_is_no_measure_for_the_next_one(
+    desk: Desk, policy: str, recorded: bool
+) -> None:
+    more = f"  compatibility: {policy}\n"
+    desk.write("1.0.0", more=more)
+    if recorded:
+        desk.registry.publish(desk.root / "orders/1.0.0.yaml", actor="ada", reason="first")
+    refused = desk.write("1.1.0", "", more=more)
+    with pytest.raises(IncompatibleChangeError, match=r"after 1\.0\.0"):
+        desk.registry.publish(refused, actor="ada", reason="smaller")
+    same = desk.write("1.2.0", "", more=more)
+
+    with pytest.raises(IncompatibleChangeError, match=r"after 1\.0\.0"):
+        desk.registry.publish(same, actor="ada", reason="smaller")
+    event = desk.registry.publish(desk.write("2.0.0", ""), actor="ada", reason="smaller")
+
+    assert event.payload["previous"] == "1.0.0"
+    assert event.payload["bump"] == "major"
+
+
+def test_a_proposal_that_became_active_in_the_file_alone_is_no_measure(desk: Desk) -> None:
+    desk.write("1.0.0")
+    desk.write("1.1.0", "", status="proposed")
+    desk.registry.sync()
+    desk.write("1.1.0", "")
+    path = desk.write("1.2.0", "")
+
+    with pytest.raises(IncompatibleChangeError, match=r"after 1\.0\.0"):
+        desk.registry.publish(path, actor="ada", reason="smaller")
+
+
+def test_a_published_version_that_was_edited_is_no_measure(desk: Desk) -> None:
+    desk.registry.publish(desk.write("1.0.0"), actor="ada", reason="first")
+    desk.write("1.0.0", "")
+    path = desk.write("1.1.0", "")
+
+    with pytest.raises(VersionConflictError, match=r"orders@1\.0\.0 was published and then edited"):
+        desk.registry.publish(path, actor="ada", reason="smaller")
+
+    assert [v.version for v in desk.registry.published()] == ["1.0.0"]
+
+
 @pytest.mark.parametrize(("actor", "reason"), [("", "why"), ("ada", " ")])
 def test_publish_needs_an_actor_and_a_reason(desk: Desk, actor: str, reason: str) -> None:
     path = desk.write("1.0.0")
