@@ -1,9 +1,11 @@
-"""``python -m benchmarks``: measure the engine, and how fast contracts load and compare."""
+"""``python -m benchmarks``: measure the engine, the loading of contracts, and circuits."""
 
 import sys
 
-from benchmarks import contracts, engine
+from benchmarks import contracts, engine, resilience
 
 failed = engine.main()
 print()
-raise SystemExit(contracts.main(["--check"] if "--check" in sys.argv else []) or failed)
+failed = contracts.main(["--check"] if "--check" in sys.argv else []) or failed
+print()
+raise SystemExit(resilience.main() or failed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import dagster as dg
 
@@ -89,6 +91,17 @@ class Bindings:
 
     def __len__(self) -> int:
         return len(self.by_asset)
+
+    @cached_property
+    def protected(self) -> Mapping[tuple[str, str], Binding]:
+        """The bindings with a circuit, by contract and asset."""
+        return {(b.contract.name, b.asset): b for b in self if b.protects}
+
+    @cached_property
+    def versions(self) -> str:
+        """Changes when any contract with a circuit does."""
+        hashes = sorted(f"{b.asset}={b.contract.semantic_hash}" for b in self.protected.values())
+        return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
 
     def get(self, key: dg.AssetKey) -> Binding | None:
         """The binding of an asset, if a contract governs it."""

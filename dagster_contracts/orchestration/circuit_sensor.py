@@ -7,14 +7,17 @@ to half-open and asks for their probes, asks for healing runs, and shows every c
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState
-from dagster_contracts.core.contract import HealMode, ProbeMode
+from dagster_contracts.core.contract import Contract, HealMode, ProbeMode
 from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding, Bindings
 from dagster_contracts.orchestration.circuit_check import (
     circuit_headline,
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 _SECONDS = 35.0
 """A tick stops asking for more after this long; Dagster kills a sensor after 60 s."""
+
+_OVERLAP = timedelta(minutes=10)
+"""How far a tick looks back beyond the one before: slow transactions commit after younger ones."""
 
 
 def build_circuit_sensor(
@@ -56,7 +62,7 @@ def build_circuit_sensor(
     def contract_circuit_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         deadline = time.monotonic() + _SECONDS
         runtime = open_runtime()
-        tick = CircuitTick(runtime, bindings, graph, context.instance, used)
+        tick = CircuitTick(runtime, bindings, graph, context.instance, used, context.cursor)
         record_foreign_checks(runtime, bindings, context.instance)
         tick.let_time_pass()
         tick.inherit()
@@ -65,7 +71,7 @@ def build_circuit_sensor(
             requests.extend(tick.healing())
         # What was shown is remembered in the cursor, so that a change made in a run, by another
         # process or by an operator shows up just as well as one made here.
-        shown, evaluations = tick.changes(context.cursor)
+        shown, evaluations = tick.changes()
         return dg.SensorResult(
             run_requests=requests,
             asset_events=evaluations,
@@ -76,8 +82,40 @@ def build_circuit_sensor(
     return contract_circuit_sensor
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the cursor remembers: the moment of the last tick, the versions that were bound then.
+
+    ``circuits`` are those that were not closed or had just changed, as they were shown: all others
+    are closed, and whatever happens to them leaves an event.
+    """
+
+    at: datetime
+    bound: str
+    circuits: Mapping[CircuitKey, str]
+
+    def text(self) -> str:
+        """The cursor."""
+        rows = [[k.contract, k.asset, k.partition, v] for k, v in sorted(self.circuits.items())]
+        return json.dumps({"at": self.at.isoformat(), "bound": self.bound, "circuits": rows})
+
+    @classmethod
+    def of(cls, cursor: str | None) -> Shown | None:
+        """``None`` before the first tick, and for a cursor that another release wrote."""
+        try:
+            read = json.loads(cursor or "")
+            circuits = {CircuitKey(*key): str(state) for *key, state in read["circuits"]}
+            return cls(datetime.fromisoformat(read["at"]), read["bound"], circuits)
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
 class CircuitTick:
-    """One tick over the circuits of a code location."""
+    """One tick over the circuits of a code location.
+
+    It reads the circuits that are not closed, those that anything happened to since the last tick,
+    and those whose time has come: what is closed and quiet costs nothing, however many there are.
+    """
 
     def __init__(
         self,
@@ -86,23 +124,40 @@ class CircuitTick:
         graph: AssetGraph,
         instance: dg.DagsterInstance,
         translator: ContractTranslator,
+        cursor: str | None = None,
     ) -> None:
         self._runtime = runtime
+        self._before = Shown.of(cursor)
+        self._touched: dict[CircuitKey, bool] = {}
+        self._now = runtime.now()
         self._graph = graph
         self._instance = instance
         self._reader = Reader(runtime, bindings, translator)
-        self._bound = {(b.contract.name, b.asset): b for b in bindings if b.protects}
+        self._bindings = bindings
+        self._bound = bindings.protected
         self._circuits: list[Circuit] = []
 
     def let_time_pass(self) -> None:
-        """Tick every circuit, and read them as they are now."""
-        known = [c.key for c in self._runtime.breaker.circuits() if self._binding(c.key)]
-        keys = dict.fromkeys([*known, *(b.circuit_key() for b in self._bound.values())])
-        pairs = [
-            (binding.contract, key) for key in keys if (binding := self._binding(key)) is not None
-        ]
-        self._runtime.breaker.tick_all(pairs)
-        self._circuits = [c for c in self._runtime.breaker.circuits() if self._binding(c.key)]
+        """Tick every circuit whose time has come, and read those that matter as they are now."""
+        breaker, before = self._runtime.breaker, self._before
+        if before is not None:
+            self._touched = breaker.touched(before.at - _OVERLAP)
+        if before is None or before.bound != self._bindings.versions:
+            # The first tick, or one under other contracts: each circuit is looked at once.
+            known = [c.key for c in breaker.circuits() if self._binding(c.key)]
+            keys = [*known, *(b.circuit_key() for b in self._bound.values())]
+            breaker.tick_all(self._with_contracts(dict.fromkeys(keys)))
+            self._circuits = [c for c in breaker.circuits() if self._binding(c.key)]
+            return
+        due = breaker.due()
+        for contract, key in self._with_contracts(sorted(due)):
+            breaker.tick(contract, key)
+        news = {*due, *self._touched, *before.circuits}
+        self._circuits = [c for c in breaker.circuits(news) if self._binding(c.key)]
+
+    def _with_contracts(self, keys: Iterable[CircuitKey]) -> list[tuple[Contract, CircuitKey]]:
+        found = ((self._binding(key), key) for key in keys)
+        return [(binding.contract, key) for binding, key in found if binding is not None]
 
     def inherit(self) -> None:
         """Tell each circuit which circuits are open above it: they explain what is wrong here."""
@@ -111,7 +166,11 @@ class CircuitTick:
             for circuit in self._circuits
             if circuit.effective_state is not CircuitState.CLOSED
         }
-        for circuit in self._circuits:
+        here = [b for c in self._circuits if (b := self._binding(c.key)) is not None]
+        below = self._graph.descendants(binding.asset_key for binding in here)
+        told = {b.contract.name for key in below if (b := self._bindings.get(key)) is not None}
+        told.update(c.key.contract for c in self._circuits if c.upstream)
+        for circuit in self._runtime.breaker.circuits_of(told) if told else ():
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
@@ -169,17 +228,17 @@ class CircuitTick:
 
     def healing(self) -> Iterable[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
-        closed = {c.key for c in self._circuits if c.effective_state is CircuitState.CLOSED}
+        blamed = {read.circuit for read in self._runtime.ledger.open_reads()}
         healable = {
-            read.circuit: self._reads_primary(read.circuit)
-            for read in self._runtime.ledger.open_reads()
-            if read.circuit in closed and self._heals(read.circuit)
+            circuit.key: self._reads_primary(circuit.key)
+            for circuit in (self._runtime.breaker.circuits(blamed) if blamed else ())
+            if circuit.effective_state is CircuitState.CLOSED and self._heals(circuit.key)
         }
         healing = self._runtime.healing
         self._follow_up()
         for request in healing.due(
             lambda key: healable.get(key, False),
-            order=self._graph.order(),
+            order=self._graph.order,
             only=lambda consumer: dg.AssetKey.from_user_string(consumer) in self._graph.upstream,
         ):
             key = dg.AssetKey.from_user_string(request.consumer)
@@ -190,19 +249,22 @@ class CircuitTick:
                 tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
             )
 
-    def changes(self, cursor: str | None) -> tuple[str, list[dg.AssetCheckEvaluation]]:
+    def changes(self) -> tuple[str, list[dg.AssetCheckEvaluation]]:
         """What the check ``circuit`` does not show yet, and the cursor that remembers it."""
-        before = dict(part.rsplit("=", 1) for part in (cursor or "").split("\n") if "=" in part)
-        now: dict[str, str] = {}
+        before = self._before.circuits if self._before is not None else {}
+        now: dict[CircuitKey, str] = {}
         evaluations: list[dg.AssetCheckEvaluation] = []
         for circuit in self._circuits:
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
-            name = str(circuit.key)
-            now[name] = f"{circuit.generation}/{circuit.effective_state.value}"
+            key, state = circuit.key, f"{circuit.generation}/{circuit.effective_state.value}"
             closed = circuit.effective_state is CircuitState.CLOSED
-            if before.get(name, "" if not closed else now[name]) == now[name]:
+            if not closed or key in self._touched:
+                now[key] = state
+            # What is not remembered was closed; it may have opened and closed again since.
+            known = before.get(key, "" if not closed or self._touched.get(key) else state)
+            if known == state:
                 continue
             history = circuit_history(self._runtime.breaker, circuit)
             evaluations.append(
@@ -217,11 +279,11 @@ class CircuitTick:
                     ),
                 )
             )
-        return "\n".join(f"{name}={state}" for name, state in sorted(now.items())), evaluations
+        return Shown(self._now, self._bindings.versions, now).text(), evaluations
 
     def summary(self) -> str:
         """One line for the tick's page in the UI."""
-        count = len(self._circuits)
+        count = self._runtime.breaker.count()
         open_ones = [c for c in self._circuits if c.effective_state is not CircuitState.CLOSED]
         if not count:
             return "no circuit has been used yet"

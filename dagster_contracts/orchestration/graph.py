@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -47,6 +48,7 @@ class AssetGraph:
         """Every asset that can be materialized, by name."""
         return tuple(sorted(self.upstream))
 
+    @cached_property
     def order(self) -> tuple[str, ...]:
         """The assets as text, each after all that it reads."""
         ordered = TopologicalSorter(self.upstream).static_order()
@@ -63,9 +65,28 @@ class AssetGraph:
                 waiting.extend(self.upstream.get(above, ()))
         return frozenset(found)
 
+    def descendants(self, keys: Iterable[dg.AssetKey]) -> frozenset[dg.AssetKey]:
+        """Every asset that is built from any of ``keys``, directly or through others."""
+        found: set[dg.AssetKey] = set()
+        waiting = list(keys)
+        while waiting:
+            for below in self._below.get(waiting.pop(), ()):
+                if below not in found:
+                    found.add(below)
+                    waiting.append(below)
+        return frozenset(found)
+
     def consumers(self, key: dg.AssetKey) -> tuple[dg.AssetKey, ...]:
         """The assets that read ``key``."""
-        return tuple(sorted(k for k, reads in self.upstream.items() if key in reads))
+        return tuple(sorted(self._below.get(key, ())))
+
+    @cached_property
+    def _below(self) -> Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]]:
+        below: dict[dg.AssetKey, list[dg.AssetKey]] = {}
+        for key, reads in self.upstream.items():
+            for above in reads:
+                below.setdefault(above, []).append(key)
+        return {key: tuple(keys) for key, keys in below.items()}
 
     def is_partitioned(self, key: dg.AssetKey) -> bool:
         """Whether the asset has partitions."""

@@ -77,7 +77,13 @@ from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
-from dagster_contracts.store.tables import circuits, degraded_reads, feedback, observations
+from dagster_contracts.store.tables import (
+    circuit_events,
+    circuits,
+    degraded_reads,
+    feedback,
+    observations,
+)
 
 FAILED = "failed_materializations"
 UNAVAILABLE = "source_unavailable"
@@ -350,16 +356,8 @@ class CircuitBreaker:
 
         All the others cost two queries together, however many they are.
         """
+        due = self.due()
         with self._store.read() as conn:
-            now = self._now(conn)
-            due = {
-                CircuitKey(row.contract, row.asset, row.partition or None)
-                for row in conn.execute(
-                    sa.select(circuits.c.contract, circuits.c.asset, circuits.c.partition).where(
-                        circuits.c.wake_at <= now
-                    )
-                )
-            }
             bound: dict[str, set[str]] = {}
             for name, policy_hash in conn.execute(
                 sa.select(circuits.c.contract, circuits.c.policy_hash).distinct()
@@ -370,6 +368,42 @@ class CircuitBreaker:
             if key in due or bound.get(contract.name, set()) - {contract.semantic_hash}:
                 verdicts.append(self.tick(contract, key))
         return verdicts
+
+    def due(self) -> frozenset[CircuitKey]:
+        """The circuits to which time has something to tell: one query on an index."""
+        with self._store.read() as conn:
+            rows = conn.execute(
+                sa.select(circuits.c.contract, circuits.c.asset, circuits.c.partition).where(
+                    circuits.c.wake_at <= self._now(conn)
+                )
+            )
+            return frozenset(
+                CircuitKey(row.contract, row.asset, row.partition or None) for row in rows
+            )
+
+    def touched(self, since: datetime) -> dict[CircuitKey, bool]:
+        """The circuits that anything happened to since a moment, and whether their state changed.
+
+        One query on an index. Take the moment a little early: who began before it may have
+        committed after.
+        """
+        events = circuit_events.c
+        moved = sa.func.max(sa.case((events.before != events.after, 1), else_=0)).label("moved")
+        query = (
+            sa.select(events.contract, events.asset, events.partition, moved)
+            .where(events.at >= since)
+            .group_by(events.contract, events.asset, events.partition)
+        )
+        with self._store.read() as conn:
+            return {
+                CircuitKey(row.contract, row.asset, row.partition or None): bool(row.moved)
+                for row in conn.execute(query)
+            }
+
+    def count(self) -> int:
+        """How many circuits there are."""
+        with self._store.read() as conn:
+            return conn.scalar(sa.select(sa.func.count()).select_from(circuits)) or 0
 
     def ask_probe(self, contract: Contract, key: CircuitKey, holder: str) -> Lease | None:
         """The probe lease, or ``None`` where somebody else holds it or no probe is due."""
@@ -466,6 +500,14 @@ class CircuitBreaker:
         """Every circuit that anything happened to, or those of ``keys``, ordered by key."""
         with self._store.read() as conn:
             return [stored.circuit for stored in read_circuits(conn, keys)]
+
+    def circuits_of(self, contracts: Iterable[str]) -> list[Circuit]:
+        """Every circuit of these contracts, ordered by key."""
+        with self._store.read() as conn:
+            found = conn.execute(
+                sa.select(circuits.c.body).where(circuits.c.contract.in_(list(contracts)))
+            )
+            return sorted((circuit_from_json(row.body) for row in found), key=lambda c: c.key)
 
     def history(
         self, key: CircuitKey | None = None, limit: int = 50, *, transitions_only: bool = False

@@ -24,7 +24,7 @@ from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.database import Store
-from dagster_contracts.store.outbox import Outbox
+from dagster_contracts.store.outbox import MessageState, Outbox
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -454,3 +454,25 @@ def test_every_kind_of_alert_has_a_family_that_groups_it() -> None:
         "metric",
         "consumer",
     }
+
+
+def test_a_late_word_that_a_circuit_closed_does_not_end_the_alert_of_its_next_opening(
+    desk: Desk, pipeline: Pipeline, clock: FakeClock, make_contract: Callable[..., Contract]
+) -> None:
+    orders = make_contract()
+    dispatcher = desk.dispatcher(orders)
+    outbox = Outbox(desk.store)
+    pipeline.evaluate(orders, errors=BAD)
+    dispatcher.deliver()
+    clock.advance(minutes=11)
+    pipeline.evaluate(orders)
+    # Somebody takes the word that it closed, and dies with it.
+    assert [m.kind for m in outbox.claim(kinds=["circuit.closed"])] == ["circuit.closed"]
+    clock.advance(seconds=5)
+    pipeline.evaluate(orders, errors=BAD)
+    dispatcher.deliver()
+    clock.advance(minutes=3)
+    dispatcher.deliver()
+    assert not outbox.messages(MessageState.PENDING, kind="circuit.closed")
+    (alert,) = dispatcher.book.alerts(state=AlertState.FIRING)
+    assert alert.labels.kind is AlertKind.CIRCUIT_OPEN

@@ -253,3 +253,26 @@ def test_what_a_closed_circuit_degraded_is_healed_when_its_condition_is_over(
     assert [r.asset_selection for r in healing.run_requests] == [[dg.AssetKey("revenue")]]
     run_requests(deployment, defs, healing)
     assert deployment.runtime.ledger.open_reads() == ()
+
+
+def test_what_is_built_from_a_contracted_asset_that_was_built_from_a_fallback_is_marked(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(FEED, name="feed")
+
+    @contract_asset("feed@^1")
+    def feed(orders: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"id": range(len(orders)), "seen_at": datetime.now(UTC)})
+
+    @dg.asset
+    def board(feed: pd.DataFrame) -> pd.DataFrame:
+        return feed
+
+    defs = deployment.defs(*assets(deployment)[:1], feed, board)
+    deployment.run(defs)
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs)
+    assert deployment.state("feed") == "closed"
+    reads = deployment.runtime.ledger.open_reads()
+    assert {(r.consumer, r.via) for r in reads} == {("feed", None), ("board", "feed")}
+    assert {r.circuit.contract for r in reads} == {"orders"}

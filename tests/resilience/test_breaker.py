@@ -464,3 +464,47 @@ def test_a_contract_that_waits_for_its_probe_is_probed_by_the_next_evaluation(
     breaker.record(contract, report(7), key=key)
     clock.advance(minutes=15)
     assert breaker.record(contract, report(), key=key).circuit.state is CircuitState.CLOSED
+
+
+def test_a_feed_that_stands_still_is_caught_again_after_an_operator_gave_it_back(
+    breaker, contract, key, report, clock
+):
+    breaker.record(contract, report(), key=key)
+    clock.advance(minutes=31)
+    assert breaker.tick(contract, key).circuit.state is CircuitState.OPEN
+    breaker.reset(key, actor="ann", reason="a try", contract=contract)
+    assert breaker.tick(contract, key).circuit.state is CircuitState.OPEN
+
+
+def test_an_operator_without_the_contract_spends_no_probe_of_it(
+    breaker, contract, key, report, clock
+):
+    breaker.record(contract, report(7), key=key)
+    clock.advance(minutes=15)
+    assert breaker.ask_probe(contract, key, "a")
+    clock.advance(hours=2)
+    circuit = breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="x").circuit
+    assert (circuit.state, circuit.attempts) == (CircuitState.HALF_OPEN, 1)
+
+
+def test_an_override_that_has_ended_lets_no_bad_batch_through(
+    breaker, contract, key, report, clock
+):
+    until = clock() + timedelta(minutes=5)
+    breaker.force(
+        key, Override.FORCED_CLOSED, actor="ann", reason="x", until=until, contract=contract
+    )
+    clock.advance(minutes=6)
+    verdict = breaker.record(contract, report(7), key=key)
+    assert verdict.refused
+    assert verdict.circuit.state is CircuitState.OPEN
+
+
+def test_what_a_read_asks_is_one_query(breaker, contract, key, report, store):
+    breaker.record(contract, report(), key=key)
+    sent = []
+    sa.event.listen(store._engine, "before_cursor_execute", lambda *said: sent.append(said[2]))
+    standing = breaker.standing(contract, key)
+    assert [text for text in sent if not text.startswith("BEGIN")] == sent[-1:]
+    assert (standing.position, standing.degraded) == (0, False)
+    assert standing.circuit == breaker.circuit(key)

@@ -136,3 +136,29 @@ def test_a_good_partition_passes_no_mark_on(ledger, store):
     )
     assert marks == ()
     assert len(ledger.open_reads()) == 1
+
+
+def test_a_run_slower_than_its_healing_opens_its_mark_again(ledger):
+    ledger.record(read())
+    loaded_at = ledger.position()
+    assert settle(ledger, up_to=loaded_at) == 1
+    renew = {"consumer": "sales", "consumer_partition": "d1", "run_id": "r1"}
+    assert ledger.renew(**renew) == 1
+    assert ledger.renew(**renew) == 0
+    (again,) = ledger.open_reads()
+    assert again.run_id == "r1"
+    assert ledger.renew(**renew, anew=True) == 1
+    assert settle(ledger, up_to=again.id) == 0
+    assert len(ledger.open_reads()) == 1
+
+
+def test_an_upstream_that_was_degraded_while_it_was_read_marks_its_reader(ledger):
+    loading_from = ledger.position()
+    ledger.record(read())
+    settle(ledger)
+    assert ledger.degraded_since(["sales", "other"], loading_from) == {"sales"}
+    edge = {"consumer": "board", "consumer_partition": "d1", "run_id": "r2"}
+    upstream = {"upstream": "sales", "upstream_partition": "d1"}
+    assert ledger.inherit(**edge, **upstream) == ()
+    (mark,) = ledger.inherit(**edge, **upstream, since=loading_from)
+    assert (mark.via, mark.consumer) == ("sales", "board")

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.soak.deployment import Deployment
 from tests.soak.durable import DurableServices
 from tests.soak.services import PureServices
-from tests.soak.truth import BrokenInvariant
+from tests.soak.truth import BrokenInvariantError
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
         started = time.perf_counter()
         try:
             deployment.run(chosen.events)
-        except BrokenInvariant as broken:
+        except BrokenInvariantError as broken:
             print("\n".join(deployment.trace))
             print(f"\nbroken after {deployment.events:,} events of seed {chosen.seed}: {broken}")
             return 1

@@ -7,6 +7,7 @@ held against the truth that is kept here.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ from tests.soak.services import Evaluation, Outcome, Services
 from tests.soak.truth import Batch, Guard, Stored, demand, expected_level
 
 REMEMBERED = 40
+AT_ONCE = 50
+"""How many runs are under way at most, beside probes and healing."""
+
 T = TypeVar("T")
 Answer = Generator[None, None, T]
 """The steps of a run, and what comes of them."""
@@ -92,7 +96,7 @@ class Deployment:
         dice = random.random()
         if dice < 0.60 and self.runs:
             self._resume(random.randrange(len(self.runs)))
-        elif dice < 0.75:
+        elif dice < 0.75 and len(self.runs) < AT_ONCE:
             self._start(random.choice(self.names if random.random() < 0.5 else self.governed))
         elif dice < 0.89:
             self._look(self._some_circuit())
@@ -258,7 +262,7 @@ class Deployment:
     def _evaluate(
         self, asset: Asset, partition: str | None, batch: Batch, holder: str | None
     ) -> Answer[Outcome | None]:
-        """Send one evaluation in, now or later, once or twice, from a machine with its own clock."""
+        """Send one evaluation in, now or later, once or twice, from a machine of its own clock."""
         terms = self.assets[asset.name].terms
         assert terms is not None
         skew = timedelta(seconds=0 if self._calm else self.random.randint(-20, 20))
@@ -561,7 +565,8 @@ class Deployment:
 
     def _heal(self) -> None:
         """The sensor asks which runs are needed, and starts them."""
-        for request in self.services.heal(self._is_closed, self.names):
+        closed = functools.cache(self._is_closed)
+        for request in self.services.heal(closed, self.names):
             if request.run_key in self.flying:
                 continue  # Dagster starts a key once.
             self.flying[request.run_key] = request

@@ -100,7 +100,7 @@ class DurableServices:
             self.died[name] = self.died.get(name, 0) + 1
             raise Died(name)
 
-    def _maybe_refuse(self, cursor: Any, statement: str, parameters: Any, context: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+    def _maybe_refuse(self, cursor: Any, statement: str, parameters: Any, context: Any) -> None:
         if self._hiccup is None:
             return
         self._hiccup -= 1
@@ -384,12 +384,12 @@ class DurableServices:
 
     def check(self, *, at_the_end: bool) -> None:
         self._calm = at_the_end
-        moves: list[tuple[str, str, int]] = []
         with self._store.read() as conn:
-            for row in conn.execute(
-                sa.select(circuit_events).where(circuit_events.c.before != circuit_events.c.after)
-            ):
-                moves.append((row.asset, row.partition, row.generation))
+            events = circuit_events.c
+            changed = sa.select(events.asset, events.partition, events.generation).where(
+                events.before != events.after
+            )
+            moves = [tuple(row) for row in conn.execute(changed)]
             told = [
                 (row.payload["asset"], row.payload["partition"] or "", row.payload["generation"])
                 for row in conn.execute(sa.select(outbox).where(outbox.c.kind.like("circuit.%")))

@@ -356,13 +356,13 @@ class PureServices:
             self._attempts[request.cause] = request.attempt
         return planned
 
-    def healed(self, request: HealRequest, *, succeeded: bool) -> None:  # noqa: ARG002
+    def healed(self, request: HealRequest, *, succeeded: bool) -> None:
         self._flying.pop(request.run_key, None)
 
     def give_up(self) -> Sequence[HealRequest]:
         everything = plan_healing(
             self.open_reads(),
-            closed=lambda key: True,  # noqa: ARG005
+            closed=lambda key: True,
             limit=10**9,
             attempts=self._attempts,
             max_attempts=10**9,

@@ -24,11 +24,13 @@ SEED = int(os.environ.get("DAGSTER_CONTRACTS_SOAK_SEED", ANY))
 # Seed and events of stories that once ended badly, of a dozen contracts and thirty assets beside.
 BROKE_ONCE = [
     # A threshold that had been crossed when a late batch closed the circuit was slept through.
-    (1, 2_500),
-    # The default policy's retries were counted where an operator came without the contract.
-    (11, 8_000),
+    (37, 1_000),
     # A batch was let through by an override that had just ended.
-    (15, 5_000),
+    (27, 1_500),
+    # A run slower than the one that healed its consumer stored degraded data without a mark.
+    (11, 5_500),
+    # An input that became degraded while it was being loaded left no mark on its reader.
+    (10, 5_500),
 ]
 
 
@@ -46,13 +48,15 @@ def test_no_consumer_is_served_what_a_circuit_forbids(part: int) -> None:
 
 
 def test_the_store_loses_nothing_while_processes_die_and_it_refuses(store_url, tmp_path) -> None:
-    seed, events = SEED + 2, EVENTS // 500 or 120
+    seed, events = SEED + 2, EVENTS // 500 or 100
     print(f"seed {seed}: python -m tests.soak --durable --seed {seed} --events {events}")
     services: list[DurableServices] = []
 
     def open_services(world: Deployment) -> DurableServices:
-        services.append(DurableServices(world, store_url, tmp_path, trouble=0.1))
+        services.append(DurableServices(world, store_url, tmp_path, trouble=0.25))
         return services[-1]
 
     Deployment(seed, open_services, contracts=3, plain=4).run(events)
-    assert services[0].died, "nobody died: the story was too short to prove anything"
+    assert services[0].died or services[0].refused, (
+        "nothing broke: the story was too short to prove anything"
+    )

@@ -17,14 +17,14 @@ from tests.soak.plan import Asset, Terms
 MINUTE = timedelta(minutes=1)
 
 
-class BrokenInvariant(AssertionError):
+class BrokenInvariantError(AssertionError):
     """The package did what the truth forbids."""
 
 
 def demand(holds: bool, what: str) -> None:
     """Raise where something that must always be true is not."""
     if not holds:
-        raise BrokenInvariant(what)
+        raise BrokenInvariantError(what)
 
 
 @dataclass(frozen=True)
@@ -270,9 +270,9 @@ class Guard:
         demand(self._good >= self.terms.probes, f"closed by {self._good} good batches")
 
     def _late(self, batch: Batch, partition: str | None, made: datetime, *, backfill: bool) -> bool:
-        if self._last_made is not None and self._last_made[0] == partition:
-            if self._last_made[1] - made > MINUTE:
-                return True
+        last = self._last_made
+        if last is not None and last[0] == partition and last[1] - made > MINUTE:
+            return True
         if self.of_partition:
             return False
         if backfill:
@@ -315,9 +315,9 @@ def expected_level(
     can = [name for name in terms.fallbacks if usable[name]]
     active: list[str] = []
     last = terms.fallbacks[-1] if terms.fallbacks else None
-    if terms.activation is not None and guard.last_broken is not None and last in can:
-        if guard.last_broken > terms.activation:
-            active = [last]
+    known = terms.activation is not None and guard.last_broken is not None
+    if known and last in can and guard.last_broken > terms.activation:
+        active = [last]
     if guard.lets_through:
         if active and not guard.frozen:
             return active[0]
