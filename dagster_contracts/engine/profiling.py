@@ -105,9 +105,13 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
         finally:
             if typed is not scan:
                 typed.close()
-        written = {name: found for name, found in written.items() if name not in refuted}
         if scan.backend is Backend.SQLITE:
-            mixed |= refuted
+            # What is not all times may still be all text.
+            texts = {n for n in refuted if is_text(scan.schema[n]) and written[n] in _OF_TIME}
+            mixed |= refuted - texts
+            written = {**written, **dict.fromkeys(texts, LogicalType.STRING)}
+            refuted -= texts
+        written = {name: found for name, found in written.items() if name not in refuted}
 
 
 def _first_rows(scan: Scan) -> pl.DataFrame:
@@ -141,6 +145,8 @@ _OF_TIME = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)
 
 def _written_types(scan: Scan, first: pl.DataFrame) -> dict[str, LogicalType]:
     """Columns whose values are of another type than their container could say."""
+    import polars as pl  # late: importing the package must stay cheap
+
     found: dict[str, LogicalType] = {}
     for name in first.columns:
         logical_type: LogicalType | None
@@ -151,8 +157,11 @@ def _written_types(scan: Scan, first: pl.DataFrame) -> dict[str, LogicalType]:
             found_type = written_type(first[name]) if is_text(scan.schema[name]) else None
             logical_type = found_type if found_type in _OF_TIME else None
         elif scan.backend is Backend.SQLITE:
-            # It keeps any value in any column, so its types are only promises.
+            # It keeps any value in any column, so its types are only promises, and times as text.
             logical_type = _logical_type(scan.schema[name])
+            if logical_type is LogicalType.STRING and first[name].dtype == pl.String:
+                found_type = written_type(first[name])
+                logical_type = found_type if found_type in _OF_TIME else logical_type
         elif scan.kind == "pandas":
             logical_type = _narrower(first[name])
         else:

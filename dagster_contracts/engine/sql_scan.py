@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -27,7 +28,12 @@ from dagster_contracts.engine.scan import (
     refuse_duplicates,
 )
 from dagster_contracts.engine.sql_table import SqlTable
-from dagster_contracts.engine.sqlite_dialect import for_sqlite, prepare_sqlite, sqlite_column
+from dagster_contracts.engine.sqlite_dialect import (
+    for_sqlite,
+    prepare_sqlite,
+    read_sqlite,
+    sqlite_column,
+)
 from dagster_contracts.engine.structure import is_of_type
 
 if TYPE_CHECKING:
@@ -75,9 +81,8 @@ class SqlRunner:
             names = list(native.columns)
             rows = [dict(zip(names, row, strict=True)) for row in found]
         if self.backend is Backend.SQLITE:
-            truths = [name for name, dtype in native.schema().items() if dtype.is_boolean()]
-            for row in rows:
-                row.update({n: bool(row[n]) for n in truths if row[n] is not None})
+            types = dict(native.schema().items())
+            rows = [{n: read_sqlite(value, types[n]) for n, value in row.items()} for row in rows]
         return rows
 
     def query(self, text: str) -> list[Any]:
@@ -166,9 +171,9 @@ def scan_sql(
             engine.dispose()
 
     try:
-        found = _reflected(connection, backend, schema, name)
         quote = _unformatted(engine).identifier_preparer.quote_identifier
         source = ".".join(quote(part) for part in (schema, name) if part is not None)
+        found = _reflected(connection, backend, schema, name, source, declared)
         runner = SqlRunner(connection, backend, table.shown_database, source)
         scan = _scan_columns(found, source, runner, columns, declared)
     except sa.exc.NoSuchTableError:
@@ -214,7 +219,12 @@ def _unformatted(engine: sa.Engine) -> sa.Dialect:
 
 
 def _reflected(
-    connection: sa.Connection, backend: Backend, schema: str | None, name: str
+    connection: sa.Connection,
+    backend: Backend,
+    schema: str | None,
+    name: str,
+    source: str,
+    declared: Mapping[str, LogicalType],
 ) -> list[SqlColumn]:
     import sqlalchemy as sa
 
@@ -224,10 +234,18 @@ def _reflected(
     for reflected in sa.inspect(connection).get_columns(name, schema=schema):
         column, quoted = str(reflected["name"]), quote(reflected["name"])
         if backend is Backend.SQLITE:
-            columns.append(SqlColumn(column, **sqlite_column(quoted, reflected["type"])))
+            first = partial(_first_value, connection, quoted, source)
+            made = sqlite_column(quoted, reflected["type"], declared.get(column), first)
+            columns.append(SqlColumn(column, **made))
         else:
             columns.append(_postgresql_column(column, quoted, reflected["type"], collation))
     return columns
+
+
+def _first_value(connection: sa.Connection, quoted: str, source: str) -> Any:
+    """A column's first value that is there."""
+    text = f"SELECT {quoted} FROM {source} WHERE {quoted} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted
+    return connection.exec_driver_sql(text).scalar()
 
 
 def _collation(connection: sa.Connection) -> str:

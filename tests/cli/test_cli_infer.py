@@ -151,3 +151,28 @@ def test_what_cannot_be_read_is_said(folder: Path, file: str) -> None:
     assert result.exit_code == 2
     assert "Error: " in result.stderr
     assert result.stdout == ""
+
+
+def test_times_that_sqlite_keeps_as_text(folder: Path) -> None:
+    shop = sqlite3.connect("shop.db")
+    shop.execute("CREATE TABLE visits (id INT, at TEXT, day TEXT, said TEXT, late TEXT)")
+    rows = [
+        (n, f"2024-01-01T10:{n % 60:02}:00Z", f"2024-01-{n % 28 + 1:02}", f"at {n}",
+         "2024-01-01 10:00:00" if n < 24_999 else "later")
+        for n in range(25_000)
+    ]  # fmt: skip
+    shop.executemany("INSERT INTO visits VALUES (?, ?, ?, ?, ?)", rows)
+    shop.commit()
+    shop.close()
+
+    result = run("infer", "sqlite:///shop.db")
+
+    contract = read_document(Path("x.yaml"), text=result.stdout).contract
+    assert contract is not None
+    types = {prop.column: prop.logical_type for prop in contract.objects[0].properties}
+    assert [str(types[name]) for name in ("at", "day", "said", "late")] == [
+        "timestamp", "date", "string", "string",
+    ]  # fmt: skip
+    assert contract.event_time == "at"
+    report = validate(SqlTable("sqlite:///shop.db", "visits"), contract)
+    assert not [o for o in report.outcomes if o.failed_rows]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,13 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
+from dagster_contracts import SqlTable
 from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.documents.export.sql import to_sql
 from dagster_contracts.documents.export.sql_dialect import SqlDialect
 from dagster_contracts.documents.folder import load_contract
+from dagster_contracts.engine.validation import validate
 from dagster_contracts.errors import DocumentError
 
 ROOT = Path(__file__).parents[2]
@@ -282,6 +287,57 @@ def test_every_contract_is_tables_in_postgresql(postgres_url: str) -> None:
             run(f"CREATE SCHEMA s{number}; SET search_path TO s{number}")
             run(to_sql(load_contract(path), SqlDialect.POSTGRESQL))
     engine.dispose()
+
+
+TEXTS = """
+data_contract:
+  name: texts
+  event_time: at
+  schema:
+    fields:
+      id: {type: integer, primary_key: true}
+      at: {type: timestamp, required: true, maximum: 2024-06-01T00:00:00}
+      day: {type: date}
+      clock: {type: time}
+      list: {type: array, items: integer}
+      record: {type: object, fields: {a: integer}}
+      words: {type: map, items: integer}
+  sla: {freshness: 2d}
+"""
+
+
+def test_a_table_of_sqlite_keeps_the_contract_that_made_it(tmp_path: Path) -> None:
+    contract = load_contract("texts.yaml", text=TEXTS)
+    with closing(sqlite3.connect(tmp_path / "t.db")) as connection:
+        connection.executescript(to_sql(contract, SqlDialect.SQLITE))
+        insert = "INSERT INTO texts VALUES (?, ?, ?, ?, ?, ?, ?)"
+        row = [1, "2024-01-01 10:00:00", "2024-02-29", "10:00:00", "[1]", '{"a": 1}', '{"b": 2}']
+        connection.execute(insert, row)
+        for at, wrong in [
+            (1, "2024-01-01"),
+            (1, "2024-02-31 10:00:00"),
+            (1, "now"),
+            (1, 2460000),
+            (1, "2460000"),
+            (2, "2024-02-30"),
+            (3, "noon"),
+            (3, "2024-01-01 10:00"),
+            (4, "{}"),
+        ]:
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(insert, [2, *row[1:at], wrong, *row[at + 1 :]])
+        connection.commit()
+    report = validate(
+        SqlTable(f"sqlite:///{tmp_path}/t.db", "texts"),
+        contract,
+        now=datetime(2024, 1, 2, 10, tzinfo=UTC),
+    )
+    unmeasured = {o.rule for o in report.outcomes if o.status is OutcomeStatus.NOT_EVALUATED}
+    assert all(rule.startswith(("list", "record", "words")) for rule in unmeasured)
+    assert {o.rule for o in report.outcomes if o.status is OutcomeStatus.PASSED} >= {
+        "at.type", "at.required", "at.maximum", "day.type", "clock.type", "sla_freshness",
+    }  # fmt: skip
+    assert report.metrics["data_freshness"] == 24 * 3600
 
 
 TYPES = """

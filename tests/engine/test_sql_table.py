@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, time
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from dagster_contracts import SqlTable
-from dagster_contracts.core.contract import QualityRule, RuleKind
+from dagster_contracts.core.contract import LogicalType, QualityRule, RuleKind
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.engine.frames import frame_columns, select_columns, to_arrow
 from dagster_contracts.engine.validation import validate
@@ -243,6 +245,59 @@ def test_sqlite_keeps_any_value_in_any_column(tmp_path: Path):
     missing = validate(SqlTable(f"sqlite:///{tmp_path}/none.sqlite", "t"), made)
     assert "there is no file" in (outcome(missing, "schema").reason or "")
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_sqlite_keeps_times_as_text(tmp_path: Path):
+    path = tmp_path / "t.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (i INT, s TEXT, z DATETIME, d TEXT, c TIME, a TEXT)")
+    connection.executemany(
+        "INSERT INTO t VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (
+                1,
+                "2024-01-01T10:00",
+                "2024-01-01T10:00:00.123456+02:00",
+                "2024-02-29",
+                "10:00",
+                "[1]",
+            ),
+            (2, "2024-01-01 10:00:00.5", "2024-01-01 08:00:00.123456", "2024-02-30", "10:61", "x"),
+            (3, "2024-01-01", 1704096000, "today", "noon", None),
+            (4, "2024-02-31 10:00:00", "0001-01-01T00:00:00+01:00", 19000, 36000, None),
+        ],
+    )
+    connection.commit()
+    connection.close()
+    made = contract(
+        column("i", INTEGER),
+        column("s", TIMESTAMP, maximum="2024-01-01T10:00:00"),
+        column("z", TIMESTAMP, unique=True, minimum=datetime(2024, 1, 1, 8, tzinfo=UTC)),
+        column("d", DATE),
+        column("c", LogicalType.TIME, maximum=time(9, 59)),
+        column("a", LogicalType.ARRAY, required=True, items=column("", INTEGER)),
+        quality=(expression("ten", "hour(s) != 10"), expression("later", "s + 1h > s")),
+    )
+    made = replace(made, event_time="z")
+    now = datetime(2024, 1, 2, 8, 0, 0, 123456, tzinfo=UTC)
+    report = validate(SqlTable(f"sqlite:///{path}", "t"), made, now=now)
+    assert failed_rows(report) == {
+        "s.type": 2,
+        "s.maximum": 1,
+        "z.type": 2,
+        "z.unique": 1,
+        "d.type": 3,
+        "c.type": 3,
+        "c.maximum": 1,
+        "a.required": 2,
+        "ten": 2,
+    }
+    unmeasured = {o.rule for o in report.outcomes if o.status is OutcomeStatus.NOT_EVALUATED}
+    assert unmeasured == {"a.type", "a[].type", "later"}
+    assert "JSON text" in (outcome(report, "a.type").reason or "")
+    assert report.metrics["data_freshness"] == 24 * 3600
+    day = replace(contract(column("d", DATE)), event_time="d")
+    assert validate(SqlTable(f"sqlite:///{path}", "t"), day).metrics["data_freshness"] is not None
 
 
 def test_references_meet_in_the_database_or_in_memory(engine: sa.Engine, tmp_path: Path):

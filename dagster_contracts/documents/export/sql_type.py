@@ -233,11 +233,15 @@ def type_check(prop: SchemaProperty, found: ColumnType, dialect: SqlDialect) -> 
         case LogicalType.BOOLEAN:
             return f"{name} IN (0, 1)"
         case LogicalType.DATE:
-            return f"{name} IS date({name})"
+            # Moved by nothing, 30 February becomes 1 March.
+            return f"{name} IS date({name}, '+0 days')"
         case LogicalType.TIMESTAMP:
-            return f"{name} IS NULL OR (typeof({name}) = 'text' AND julianday({name}) NOT NULL)"
+            # julianday alone also takes numbers, 'now', days without a time, and 30 February.
+            day = f"substr({name}, 1, 10)"
+            shape = f"{name} GLOB '????-??-??[T ]??:??*' AND date({day}, '+0 days') = {day}"
+            return f"{name} IS NULL OR ({shape} AND julianday({name}) NOT NULL)"
         case LogicalType.TIME:
-            return f"{name} IS NULL OR (typeof({name}) = 'text' AND time({name}) NOT NULL)"
+            return f"{name} IS NULL OR ({name} GLOB '??:??*' AND time({name}) NOT NULL)"
         case LogicalType.ARRAY:
             return f"{name} IS NULL OR (json_valid({name}) AND json_type({name}) = 'array')"
         case LogicalType.OBJECT | LogicalType.MAP:

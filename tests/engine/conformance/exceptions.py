@@ -5,7 +5,6 @@ from __future__ import annotations
 _ONE_CASE = "names of columns differ in more than upper and lower case"
 _NO_LISTS = "there are no lists"
 _NO_FIELDS = "there are no columns of fields"
-_NO_TIMES = "SQLite keeps no type that could be measured"
 _IN_NUMPY = "integers with gaps are floats, which hold no integers beyond 2**53"
 
 NOT_HELD: dict[tuple[str, str], str] = {
@@ -32,42 +31,14 @@ CANNOT: dict[tuple[str, str], dict[str, str]] = {
         "less": "failed to run",
         "square": "failed to run",
     },
-    **{
-        ("sqlite", f"instants_{unit}"): {
-            "t.type": _NO_TIMES,
-            "t.minimum": _NO_TIMES,
-            "t.maximum": _NO_TIMES,
-            "t.unique": _NO_TIMES,
-            "early": _NO_TIMES,
-        }
-        for unit in ("ms", "us", "ns")
-    },
-    ("sqlite", "zones"): {
-        "t.type": _NO_TIMES,
-        "u.type": _NO_TIMES,
-        "t.maximum": _NO_TIMES,
-        "t.unique": _NO_TIMES,
-        "before": _NO_TIMES,
-        "hours": _NO_TIMES,
-    },
-    ("sqlite", "naive_limit_of_zoned"): {
-        "t.type": _NO_TIMES,
-        "u.type": _NO_TIMES,
-        "t.maximum": _NO_TIMES,
-        "u.maximum": _NO_TIMES,
-    },
+    ("sqlite", "zones"): {"hours": "failed to run"},
     ("sqlite", "dates"): {"apart": "failed to run"},
-    ("sqlite", "times"): {"t.type": _NO_TIMES, "t.minimum": _NO_TIMES, "t.maximum": _NO_TIMES},
     ("sqlite", "aggregates"): {"median": "failed to run", "p90": "failed to run"},
     ("sqlite", "expressions"): {
-        "t.type": _NO_TIMES,
-        "u.type": _NO_TIMES,
         "lower": "only ASCII",
         "upper": "only ASCII",
-        "difference": _NO_TIMES,
-        "moved": _NO_TIMES,
-        "hour": _NO_TIMES,
-        "day": _NO_TIMES,
+        "difference": "failed to run",
+        "moved": "failed to run",
     },
 }
 """Kind and case, and the rules that are not evaluated with words of the reason."""
