@@ -32,9 +32,10 @@ test: $(INSTALLED) ## run the tests (ARGS="-k circuit" passes options to pytest)
 bench: $(INSTALLED) ## measure (ARGS="--rows 1000000"; --no-peers; --check)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(INSTALLED) ## simulate deployments for millions of events, and kill 200 processes (minutes)
-	@DAGSTER_CONTRACTS_SOAK_EVENTS=1000000 DAGSTER_CONTRACTS_KILLS=200 $(BIN)/python -m pytest -n 2 -s \
-	  tests/soak tests/resilience/test_processes.py $(ARGS)
+soak: $(INSTALLED) ## millions of simulated events, a million hostile conditions, 200 kills (minutes)
+	@DAGSTER_CONTRACTS_SOAK_EVENTS=1000000 DAGSTER_CONTRACTS_KILLS=200 \
+	  DAGSTER_CONTRACTS_HOSTILE_INPUTS=1000000 $(BIN)/python -m pytest -n 2 -s \
+	  tests/soak tests/resilience/test_processes.py tests/core/test_condition.py $(ARGS)
 
 properties: $(INSTALLED) ## run the property tests with a hundred times as many examples (hours)
 	@HYPOTHESIS_PROFILE=soak DAGSTER_CONTRACTS_HOSTILE_INPUTS=1000000 $(BIN)/python -m pytest -n 2 $(ARGS)
