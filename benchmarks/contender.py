@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import sys
 import time
@@ -48,9 +49,15 @@ class Contender:
 
 
 def take_turns(contenders: Sequence[Contender], runs: int, expected: Counts | None = None) -> None:
-    """Run each ``runs`` times, one after the other; a first round warms up and is judged."""
+    """Run each ``runs`` times, in turns; a first round warms up and is judged.
+
+    The order differs from round to round: the same neighbour before it, which leaves the caches to
+    it, would favour or hinder a contender.
+    """
+    order, chance = list(contenders), random.Random(7)
     for number in range(runs + 1):
-        for contender in contenders:
+        chance.shuffle(order)
+        for contender in order:
             started = time.perf_counter()
             result = contender.run()
             took = time.perf_counter() - started

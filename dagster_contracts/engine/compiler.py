@@ -281,15 +281,15 @@ def _bound(test: Bound, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     if fitted.literal is None:
         return never(value) if fitted.always else present(value, dtype)
     match fitted.operator:
+        # Every engine orders NaN above all numbers, so that only upper bounds must mind it.
         case BoundOperator.AT_LEAST:
-            flag = value < fitted.literal
+            return value < fitted.literal
         case BoundOperator.MORE_THAN:
-            flag = value <= fitted.literal
+            return value <= fitted.literal
         case BoundOperator.AT_MOST:
-            flag = value > fitted.literal
+            return guarded(value > fitted.literal, value, dtype)
         case BoundOperator.LESS_THAN:
-            flag = value >= fitted.literal
-    return guarded(flag, value, dtype)
+            return guarded(value >= fitted.literal, value, dtype)
 
 
 def _length(test: Length, value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:

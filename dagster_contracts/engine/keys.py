@@ -26,6 +26,7 @@ COUNT = "__contracts_n"
 """Name of the column that counts the rows of a group."""
 
 _HASH = "__contracts_hash"
+_WHOLE_NUMBERS = (nw.Int64, nw.Int32, nw.UInt64, nw.UInt32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +121,23 @@ def among_hashes(rule: KeyRule, found: Sequence[Row]) -> KeyRule:
     import polars as pl  # late: importing the package must stay cheap
 
     keyed: pl.LazyFrame = rule.keyed.to_native()
-    hashes = pl.Series([row[_HASH] for row in found], dtype=pl.UInt64)
-    suspects = keyed.filter(_hash_of(rule).is_in(hashes.implode()))
+    hashed = _hash_of(rule)
+    dtype = keyed.select(hashed.alias(_HASH)).collect_schema()[_HASH]
+    hashes = pl.Series([row[_HASH] for row in found], dtype=dtype)
+    suspects = keyed.filter(hashed.is_in(hashes.implode()))
     return KeyRule(rule.rule, rule.columns, nw.from_native(suspects), rule.within)
 
 
 def _hash_of(rule: KeyRule) -> Any:
-    """One 64-bit hash of the whole key; unlike multipliers keep (a, b) and (b, a) apart."""
+    """One 64-bit hash of the whole key; unlike multipliers keep (a, b) and (b, a) apart.
+
+    A whole number is its own hash: keys are often in order, and what is sorted sorts at once.
+    """
     import polars as pl  # late: importing the package must stay cheap
 
+    schema = rule.keyed.collect_schema()
+    if len(schema) == 1 and schema["k0"] in _WHOLE_NUMBERS:
+        return pl.col("k0")
     hashes = [pl.col(name).hash() for name in places(rule.columns)]
     whole = hashes[0]
     for number, one in enumerate(hashes[1:], start=1):

@@ -246,7 +246,11 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return value if dtype.is_float() else None
     if dtype.is_float():
-        return _nearest_float(value, dtype)
+        if isinstance(value, int) and abs(value) >= 2**1024:
+            return None
+        nearest = _nearest_float(value, dtype)
+        # A fraction stands for the float nearest to it; a whole number is meant as it is.
+        return None if isinstance(value, int) and nearest != value else nearest
     exact = Fraction(value)
     if dtype.is_integer():
         low, high = integer_range(dtype)

@@ -61,8 +61,10 @@ def _from_pandas(
     import polars as pl  # late: importing the package must stay cheap
 
     try:
-        whole = pl.from_pandas(frame[list(wanted)]) if wanted else pl.DataFrame()
-        return {name: whole[name] for name in wanted}, {}
+        texts = {name: text for name in wanted if (text := _text(frame[name])) is not None}
+        others = [name for name in wanted if name not in texts]
+        whole = pl.from_pandas(frame[others]) if others else pl.DataFrame()
+        return {n: texts[n] if n in texts else whole[n] for n in wanted}, {}
     except Exception:  # some column holds what Polars cannot: find out which
         converted, strange = {}, {}
         for name in wanted:
@@ -72,6 +74,24 @@ def _from_pandas(
                 dtype = str(frame[name].dtype)
                 strange[name] = "mixed objects" if dtype == "object" else dtype
         return converted, strange
+
+
+def _text(column: pd.Series[Any]) -> pl.Series | None:
+    """A column of Python strings and ``None``, in half the time of the usual way.
+
+    ``None`` where it is no such column.
+    """
+    import polars as pl  # late: importing the package must stay cheap
+
+    if column.dtype != object:
+        return None
+    values = column.to_numpy()
+    if not isinstance(next((v for v in values if v is not None), None), str):
+        return None
+    try:
+        return pl.Series(column.name, values, dtype=pl.String)
+    except TypeError:  # gaps of another kind, or no strings only
+        return None
 
 
 def _pandas_flags(

@@ -84,17 +84,22 @@ class SampleSource:
             if frame is not whole:
                 shown = [ROW_NUMBER, *shown]
             chosen = frame if flag is None else frame.filter(flag)
-            named = [self.scan.column(name).alias(name) for name in shown]
-            queries[rule.name] = chosen.select(*named).head(limit)
+            queries[rule.name] = self._named(chosen, shown).head(limit)
         if not queries:
             return {}
         if not together:
             return {name: self._alone(query) for name, query in queries.items()}
         try:
-            answers = self.scan.collect(list(queries.values()))
+            answers = self.scan.collect(list(queries.values()), shared=False)
         except Exception:  # a sample that cannot be shown must not cost the others
             return {name: self._alone(query) for name, query in queries.items()}
         return {name: self.clean(rows) for name, rows in zip(queries, answers, strict=True)}
+
+    def _named(self, frame: nw.LazyFrame[Any], shown: Sequence[str]) -> nw.LazyFrame[Any]:
+        """These columns, under the data's own names."""
+        if not self.scan.spelled:
+            return frame.select(*shown)  # names alone cost a tenth of expressions
+        return frame.select(*[self.scan.column(name).alias(name) for name in shown])
 
     def _alone(self, query: nw.LazyFrame[Any]) -> tuple[Sample, ...]:
         try:

@@ -100,15 +100,23 @@ class Scan:
         """A column of the data."""
         return nw.col(self.spelled.get(name, name))
 
-    def collect(self, frames: Sequence[nw.LazyFrame[Any]]) -> list[list[Row]]:
-        """Run queries over this scan, together where the engine can; rows as dictionaries."""
+    def collect(
+        self, frames: Sequence[nw.LazyFrame[Any]], *, shared: bool = True
+    ) -> list[list[Row]]:
+        """Run queries over this scan, together where the engine can; rows as dictionaries.
+
+        ``shared``: what they have in common is computed once, and in whole. Queries for the first
+        rows of each kind are better off without: they stop when they have them.
+        """
         if not frames:
             return []
         if self.backend is Backend.POLARS:
             import polars as pl  # late: importing the package must stay cheap
 
             lazy = [frame.to_native() for frame in frames]
-            return [found.to_dicts() for found in pl.collect_all(lazy, engine="streaming")]
+            common = pl.QueryOptFlags(comm_subplan_elim=shared)
+            collected = pl.collect_all(lazy, engine="streaming", optimizations=common)
+            return [found.to_dicts() for found in collected]
         return [(self.run or run_by_narwhals)(frame) for frame in frames]
 
 

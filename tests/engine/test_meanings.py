@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -143,6 +144,33 @@ def test_integers_beyond_two_to_the_fifty_three_keep_their_last_digit(make):
         quality=(expression("e", f"n <= {big}"),),
     )
     assert failed_rows(validate(make(table), made)) == {"n.maximum": 1, "n.enum": 1, "e": 1}
+
+
+@pytest.mark.parametrize("beyond", [2**53 + 1, 2**2000])
+def test_a_whole_number_that_no_float_is_equal_to_never_occurs(make, beyond):
+    table = pa.table({"f": pa.array([2.0**53, 1.0], pa.float64())})
+    made = contract(column("f", NUMBER, enum=(beyond, 1)))
+    assert failed_rows(validate(make(table), made)) == {"f.enum": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "failed"),
+    [
+        (["a", None, "bb"], {"s.required": 1, "s.max_length": 1}),
+        (["a", math.nan, "bb"], {"s.required": 1, "s.max_length": 1}),
+        ([None, None, "bb"], {"s.required": 2, "s.max_length": 1}),
+    ],
+)
+def test_gaps_of_any_kind_stand_among_the_texts_of_pandas(values, failed):
+    frame = pd.DataFrame({"s": pd.Series(values, dtype=object)})
+    made = contract(column("s", STRING, required=True, max_length=1))
+    assert failed_rows(validate(frame, made)) == failed
+
+
+def test_texts_of_pandas_among_other_objects_are_no_text():
+    frame = pd.DataFrame({"s": pd.Series(["a", b"b"], dtype=object)})
+    report = validate(frame, contract(column("s", STRING)))
+    assert outcome(report, "s.type").status is OutcomeStatus.FAILED
 
 
 def test_sums_do_not_wrap(make):
