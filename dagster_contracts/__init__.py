@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dagster_contracts.orchestration.circuit_sensor import (
         build_circuit_sensor as build_circuit_sensor,
     )
+    from dagster_contracts.orchestration.dagster_types import dagster_type as dagster_type
     from dagster_contracts.orchestration.definitions import ContractsWarning as ContractsWarning
     from dagster_contracts.orchestration.definitions import with_contracts as with_contracts
     from dagster_contracts.orchestration.io_manager import ContractIOManager as ContractIOManager
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from dagster_contracts.orchestration.translator import ContractTranslator as ContractTranslator
     from dagster_contracts.registry.inference import InferredContract as InferredContract
     from dagster_contracts.registry.inference import infer_contract as infer_contract
+    from dagster_contracts.registry.pandera_contract import PanderaContract as PanderaContract
+    from dagster_contracts.registry.pandera_contract import from_pandera as from_pandera
 
 # Each public name is imported when it is first asked for: `import dagster_contracts` costs nothing,
 # and whoever only validates never imports Dagster.
@@ -62,6 +65,7 @@ _HOMES = {
     "IncompatibleChangeError": "errors",
     "InferredContract": "registry.inference",
     "OutcomeStatus": "core.outcome",
+    "PanderaContract": "registry.pandera_contract",
     "PolicyError": "errors",
     "SchemaTooNewError": "errors",
     "SqlTable": "engine.sql_table",
@@ -74,6 +78,8 @@ _HOMES = {
     "build_circuit_sensor": "orchestration.circuit_sensor",
     "build_contract_checks": "orchestration.asset_checks",
     "contract_asset": "orchestration.asset_decorator",
+    "dagster_type": "orchestration.dagster_types",
+    "from_pandera": "registry.pandera_contract",
     "infer_contract": "registry.inference",
     "load_contract": "documents.folder",
     "validate": "engine.validation",
@@ -96,6 +102,7 @@ __all__ = [
     "IncompatibleChangeError",
     "InferredContract",
     "OutcomeStatus",
+    "PanderaContract",
     "PolicyError",
     "SchemaTooNewError",
     "SqlTable",
@@ -108,6 +115,8 @@ __all__ = [
     "build_circuit_sensor",
     "build_contract_checks",
     "contract_asset",
+    "dagster_type",
+    "from_pandera",
     "infer_contract",
     "load_contract",
     "validate",

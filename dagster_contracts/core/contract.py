@@ -12,7 +12,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import TypeAlias
+from importlib import import_module
+from typing import Any, TypeAlias
 
 from dagster_contracts.core.condition import Condition, Dimension
 from dagster_contracts.errors import SourceLocation
@@ -411,7 +412,7 @@ class FallbackLevel:
 
     ``schema`` names one of the contract's schemas; ``None`` means the primary's own.
     ``activation_conditions``: any one of them prefers the level, or, with ``only_when_active``, is
-    needed for it.
+    needed for it. ``condition_places`` is where each of them stands, where that is known.
     """
 
     name: str
@@ -423,6 +424,7 @@ class FallbackLevel:
     min_dwell: timedelta = timedelta(0)
     any_partition: bool = False
     location: SourceLocation | None = field(default=None, compare=False)
+    condition_places: tuple[SourceLocation, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,7 +451,8 @@ class CircuitPolicy:
 
     ``open_when``: any one that holds opens. ``close_when``: all must hold for a probe to be good;
     where it is empty a probe is good when no ``open_when`` condition holds. A probe by definition
-    looks at a single evaluation.
+    looks at a single evaluation. ``open_places`` and ``close_places`` are where each condition
+    stands, where that is known.
     """
 
     open_when: tuple[Condition, ...] = ()
@@ -463,6 +466,8 @@ class CircuitPolicy:
     flapping_openings: int = 3
     flapping_window: timedelta = timedelta(hours=24)
     location: SourceLocation | None = field(default=None, compare=False)
+    open_places: tuple[SourceLocation, ...] = field(default=(), compare=False)
+    close_places: tuple[SourceLocation, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -615,6 +620,28 @@ class Contract:
     def has_fallback(self) -> bool:
         """Whether an open circuit leaves consumers something to read."""
         return self.resilience is not None and bool(self.resilience.fallbacks)
+
+    def to_pandera(
+        self, schema_object: SchemaObject | str | None = None, *, backend: str = "pandas"
+    ) -> Any:
+        """One object's schema as a pandera ``DataFrameSchema`` for pandas or Polars frames.
+
+        ``schema_object`` may be the object's name; the contract's first where none is given.
+        LookupError where there is none of that name.
+        """
+        if isinstance(schema_object, str):
+            schema_object = self.object_named(schema_object)
+        # pandera belongs to the engine, which stands above: it is looked up when it is called.
+        engine = import_module("dagster_contracts.engine.pandera")
+        return engine.to_pandera(self, schema_object, backend=backend)
+
+    def object_named(self, name: str) -> SchemaObject:
+        """The schema object of that name or physical name; LookupError where there is none."""
+        for candidate in self.objects:
+            if name in (candidate.name, candidate.physical_name):
+                return candidate
+        known = ", ".join(candidate.name for candidate in self.objects)
+        raise LookupError(f"{self.ref} has no object {name!r}; it has {known}")
 
     def asset_names(self, schema_object: SchemaObject) -> tuple[str, ...]:
         """Names under which the governed asset is looked up, best first.

@@ -20,6 +20,7 @@ from dagster_contracts.core.rules import (
     All,
     Path,
     Required,
+    RowTest,
     RuleTest,
 )
 from dagster_contracts.engine.compiler import (
@@ -49,7 +50,7 @@ def flag_items(rules: Iterable[PlannedRule], scan: Scan, columns: Columns) -> Co
         return columns
     import polars as pl  # late: importing the package must stay cheap
 
-    flags: dict[ItemTest, str | Exception] = {}
+    flags: dict[RowTest, str | Exception] = {}
     added: list[pl.Expr] = []
     for test in tests:
         try:
@@ -99,7 +100,8 @@ def _flag(test: ItemTest, dtype: Any, rest: Path, scan: Scan) -> Flag:
             )
         fields = {f.name: _of_items(test, made(f.dtype), inner, scan) for f in dtype.fields}
         return lambda series: _any([fields[n](series.struct.field(n)) for n in fields], series)
-    item, value_field = nw.Unknown(), None
+    item: nw.dtypes.DType = nw.Unknown()
+    value_field: str | None = None
     if is_map(dtype):
         item, value_field = made(dtype.value), "value"
     elif isinstance(dtype, nw.List | nw.Array):

@@ -31,7 +31,7 @@ def run_pandera(
         target = pandera.pandas.DataFrameSchema(
             {column: pandera.pandas.Column(checks=target, nullable=True)}
         )
-    frame = _frame_for(data, "polars" if polars_native else "pandas")
+    frame = _frame_for(data, "polars" if polars_native else "pandas", _has_index(target))
     try:
         target.validate(frame, lazy=True)
     except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
@@ -39,14 +39,52 @@ def run_pandera(
     return Finding(tested=rows, failed=0)
 
 
+def failures_in_words(schema: Any, frame: Any) -> list[str]:
+    """Each check that a frame breaks, with the number of its rows: ``amount.minimum 2 rows``."""
+    import pandera.errors  # late: only for those who ask
+
+    try:
+        schema.validate(frame, lazy=True)
+    except (pandera.errors.SchemaErrors, pandera.errors.SchemaError) as error:
+        cases = getattr(error, "failure_cases", None)
+        if cases is None or "index" not in getattr(cases, "columns", ()):
+            return [f"pandera: {type(error).__name__}"]
+        found = cases.to_dicts() if hasattr(cases, "to_dicts") else cases.to_dict("records")
+        rows: dict[str, set[int]] = {}
+        for case in found:
+            check, column = str(case["check"]), case.get("column")
+            if check == "not_nullable":
+                check = f"{column}.required"
+            elif check == "column_in_dataframe":
+                check = f"the column {case['failure_case']} is missing"
+            elif check == "column_in_schema":
+                check = f"the column {case['failure_case']} is not declared"
+            numbers = rows.setdefault(check, set())
+            if _is_number(case["index"]):
+                numbers.add(int(case["index"]))
+        ranked = sorted(rows.items(), key=lambda item: (-len(item[1]), item[0]))
+        return [f"{check} {_rows(len(numbers))}" if numbers else check for check, numbers in ranked]
+    return []
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def _is_polars_model(target: Any) -> bool:
     return isinstance(target, type) and any("polars" in base.__module__ for base in target.__mro__)
 
 
-def _frame_for(data: Any, kind: str) -> Any:
+def _has_index(target: Any) -> bool:
+    """Whether the schema speaks of the index of its frames."""
+    schema = target.to_schema() if hasattr(target, "to_schema") else target
+    return getattr(schema, "index", None) is not None
+
+
+def _frame_for(data: Any, kind: str, with_index: bool) -> Any:
     if frame_kind(data) == kind:
-        # Our own index is no part of the contract; rows are told apart by their number.
-        return data.reset_index(drop=True) if kind == "pandas" else data
+        # Where nothing is said of the index, rows are told apart by their number.
+        return data.reset_index(drop=True) if kind == "pandas" and not with_index else data
     return convert_table(to_arrow(data), kind)
 
 
