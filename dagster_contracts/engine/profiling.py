@@ -130,14 +130,16 @@ def _first_rows(scan: Scan) -> pl.DataFrame:
         lazy: pl.LazyFrame = head.to_native()
         frame = lazy.collect(engine="streaming")
     elif scan.run is None:
-        collected: pl.DataFrame = head.collect("polars").to_native()
-        frame = collected
+        table = head.collect("pyarrow").to_native()
+        # Polars reads no intervals of months, wherever they stand.
+        known = [field.name for field in table.schema if "interval" not in str(field.type)]
+        frame = pl.DataFrame(table.select(known)) if known else pl.DataFrame()
     else:
         rows = scan.run(head)
         frame = pl.DataFrame(
             [pl.Series(at, [row[at] for row in rows], strict=False) for at in places]
         )
-    return frame.rename(dict(zip(places, names, strict=True)))
+    return frame.rename(dict(zip(places, names, strict=True)), strict=False)
 
 
 _OF_TIME = (LogicalType.DATE, LogicalType.TIME, LogicalType.TIMESTAMP)

@@ -163,14 +163,29 @@ def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
 def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:
     """A scan of a relation, which DuckDB runs."""
     refuse_duplicates(list(data.columns))
+    types = {
+        name: str(dtype).strip('"') for name, dtype in zip(data.columns, data.types, strict=True)
+    }
+    if "UUID" in types.values():
+        data = data.project(", ".join(_uuid_as_text(name, types[name]) for name in types))
     frame = nw.from_native(data).lazy()
     schema = dict(frame.collect_schema())
     wanted = [name for name in schema if columns is None or name in columns]
     if wanted and len(wanted) < len(schema):
         frame = frame.select(wanted)
-    types = zip(data.columns, data.types, strict=True)
-    untyped = frozenset(name for name, dtype in types if str(dtype).strip('"') == "NULL")
-    return Scan("duckdb", Backend.DUCKDB, frame, schema, untyped=untyped)
+    untyped = frozenset(name for name, dtype in types.items() if dtype == "NULL")
+    refused = {
+        name: f"values of type {types[name]} are not measured here"
+        for name, dtype in schema.items()
+        if dtype == nw.Unknown and name not in untyped
+    }
+    return Scan("duckdb", Backend.DUCKDB, frame, schema, untyped=untyped, refused=refused)
+
+
+def _uuid_as_text(name: str, dtype: str) -> str:
+    """A column of DuckDB, quoted; UUIDs as the text that contracts know them by."""
+    quoted = '"' + name.replace('"', '""') + '"'
+    return f"CAST({quoted} AS VARCHAR) AS {quoted}" if dtype == "UUID" else quoted
 
 
 def _scan_table(

@@ -176,3 +176,25 @@ def test_times_that_sqlite_keeps_as_text(folder: Path) -> None:
     assert contract.event_time == "at"
     report = validate(SqlTable("sqlite:///shop.db", "visits"), contract)
     assert not [o for o in report.outcomes if o.failed_rows]
+
+
+def test_types_of_duckdb_that_no_contract_has_a_word_for(folder: Path) -> None:
+    with duckdb.connect("shop.duckdb") as shop:
+        shop.execute("CREATE TABLE visits (id UUID, stay INTERVAL, bits BIT, stays INTERVAL[])")
+        shop.execute(
+            "INSERT INTO visits SELECT uuid(), INTERVAL 1 DAY, '101'::BIT, [INTERVAL 1 DAY]"
+            " FROM range(50)"
+        )
+
+    result = run("infer", "duckdb:///shop.duckdb", "--output", "visits.yaml")
+
+    assert result.exit_code == 0, result.stderr
+    contract = read_document(Path("visits.yaml")).contract
+    assert contract is not None
+    identity, stay, bits, _ = contract.objects[0].properties
+    assert str(identity.logical_type) == "string"
+    assert identity.options.format == "uuid"
+    assert stay.logical_type is bits.logical_type is None
+    assert (
+        run("validate", "visits.yaml", "duckdb:///shop.duckdb", "--table", "visits").exit_code == 0
+    )

@@ -300,6 +300,33 @@ def test_sqlite_keeps_times_as_text(tmp_path: Path):
     assert validate(SqlTable(f"sqlite:///{path}", "t"), day).metrics["data_freshness"] is not None
 
 
+def test_types_of_duckdb_without_a_twin_here(tmp_path: Path):
+    import duckdb
+
+    with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
+        connection.execute('CREATE TABLE t ("u ""x" UUID, b BIT, i INTERVAL, n INT)')
+        row = "('123e4567-e89b-12d3-a456-426614174000', '101', INTERVAL 1 MONTH, 1)"
+        connection.execute(f"INSERT INTO t VALUES {row}, {row}, (null, null, null, 2)")
+    made = contract(
+        column('u "x', STRING, format="uuid", required=True, unique=True, min_length=37),
+        column("b", STRING, required=True),
+        column("i", required=True),
+        column("n", INTEGER, primary_key_position=1),
+    )
+    report = validate(SqlTable(f"duckdb:///{tmp_path}/t.duckdb", "t"), made)
+    assert failed_rows(report) == {
+        'u "x.required': 1,
+        'u "x.unique': 1,
+        'u "x.min_length': 2,
+        "b.required": 1,
+        "i.required": 1,
+        "primary_key": 1,
+    }
+    assert outcome(report, "b.type").reason == "values of type BIT are not measured here"
+    sample = outcome(report, 'u "x.min_length').samples[0]
+    assert sample['u "x'] == "123e4567-e89b-12d3-a456-426614174000"
+
+
 def test_references_meet_in_the_database_or_in_memory(engine: sa.Engine, tmp_path: Path):
     from dagster_contracts.core.contract import Relationship
 
