@@ -20,7 +20,7 @@ which the whole is unknown passes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -193,25 +193,30 @@ def parse_expression(text: str) -> Node:
     return _Parser(text).whole()
 
 
-def columns_in(node: Node) -> tuple[str, ...]:
-    """The columns that an expression names, each once, in their order."""
+def nodes_of(node: Node) -> Iterator[Node]:
+    """A node and all that it is made of, from left to right."""
+    yield node
     match node:
-        case Column(name):
-            return (name,)
-        case Literal():
-            return ()
+        case Column() | Literal():
+            inner: tuple[Node, ...] = ()
         case IsNull(operand) | OneOf(operand) | Matches(operand) | Negated(operand):
-            return columns_in(operand)
+            inner = (operand,)
         case Call(_, arguments):
-            found = [name for argument in arguments for name in columns_in(argument)]
-            return tuple(dict.fromkeys(found))
+            inner = arguments
         case (
             Arithmetic(left=left, right=right)
             | Comparison(left=left, right=right)
             | Conjunction(left, right)
             | Disjunction(left, right)
         ):
-            return tuple(dict.fromkeys((*columns_in(left), *columns_in(right))))
+            inner = (left, right)
+    for part in inner:
+        yield from nodes_of(part)
+
+
+def columns_in(node: Node) -> tuple[str, ...]:
+    """The columns that an expression names, each once, in their order."""
+    return tuple(dict.fromkeys(n.name for n in nodes_of(node) if isinstance(n, Column)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ _Read: TypeAlias = Callable[[Any], tuple[object, ...]]
 _SILENT = frozenset(
     {
         "location",
+        "open_places",
+        "close_places",
+        "condition_places",
         "description",
         "extras",
         "tags",

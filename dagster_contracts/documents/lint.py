@@ -36,6 +36,7 @@ from dagster_contracts.documents.problem import (
     did_you_mean,
     nearest,
 )
+from dagster_contracts.documents.rule_lint import lint_rules
 from dagster_contracts.documents.satisfiability import Prospect, prospect
 from dagster_contracts.documents.sla_lint import lint_service_levels
 from dagster_contracts.errors import DocumentError, SourceLocation
@@ -135,11 +136,17 @@ def _conditions(contract: Contract) -> Iterator[tuple[Condition, SourceLocation,
     if contract.resilience is not None:
         circuit = contract.resilience.circuit
         at = circuit.location or place
-        yield from ((condition, at, "open_when") for condition in circuit.open_when)
-        yield from ((condition, at, "close_when") for condition in circuit.close_when)
+        groups = [
+            (circuit.open_when, circuit.open_places, at, "open_when"),
+            (circuit.close_when, circuit.close_places, at, "close_when"),
+        ]
         for level in contract.resilience.fallbacks:
-            for condition in level.activation_conditions:
-                yield condition, level.location or place, f"the level {level.name!r}"
+            whose, there = f"the level {level.name!r}", level.location or place
+            groups.append((level.activation_conditions, level.condition_places, there, whose))
+        for conditions, places, there, whose in groups:
+            # A document that loads has a place for each; a policy made in Python has none.
+            known = places if len(places) == len(conditions) else [there] * len(conditions)
+            yield from ((c, own, whose) for c, own in zip(conditions, known, strict=True))
     for sla in contract.sla:
         if sla.condition is not None:
             yield sla.condition, sla.location or place, f"the service level {sla.property!r}"
@@ -292,24 +299,6 @@ def _speaking(levels: list[SlaProperty]) -> str:
     return f"{first} and {'another' if others == 1 else f'{others} others'} speak"
 
 
-def _keys(contract: Contract, findings: Findings) -> None:
-    for schema_object in contract.objects:
-        loose = [
-            prop
-            for prop in schema_object.properties
-            if prop.primary_key_position is not None and not prop.required
-        ]
-        if loose:
-            names = " and ".join(repr(prop.name) for prop in loose)
-            findings.warning(
-                loose[0].location or _place(contract),
-                "nullable-key",
-                f"the primary key of {schema_object.name!r} may be null in {names}; "
-                "a null is never a duplicate",
-                "add required: true",
-            )
-
-
 def _end(contract: Contract, findings: Findings) -> None:
     if contract.status is ContractStatus.DEPRECATED and contract.deprecated_until is None:
         findings.warning(
@@ -432,7 +421,6 @@ _CHECKS: tuple[Callable[[Contract, Findings], None], ...] = (
     _members,
     _thresholds,
     _sla_columns,
-    _keys,
     _end,
     _event_time,
     _consumers,
@@ -440,4 +428,5 @@ _CHECKS: tuple[Callable[[Contract, Findings], None], ...] = (
     _comparisons,
     lint_service_levels,
     lint_coherence,
+    lint_rules,
 )

@@ -19,6 +19,7 @@ from dagster_contracts.core.contract import (
     ThresholdOperator,
     ThresholdUnit,
 )
+from dagster_contracts.core.expression import ExpressionSyntaxError, parse_expression
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section, describe, exact, snake
 from dagster_contracts.documents.vocabulary import quality as words
@@ -30,7 +31,7 @@ from dagster_contracts.documents.yaml_text import (
     YamlNode,
     to_json,
 )
-from dagster_contracts.errors import SourceLocation
+from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
 
 #: Names that Dagster checks of our own carry.
 RESERVED_CHECK_NAMES = frozenset({"schema", "circuit"})
@@ -86,6 +87,7 @@ _COUNTS_FAILURES = {
 }
 _PER_CENT = frozenset({"percent", "%", "percentage"})
 _ROWS = frozenset({"rows", "row", "count"})
+_EXPRESSION_HINT = "write it like amount > 0 or country in ('DE', 'FR')"
 #: Our own names among the custom properties of a rule.
 _RULE_EXTENSIONS = ("column", "warn", "filter")
 _SYNONYMS = {
@@ -172,6 +174,8 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
         ours = section.mapping("extras")
         extras.update({**section.rest(), **ours})
     _check(section, rule)
+    for key in ("expression", "filter"):
+        _check_expression(section, key, rule)
     return replace(rule, extras=extras) if extras else rule
 
 
@@ -471,6 +475,29 @@ def _check(section: Section, rule: QualityRule) -> None:
         section.findings.warning(
             section.place("unit"), "wrong-value", "a row count has no percentage"
         )
+
+
+def _check_expression(section: Section, key: str, rule: QualityRule) -> None:
+    """An expression that cannot be read would be told with each batch, and mended with none."""
+    text, node = (rule.expression if key == "expression" else rule.filter), section.take(key)
+    if not text or node is None or rule.kind not in (RuleKind.LIBRARY, RuleKind.EXPRESSION):
+        return
+    if "${env:" in text:
+        return  # a reference that is kept, to be written out again
+    try:
+        parse_expression(text)
+    except ExpressionSyntaxError as error:
+        what, hint = f"the {key} of the rule cannot be read: {error.what}", _EXPRESSION_HINT
+        if section.reading.strict:
+            raised = ConditionSyntaxError(what, text=text, offset=error.offset, hint=hint)
+            section.findings.raised(raised, node.location, "expression")
+        else:
+            section.findings.warning(
+                node.location,
+                "expression",
+                f"{what} in column {error.offset + 1} of {text!r}",
+                hint,
+            )
 
 
 def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaObject:

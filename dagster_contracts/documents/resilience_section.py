@@ -100,6 +100,8 @@ def _read_breaker(section: Section) -> CircuitPolicy:
         or default.flapping_openings,
         flapping_window=section.duration("flapping_window") or default.flapping_window,
         location=section.place("open_when"),
+        open_places=section.places("open_when"),
+        close_places=section.places("close_when"),
     )
     if policy.min_observations > policy.window:
         section.findings.error(
@@ -196,6 +198,7 @@ def _read_level(section: Section) -> FallbackLevel:
         min_dwell=section.duration("min_dwell") or timedelta(0),
         any_partition=section.flag("any_partition"),
         location=section.location,
+        condition_places=section.places("activation_conditions"),
     )
     if source.kind is SourceKind.SUBSET and level.schema is None:
         section.missing("schema", "name the smaller schema that the subset must keep")

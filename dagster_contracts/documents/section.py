@@ -352,12 +352,18 @@ class Section:
 
     def conditions(self, key: str) -> tuple[Condition, ...]:
         """Several conditions; one may stand without its list."""
+        found = (self.reading.condition(item) for item in self._one_or_several(key))
+        return tuple(condition for condition in found if condition is not None)
+
+    def places(self, key: str) -> tuple[SourceLocation, ...]:
+        """Where each item of a list stands; where its one value does, without a list."""
+        return tuple(item.location for item in self._one_or_several(key))
+
+    def _one_or_several(self, key: str) -> list[YamlNode]:
         node = self.take(key)
         if node is None:
-            return ()
-        items = node.items if isinstance(node, SequenceNode) else [node]
-        found = [self.reading.condition(item) for item in items]
-        return tuple(condition for condition in found if condition is not None)
+            return []
+        return node.items if isinstance(node, SequenceNode) else [node]
 
     def mapping(self, key: str) -> dict[str, Json]:
         """A mapping that is carried along as it is."""

@@ -15,6 +15,7 @@ from enum import Enum
 
 from dagster_contracts.core.contract import Contract, Json
 
+_PLACES = frozenset({"location", "open_places", "close_places", "condition_places"})
 _LIFECYCLE = frozenset({"status", "deprecated_until", "successor", "content_hash", "semantic_hash"})
 
 
@@ -28,7 +29,7 @@ def body_hash(contract: Contract) -> str:
 def _fields(value: object) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for field in fields(value):  # type: ignore[arg-type] # only called with dataclasses
-        if field.name == "location":
+        if field.name in _PLACES:
             continue
         part = getattr(value, field.name)
         if field.default is not MISSING and part == field.default:

@@ -226,9 +226,103 @@ def test_thousands_of_files_take_a_time_that_grows_with_their_number(tmp_path: P
     assert many < 10 * few
 
 
-def test_a_key_that_may_be_null() -> None:
-    assert codes("  schema: {fields: {id: {type: integer, primary_key: true}}}\n") == [
-        "nullable-key"
+def test_a_primary_key_is_required_without_being_told() -> None:
+    assert codes("  schema: {fields: {id: {type: integer, primary_key: true}}}\n") == []
+
+
+def _found(rule: str) -> list[tuple[str, str, str | None]]:
+    schema = (
+        "  schema:\n    fields:\n      id: {type: integer, required: true}\n      name: string\n"
+        "      amount: {type: number, minimum: 0}\n      flag: boolean\n      at: timestamp\n"
+        "      lines: {type: array}\n"
+    )
+    text = HEAD + schema + f"  quality:\n    - {{name: x, {rule}}}\n"
+    problems = lint_contract(load_contract("orders.yaml", text=text))
+    assert {p.location.line for p in problems} <= {12}
+    return [(p.severity.value, p.code, p.hint) for p in problems]
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "hint"),
+    [
+        ("expression: 'amont > 3'", "error", "did you mean 'amount'?"),
+        ("metric: rowCount, must_be: 1, filter: 'amont > 3'", "error", "did you mean 'amount'?"),
+        ("expression: 'warehouse is null'", "warning", "known here"),
+    ],
+)
+def test_an_expression_that_names_what_no_column_is(rule: str, severity: str, hint: str) -> None:
+    ((found, code, said),) = _found(rule)
+    assert (found, code) == (severity, "unknown-column")
+    assert said is not None
+    assert said.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "metric: mean, column: name, must_be_greater_than: 1",
+        "metric: sum, column: at, must_be_greater_than: 1",
+        "metric: quantile, column: amount, must_be_greater_than: 1",
+        "metric: nullValues",
+        "metric: duplicateValues",
+        "metric: invalidValues, column: amount, pattern: '^a', must_be: 0",
+        "metric: invalidValues, column: name, pattern: '(?=a)', must_be: 0",
+        "expression: 'name > 3'",
+        "expression: 'amount + 1 > 2 and name = 5'",
+        "expression: \"amount matches 'a'\"",
+        "expression: 'length(amount) > 3'",
+        "expression: 'flag = 1'",
+        "expression: '1 = 1'",
+    ],
+)
+def test_a_rule_that_can_never_be_evaluated(rule: str) -> None:
+    assert [(found, code) for found, code, _ in _found(rule)] == [("warning", "never-evaluated")]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "metric: mean, column: amount, must_be_greater_than: 1",
+        "metric: distinctCount, column: name, must_be_greater_than: 1",
+        "metric: invalidValues, column: name, pattern: '^a', must_be: 0",
+        "expression: \"at > '2026-01-01' and name = 'a' and flag\"",
+        "expression: \"amount * 2 >= id and length(name) > 3 and name matches '^a'\"",
+        "expression: \"id = 'a'\"",
+        "type: text, description: all is well",
+    ],
+)
+def test_a_rule_that_can_be_evaluated(rule: str) -> None:
+    assert _found(rule) == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "found"),
+    [
+        ("customers", ["never-evaluated"]),
+        ("orders.nope", ["unknown-column"]),
+        ("orders.id", []),
+        ("customers.id", []),
+    ],
+)
+def test_a_reference_that_leads_nowhere(reference: str, found: list[str]) -> None:
+    fields = f"{{id: integer, parent: {{type: integer, references: {reference}}}}}"
+    assert codes(f"  schema: {{fields: {fields}}}\n") == found
+
+
+def test_each_condition_is_told_of_where_it_stands() -> None:
+    text = (
+        HEAD + SCHEMA + "  resilience:\n    circuit_breaker:\n      open_when:\n"
+        "        - row_count < 5\n        - row_count < 0\n        - null_ratio.nope > 5%\n"
+        "      close_when:\n        - row_count >= 5\n        - row_count < 0\n"
+        "    fallback_modes:\n      - level: x\n        source: last_valid\n"
+        "        activation_conditions:\n          - row_count < 2\n          - row_count < 0\n"
+    )
+    problems = lint_contract(load_contract("orders.yaml", text=text))
+    assert [(p.location.line, p.location.column, p.code) for p in problems] == [
+        (12, 11, "never-holds"),
+        (13, 11, "unknown-column"),
+        (16, 11, "never-holds"),
+        (22, 13, "never-holds"),
     ]
 
 

@@ -344,3 +344,20 @@ def test_json_is_read_as_well() -> None:
     text = '{"data_contract": {"name": "orders", "schema": {"fields": {"a": "string"}}}}'
 
     assert read_document(Path("orders.yaml"), text=text).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "column", "what"),
+    [
+        ("expression: order_id > > 3", 21, "a value is missing before '>'"),
+        ('expression: "order_id is"', 21, "the expression of the rule cannot be read"),
+        ("metric: rowCount, filter: 'email == ', must_be: 1", 35, "the filter of the rule"),
+    ],
+)
+def test_an_expression_that_cannot_be_read(rule: str, column: int, what: str) -> None:
+    error = mistake(
+        "    - metric: rowCount\n      must_be_greater_than: 0\n", f"    - {{ {rule} }}\n"
+    )
+    assert isinstance(error.where, SourceLocation)
+    assert what in str(error)
+    assert (error.where.line, error.where.column) == (9, column)
