@@ -26,6 +26,7 @@ from dagster_contracts.core.contract import (
     ThresholdOperator,
     TypeOptions,
 )
+from dagster_contracts.core.level_element import why_nowhere
 from dagster_contracts.core.outcome import OutcomeKind
 from dagster_contracts.core.rules import (
     ITEMS,
@@ -143,7 +144,7 @@ def plan_checks(contract: Contract, schema_object: SchemaObject | None = None) -
         checks.append(_single_check(planned))
     for sla in _levels_of(contract, target):
         name = _free_name("sla_" + _identifier(sla.property), taken)
-        checks.append(_single_check(_sla_rule(sla, name)))
+        checks.append(_single_check(_sla_rule(sla, name, why_nowhere(sla, contract))))
     return CheckPlan(
         contract=contract.name,
         version=contract.version,
@@ -520,8 +521,8 @@ def _validity_test(rule: QualityRule, target: SchemaObject, path: Path) -> RuleT
     return parts[0] if len(parts) == 1 else All(tuple(parts))
 
 
-def _sla_rule(sla: SlaProperty, name: str) -> PlannedRule:
-    test: RuleTest = ServiceLevel(sla)
+def _sla_rule(sla: SlaProperty, name: str, nowhere: str | None) -> PlannedRule:
+    test: RuleTest = ServiceLevel(sla) if nowhere is None else Unmeasurable(nowhere)
     if sla.condition is None and sla.warn is None:
         test = Unmeasurable(sla.not_evaluated or f"nothing here measures {sla.property}")
     return PlannedRule(

@@ -15,6 +15,7 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SlaProperty,
 )
+from dagster_contracts.core.level_element import NO_MOMENT
 from dagster_contracts.core.reference import Version, is_name
 from dagster_contracts.documents.inline_schema import ColumnNames, check_column, read_rules
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
@@ -34,8 +35,6 @@ from dagster_contracts.documents.yaml_text import MappingNode, SequenceNode, Yam
 from dagster_contracts.errors import DocumentError
 
 ROOT_KEY = "data_contract"
-#: Types of columns that hold no moment.
-_NO_MOMENT = (LogicalType.OBJECT, LogicalType.ARRAY, LogicalType.MAP, LogicalType.BOOLEAN)
 DEFAULT_VERSION = "1.0.0"
 
 _SYNONYMS = {
@@ -225,7 +224,7 @@ def infer_event_time(
             if not main.properties:
                 return level.element
             prop = main.property_named(level.element)
-            if prop is not None and prop.logical_type not in _NO_MOMENT:
+            if prop is not None and prop.logical_type not in NO_MOMENT:
                 return prop.column
     stamps = [p for p in main.properties if p.logical_type is LogicalType.TIMESTAMP]
     return stamps[0].column if len(stamps) == 1 else None

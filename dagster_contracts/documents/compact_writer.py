@@ -44,7 +44,12 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.compact import ROOT_KEY
 from dagster_contracts.documents.section import snake
-from dagster_contracts.documents.sla import default_severity, warn_before
+from dagster_contracts.documents.sla import (
+    TIME_OF_AVAILABILITY,
+    daily_of,
+    default_severity,
+    warn_before,
+)
 
 Written = dict[str, Json]
 
@@ -439,6 +444,9 @@ def write_level_value(level: SlaProperty) -> str:
     """What a level demands: a condition, a date, or the text of one that nothing measures."""
     if level.moment is not None:
         return level.text or level.moment.isoformat()
+    daily = daily_of(level.condition) if level.property == TIME_OF_AVAILABILITY else None
+    if daily is not None:
+        return daily
     return render(level.condition) if level.condition is not None else level.text
 
 

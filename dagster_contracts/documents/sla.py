@@ -40,6 +40,7 @@ from dagster_contracts.documents.section import Reading, Section, exact
 from dagster_contracts.documents.sla_value import (
     EXAMPLES,
     daily_metric,
+    daily_text,
     read_moment,
     read_quantity,
 )
@@ -355,6 +356,15 @@ def _daily(name: str, text: str) -> _Level | None:
     return _Level(name, kept, None, text)
 
 
+def daily_of(condition: Condition | None) -> str | None:
+    """The time of the day that a condition demands data by; ``None`` where it says more."""
+    if isinstance(condition, Comparison) and condition == Comparison(
+        condition.metric, _AT_MOST, Quantity(Fraction(0), Dimension.DURATION)
+    ):
+        return daily_text(condition.metric)
+    return None
+
+
 def _is_bare(text: str) -> bool:
     return not any(sign in text for sign in "<>=!")
 
@@ -379,7 +389,13 @@ def read_odcs_sla(section: Section) -> tuple[SlaProperty, ...]:
         column, schema_object = _column(element), _object(element)
         if isinstance(value, ScalarNode) and (unit is not None or not isinstance(value.value, str)):
             kept["value"] = value.value
-        elif level.condition is not None and _is_bare(level.text):
+        elif (
+            level.condition is not None
+            and level.moment is None
+            and _is_bare(level.text)
+            and level.text != daily_of(level.condition)
+        ):
+            # A date is written as its text anyway; an amount would be written as its condition.
             kept["value"] = level.text
         if unit is not None:
             kept["unit"] = unit

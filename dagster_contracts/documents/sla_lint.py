@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from dagster_contracts.core.condition import comparisons_of, metrics_of
 from dagster_contracts.core.contract import Contract, Severity, SlaProperty
+from dagster_contracts.core.level_element import NO_MOMENT, momentless
 from dagster_contracts.core.metrics import OF_HISTORY, RETENTION, speaks_of_service
 from dagster_contracts.core.service_levels import LIFE
 from dagster_contracts.documents.problem import Findings, did_you_mean
@@ -22,10 +23,20 @@ def lint_service_levels(contract: Contract, findings: Findings) -> None:
     """Dates out of order, elements that do not exist, levels that refuse or feed themselves."""
     _dates(contract, findings)
     _feeding(contract, findings)
+    _event_time(contract, findings)
     for level in contract.sla:
         where = _place(contract, level)
         _elements(contract, level, where, findings)
         named = {n for c in (level.condition, level.warn) if c for n in metrics_of(c)}
+        prop = momentless(level, contract)
+        if prop is not None and prop.logical_type is not None:
+            findings.warning(
+                where,
+                "no-moment",
+                f"the service level {level.property!r} speaks of {prop.column!r}, which is of type "
+                f"{prop.logical_type.value} and holds no moment: it is not evaluated",
+                "name a column of type timestamp or date",
+            )
         if level.severity is Severity.ERROR and any(map(speaks_of_service, named)):
             findings.warning(
                 where,
@@ -62,6 +73,19 @@ def _dates(contract: Contract, findings: Findings) -> None:
                 f"({one.text})",
                 "the order is generalAvailability, endOfSupport, endOfLife",
             )
+
+
+def _event_time(contract: Contract, findings: Findings) -> None:
+    """An event time of a type that holds no moment."""
+    found = contract.objects[0].property_named(contract.event_time or "")
+    if found is not None and found.logical_type in NO_MOMENT:
+        findings.warning(
+            contract.location or SourceLocation(contract.ref),
+            "no-moment",
+            f"the event time {found.column!r} is of type {found.logical_type.value}, which holds "
+            "no moment: what needs an event time is not evaluated",
+            "name a column of type timestamp or date",
+        )
 
 
 def _feeding(contract: Contract, findings: Findings) -> None:

@@ -136,6 +136,18 @@ def daily_metric(text: str) -> str | None:
     return f"{DELAY_AFTER}.{minutes // 60:02}{minutes % 60:02}{suffix}"
 
 
+def daily_text(metric: str) -> str | None:
+    """The time of the day that a metric of :func:`daily_metric` stands for: ``17:00``, in UTC.
+
+    With its zone where it has one (``09:00 Europe/Berlin``); ``None`` for another metric.
+    """
+    family, _, suffix = metric.partition(".")
+    clock, _, zone = suffix.partition(".")
+    if family != DELAY_AFTER or len(clock) != 4 or not clock.isdigit():
+        return None
+    return f"{clock[:2]}:{clock[2:]} {zone.replace('.', '/')}".strip()
+
+
 def _duration_unit(word: str) -> Fraction | None:
     if word in _LONG_UNITS:
         return _LONG_UNITS[word]

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from dagster_contracts.core.checks import CheckPlan
 from dagster_contracts.core.contract import Contract, LogicalType, SchemaObject, SlaProperty
+from dagster_contracts.core.level_element import NO_MOMENT
 from dagster_contracts.core.metrics import RETENTION, THROUGHPUT, needs_asset_history
 from dagster_contracts.core.outcome import CheckOutcome, OutcomeKind
 from dagster_contracts.core.rules import (
@@ -96,7 +97,11 @@ def event_time_column(contract: Contract, target: SchemaObject) -> str | None:
         # An element may be written as object.property.
         for candidate in (name, name.rpartition(".")[2]):
             prop = target.property_named(candidate)
-            if prop is not None:
+            # What the contract itself calls its event time is taken at its word.
+            of_moments = name == contract.event_time or (
+                prop is not None and prop.logical_type not in NO_MOMENT
+            )
+            if prop is not None and of_moments:
                 return prop.column
     stamps = [p for p in target.properties if p.logical_type is LogicalType.TIMESTAMP]
     return stamps[0].column if len(stamps) == 1 else None

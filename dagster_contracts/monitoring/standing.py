@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import Contract, Json, Severity, SlaProperty
+from dagster_contracts.core.level_element import why_nowhere
 from dagster_contracts.core.metrics import needs_asset_history, speaks_of_service
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.service_levels import judge_level, life_metrics, seconds
@@ -70,7 +71,10 @@ def standing_levels(
         number = sum(1 for before in found if before.name.partition("[")[0] == level.property) + 1
         named = {n for c in (level.condition, level.warn) if c for n in metrics_of(c)}
         own_column = named & _AGES and level.element not in (None, contract.event_time)
-        if own_column:
+        nowhere = why_nowhere(level, contract)
+        if nowhere is not None:
+            verdict = judge_level(level, {}, dict.fromkeys(named, nowhere), moment)
+        elif own_column:
             verdict = judge_level(level, {}, dict.fromkeys(named, _by_batch(level)), moment)
         else:
             verdict = judge_level(level, values, reasons, moment)
@@ -84,6 +88,7 @@ def standing_levels(
                 value=verdict.value,
                 severity=Severity.WARNING if warned else level.severity,
                 live=bool(named)
+                and nowhere is None
                 and not own_column
                 and all(n in _AGES or speaks_of_service(n) for n in named),
             )

@@ -195,6 +195,20 @@ _LEVELS = st.fixed_dictionaries(
         "row_count": st.just("> 10"),
         "readability": st.fixed_dictionaries({"must": TEXT, "not_evaluated": TEXT}),
         "volume": st.fixed_dictionaries({"must": st.just("> 5"), "extras": EXTRAS}),
+        "endOfSupport": st.just("2032-05-12")
+        | st.fixed_dictionaries(
+            {"must": st.sampled_from(["2032-05-12", "2032-05-12T10:00:00+02:00"])},
+            optional={
+                "warn_before": st.sampled_from(["60d", "12h"]),
+                "severity": st.sampled_from(["error", "info"]),
+                "element": st.sampled_from(["id", "nope.id"]),
+                "extras": EXTRAS,
+            },
+        ),
+        "endOfLife": st.sampled_from(["2033-05-12 10:00", "9999-12-31"]),
+        "generalAvailability": st.just("2020-01-01"),
+        "timeOfAvailability": st.sampled_from(["08:30 Europe/Berlin", "09:00-08:00", "23:59"]),
+        "availability": st.just({"must": "99.9%", "window": "7d"}),
     },
 )
 _RESILIENCE = st.sampled_from(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -223,3 +224,37 @@ def missing(said: object, written: object, place: str = "") -> list[str]:
         if written in (said, [said]) or said == [written]
         else [f"{place}: {said!r} is {written!r}"]
     )
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        "endOfSupport: 2032-05-12",
+        "endOfLife: {must: 2032-05-12}",
+        "endOfLife: {must: 2032-05-12, warn_before: 60d, severity: error}",
+        'endOfSupport: "2032-05-12T10:00:00+02:00"',
+        "generalAvailability: 2020-01-01",
+        'timeOfAvailability: "08:30 Europe/Berlin"',
+        'timeOfAvailability: "09:00-08:00"',
+    ],
+)
+def test_dates_and_times_of_the_day_survive_odcs_as_they_were_written(level: str) -> None:
+    document = f"data_contract: {{name: o, schema: {{fields: {{a: integer}}}}, sla: {{{level}}}}}"
+    contract = read(document)
+    text = write_form(contract, Form.ODCS)
+    assert same(read(text), contract)
+    assert same(read(write_form(read(text), Form.COMPACT)), contract)
+    (written,) = to_json(parse_yaml(text, "x"))["slaProperties"]  # type: ignore[call-overload,index]
+    assert "delay_after" not in written["value"]  # type: ignore[operator]
+
+
+def test_every_contract_of_the_documentation_can_be_converted() -> None:
+    """What people copy from the guide must survive the next command of the guide."""
+    blocks = []
+    for page in ("write-a-contract.md", "compact-form.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        blocks += re.findall(r"```yaml\n(data_contract:\n.*?)```", text, re.DOTALL)
+    whole = [(b, c) for b in blocks if (c := read_document(Path("x.yaml"), text=b).contract)]
+    assert len(whole) > 5
+    for block, contract in whole:
+        assert same(read(write_form(contract, Form.ODCS)), contract), block

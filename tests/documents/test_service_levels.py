@@ -294,3 +294,41 @@ def test_levels_survive_both_forms() -> None:
         assert [replace(x, extras={}) for x in again.sla] == [
             replace(x, extras={}) for x in contract.sla
         ]
+
+
+@pytest.mark.parametrize(
+    ("element", "reason"),
+    [
+        ("nope.placed_at", "'nope' is no object of the schema"),
+        ("orders.nope", "there is no column 'nope'"),
+        ("orders.id", "the column 'id' is of type integer, which holds no moment"),
+        ("nope.a, nope.b", "'nope' is no object of the schema"),
+    ],
+)
+def test_a_level_of_something_that_is_not_there_is_never_judged_on_something_else(
+    element: str, reason: str
+) -> None:
+    contract = load("retention: {must: 3d, element: " + f'"{element}"' + "}, completeness: 90%")
+    data = pl.DataFrame({"id": [1], "placed_at": [NOW - timedelta(hours=1)]})
+    report = validate(data, contract, now=NOW)
+    said = {o.check: (o.status.value, o.reason) for o in report.outcomes if o.kind == "sla"}
+    assert said["sla_retention"] == ("not_evaluated", reason)
+    assert said["sla_completeness"][0] == "passed"
+
+
+def test_a_date_holds_whatever_its_element() -> None:
+    contract = load("endOfSupport: {must: 2032-05-12, element: nope.id}")
+    report = validate(pl.DataFrame({"id": [1], "placed_at": [NOW]}), contract, now=NOW)
+    (outcome,) = (o for o in report.outcomes if o.kind == "sla")
+    assert outcome.status is OutcomeStatus.PASSED
+
+
+@pytest.mark.parametrize("named", ["freshness: {must: 1h, element: id}", "retention: 1h"])
+def test_a_number_is_no_event_time(named: str) -> None:
+    assert load(named).event_time == "placed_at"
+
+
+def test_a_number_as_a_moment_is_told() -> None:
+    assert codes("freshness: {must: 1h, element: id}") == ["no-moment"]
+    told = [p.code for p in lint_contract(load("retention: 1h", "  event_time: id\n"))]
+    assert "no-moment" in told
