@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_contracts.core.contract import LibraryMetric, LogicalType
@@ -83,6 +83,7 @@ rows = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.lists(rows, min_size=1, max_size=6))
 def test_counts_are_those_of_plain_python(found: list[dict[str, Any]]) -> None:
     numbered = [{"id": place, **row} for place, row in enumerate(found)]
