@@ -173,6 +173,13 @@ def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:
     wanted = [name for name in schema if columns is None or name in columns]
     if wanted and len(wanted) < len(schema):
         frame = frame.select(wanted)
+    floats = [name for name in wanted if schema[name].is_float()]
+    if floats:
+        # DuckDB takes the range that a Parquet file states for a proof that there is no NaN, but
+        # NaN stands in no such range. What a condition gives has no range.
+        frame = frame.with_columns(
+            *[nw.when(~nw.col(n).is_null()).then(nw.col(n)).alias(n) for n in floats]
+        )
     untyped = frozenset(name for name, dtype in types.items() if dtype == "NULL")
     refused = {
         name: f"values of type {types[name]} are not measured here"

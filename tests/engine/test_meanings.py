@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import duckdb
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -171,6 +173,14 @@ def test_texts_of_pandas_among_other_objects_are_no_text():
     frame = pd.DataFrame({"s": pd.Series(["a", b"b"], dtype=object)})
     report = validate(frame, contract(column("s", STRING)))
     assert outcome(report, "s.type").status is OutcomeStatus.FAILED
+
+
+def test_nan_in_parquet_that_duckdb_reads_is_missing(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"f": [1.0, math.nan, 2.0, None]}).write_parquet(path)
+    made = contract(column("f", NUMBER, required=True, maximum=1))
+    report = validate(duckdb.connect().read_parquet(str(path)), made)
+    assert failed_rows(report) == {"f.required": 2, "f.maximum": 1}
 
 
 def test_sums_do_not_wrap(make):
