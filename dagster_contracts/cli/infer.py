@@ -10,6 +10,7 @@ import click
 from dagster_contracts.cli.output import format_option, print_json, progress_of_steps
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.words import plain
+from dagster_contracts.cli.written import output_options, write_text
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.inference import Guess
 from dagster_contracts.documents.document import expected_of
@@ -45,13 +46,7 @@ Examples:
     show_default=True,
     help="The form of the document.",
 )
-@click.option(
-    "--output",
-    "target",
-    metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the document there, to a new file, and not to stdout.",
-)
+@output_options
 @click.option(
     "--sample", metavar="ROWS", type=click.IntRange(1), help="Look at the first ROWS rows only."
 )
@@ -67,11 +62,13 @@ def infer(
     target: Path | None,
     sample: int | None,
     output: str,
+    force: bool,
 ) -> None:
     """Write a first contract from data, and say what was guessed."""
     target = places.start / target if target is not None else None
-    if target is not None and target.exists():
-        raise click.UsageError(f"{str(target)!r} exists; a contract is never overwritten")
+    if target is not None and target.exists() and not force:
+        # Before the work, and not after it.
+        raise click.UsageError(f"{str(target)!r} exists; --force overwrites it")
     source, called, shown = _source(data, table)
     place = expected_of(target) if target is not None else None
     try:
@@ -90,7 +87,7 @@ def infer(
         raise click.UsageError(str(error)) from None
     if target is not None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_new(target, found.text)
+        write_text(found.text, target, force=force, source=None)
     if output == "json":
         print_json(_as_json(found, form, target))
         return
@@ -126,17 +123,6 @@ def _only_table(url: str) -> str:
         return known[0]
     listed = ", ".join(known[:20]) or "none in its default schema"
     raise click.UsageError(f"name one with --table; {hide_password(url)} has {listed}")
-
-
-def _write_new(target: Path, text: str) -> None:
-    """Write the whole file or none; FileExistsError where somebody else wrote it meanwhile."""
-    with target.open("x", encoding="utf-8") as file:
-        try:
-            file.write(text)
-            file.flush()
-        except BaseException:
-            target.unlink()
-            raise
 
 
 def _summary(found: InferredContract, target: Path | None) -> list[str]:

@@ -28,7 +28,7 @@ def output_options(function: Function) -> Function:
     )(function)
 
 
-def write_text(text: str, target: Path | None, *, force: bool, source: Path) -> None:
+def write_text(text: str, target: Path | None, *, force: bool, source: Path | None) -> None:
     """Write to ``target``, whole or not at all; to stdout where there is none.
 
     ``click.UsageError`` where the file exists, unless ``force``; ``source`` is never written over.
@@ -36,7 +36,7 @@ def write_text(text: str, target: Path | None, *, force: bool, source: Path) -> 
     if target is None:
         click.echo(text.encode(), nl=False)
         return
-    if target.exists() and target.samefile(source):
+    if source is not None and target.exists() and target.samefile(source):
         raise click.UsageError(f"{str(target)!r} is the contract itself, and is not written over")
     if target.exists() and not force:
         raise click.UsageError(f"{str(target)!r} exists; --force overwrites it")

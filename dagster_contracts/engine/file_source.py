@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import glob
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,18 +64,86 @@ def scan_files(
     import polars as pl  # late: importing the package must stay cheap
 
     source = _source(kind, path)
+    try:
+        return _scan(kind, path, source, columns, declared)
+    except pl.exceptions.PolarsError:
+        trouble = text_trouble(path) if kind in _COMPRESSED else None
+        if trouble is None:
+            raise
+        raise trouble from None
+
+
+def _scan(
+    kind: str,
+    path: str,
+    source: Any,
+    columns: Collection[str] | None,
+    declared: Mapping[str, LogicalType],
+) -> Scan:
+    import polars as pl  # late: importing the package must stay cheap
+
     match kind:
         case "parquet":
             scan = polars_scan(kind, _scan_parquet(source, declared))
         case "csv":
             separator = "\t" if ".tsv" in path.lower() else ","
             lazy = pl.scan_csv(source, infer_schema=False, separator=separator)
+            _refuse_separator(lazy.collect_schema().names(), separator, path, declared)
             scan = scan_csv(lazy, columns, declared)
         case "json":
             scan = scan_json(_scan_json(source), columns, declared)
         case _:
             scan = polars_scan(kind, _scan_arrow(source))
     return _read_once(scan, path, columns)
+
+
+def _refuse_separator(
+    names: Sequence[str], separator: str, path: str, declared: Mapping[str, LogicalType]
+) -> None:
+    """Raise where the first line is separated by another character than was looked for."""
+    if len(names) != 1 or names[0] in declared:
+        return
+    for other, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if other != separator and other in names[0]:
+            wanted = "tabs" if separator == "\t" else "commas"
+            raise UnreadableDataError(
+                f"{path}: its first line has {word} and no {wanted}",
+                hint=f"save it with {wanted} between the fields"
+                + ("" if other != "\t" else ", or name it .tsv"),
+            )
+
+
+def text_trouble(path: str) -> UnreadableDataError | None:
+    """Where a CSV or JSON file is no UTF-8, or a line has too many fields; ``None``: not found."""
+    file = Path(path)
+    if not file.is_file() or file.suffix.lower() == ".gz":
+        return None
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return UnreadableDataError(
+                    f"{path}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is no "
+                    "UTF-8",
+                    hint="save the file as UTF-8, for example with iconv -f LATIN1 -t UTF-8",
+                )
+    if file_kind(path) != "csv":
+        return None
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text, delimiter="\t" if ".tsv" in path.lower() else ",")
+        try:
+            width = len(next(rows, []))
+            for row in rows:
+                if len(row) > width:
+                    return UnreadableDataError(
+                        f"{path}:{rows.line_num}: {len(row)} fields, and the first line names "
+                        f"{width}",
+                        hint="quote the values that hold a separator",
+                    )
+        except csv.Error as error:
+            return UnreadableDataError(f"{path}:{rows.line_num}: {error}")
+    return None
 
 
 def _source(kind: str, path: str) -> Any:

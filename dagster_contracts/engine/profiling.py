@@ -38,7 +38,13 @@ from dagster_contracts.engine.measurement import measure
 from dagster_contracts.engine.scan import Backend, Row, Scan, UnreadableDataError, first_line
 from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
 from dagster_contracts.engine.structure import is_of_type, type_text
-from dagster_contracts.engine.text_shapes import LEADING_ZERO, code_pattern, format_of, written_type
+from dagster_contracts.engine.text_shapes import (
+    CODE_OF_DIGITS,
+    code_pattern,
+    format_of,
+    words_for_missing,
+    written_type,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -337,7 +343,7 @@ class _Look:
             LogicalType.NUMBER,
         ):
             raw = nw.col(RAW_PREFIX + name).str.strip_chars()
-            found[f"z{number}"] = raw.str.contains(LEADING_ZERO).sum()
+            found[f"z{number}"] = raw.str.contains(CODE_OF_DIGITS).sum()
         return found
 
     def table(self, rows: int, all_rows: int) -> TableProfile:
@@ -395,10 +401,27 @@ class _Look:
             shortest=low if text else None,
             longest=high if text else None,
             values=self.values.get(name, ()),
+            remark=found.remark or (self._missing_words(name) if text else None),
             format=form if self._failed(f"{number}.format") == 0 else None,
             pattern=pattern if self._failed(f"{number}.pattern") == 0 else None,
             varieties=self.varieties.get(name, 0),
         )
+
+    def _missing_words(self, name: str) -> str | None:
+        """A remark on texts such as NA, which count as values."""
+        first = self.first[name] if name in self.first.columns else None
+        if first is None:
+            return None
+        import polars as pl  # late: importing the package must stay cheap
+
+        words, kind = words_for_missing(first.cast(pl.String))
+        if not words:
+            return None
+        said = " and ".join(repr(word) for word in words)
+        looks = "looks" if len(words) == 1 else "look"
+        counts = "counts" if len(words) == 1 else "count"
+        text = f"{said} {looks} like a missing value and {counts} as text"
+        return text + (f": all else is of type {kind.value}" if kind is not None else "")
 
     def _unread(self, name: str, dtype: nw.dtypes.DType) -> ColumnProfile:
         if name in self.scan.strange:

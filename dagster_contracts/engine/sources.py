@@ -44,7 +44,7 @@ def open_scan(
     """
     kind = kind_of(data)
     if kind is None:
-        raise UnreadableDataError(f"the asset returned no table but {type(data).__name__}")
+        raise _no_table(data)
     try:
         return _open(kind, data, columns, declared or {})
     except UnreadableDataError:
@@ -53,6 +53,23 @@ def open_scan(
         raise UnreadableDataError(
             f"the data cannot be read: {type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+def _no_table(data: object) -> UnreadableDataError:
+    if not isinstance(data, str | Path):
+        return UnreadableDataError(f"the asset returned no table but {type(data).__name__}")
+    path = Path(data)
+    if path.is_dir():
+        return UnreadableDataError(
+            f"the folder {data} holds no Parquet or CSV file",
+            hint="name the file, or a glob of files, where they are of another kind",
+        )
+    if not path.exists() and not path.suffix:
+        return UnreadableDataError(f"there is no file or folder {data}")
+    return UnreadableDataError(
+        f"{data} is no file that can be read by its name",
+        hint="known: .parquet, .csv, .tsv, .json, .jsonl, .arrow, .feather, and URLs of databases",
+    )
 
 
 def _open(

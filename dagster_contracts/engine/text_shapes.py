@@ -17,8 +17,10 @@ _TELLING_FORMATS = ("email", "uuid", "date-time", "date", "ipv4", "uri")
 _WIDEST_CODE = 24
 _PUNCTUATION = "-_./: "
 
-LEADING_ZERO = "^[+-]?0[0-9]"
-"""Digits that are a code and no number: 007 would become 7."""
+CODE_OF_DIGITS = r"^[+-]?0[0-9]|^\+[0-9]{7,}$"
+"""Digits that are a code and no number: 007 would become 7, +41791234567 is dialled."""
+
+_WORDS_FOR_MISSING = ("na", "n/a", "nan", "null", "none", "nil", "#n/a", "-", "?", "unknown")
 
 _WRITTEN_TYPES = (
     LogicalType.INTEGER,
@@ -78,7 +80,7 @@ def written_type(texts: pl.Series) -> LogicalType | None:
     known = texts.drop_nulls().unique()
     if known.is_empty():
         return None
-    codes = known.str.strip_chars().str.contains(LEADING_ZERO).any()
+    codes = known.str.strip_chars().str.contains(CODE_OF_DIGITS).any()
     for candidate in _WRITTEN_TYPES:
         if candidate is LogicalType.BOOLEAN and _are_digits(known):
             continue
@@ -95,6 +97,20 @@ def written_type(texts: pl.Series) -> LogicalType | None:
             return None
         return candidate
     return None
+
+
+def words_for_missing(texts: pl.Series) -> tuple[list[str], LogicalType | None]:
+    """Texts that look as if they stood for what is missing, and the type of all the others."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    known = texts.drop_nulls().unique()
+    lowered = known.str.strip_chars().str.to_lowercase()
+    there = lowered.is_in(_WORDS_FOR_MISSING) | (lowered == "")
+    others = known.filter(~there)
+    kind = written_type(others) if there.any() else None
+    # A word alone may well be a value; among numbers and times it is none.
+    sure = lowered.is_in(("na", "n/a", "nan", "null", "#n/a")) if kind is None else there
+    return sorted(known.filter(sure).cast(pl.String).to_list())[:5], kind
 
 
 def _are_digits(texts: pl.Series) -> bool:

@@ -59,14 +59,17 @@ def test_stdout_is_the_document_alone(folder: Path, file: str, form: str) -> Non
     assert "these are guesses" in result.stderr
 
 
-def test_a_file_is_never_overwritten(folder: Path) -> None:
+def test_a_file_is_overwritten_only_by_force(folder: Path) -> None:
     (folder / "orders.yaml").write_text("mine")
 
     result = run("infer", "orders.csv", "--output", "orders.yaml")
 
     assert result.exit_code == 2
-    assert "never overwritten" in result.stderr
+    assert "--force overwrites it" in result.stderr
     assert (folder / "orders.yaml").read_text() == "mine"
+
+    assert run("infer", "orders.csv", "--output", "orders.yaml", "--force").exit_code == 0
+    assert read_document(folder / "orders.yaml").contract is not None
 
 
 def test_json_for_programs(folder: Path) -> None:
@@ -198,3 +201,48 @@ def test_types_of_duckdb_that_no_contract_has_a_word_for(folder: Path) -> None:
     assert (
         run("validate", "visits.yaml", "duckdb:///shop.duckdb", "--table", "visits").exit_code == 0
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"a;b\n1;2,5\n", "a.csv: its first line has semicolons and no commas"),
+        ("a.csv", "a,b\n1,x\n2,\u00fc\n".encode("latin-1"), "a.csv:3:3: byte 0xfc is no UTF-8"),
+        ("a.csv", b'a,b\n"1\n",x\n2,y,z\n', "a.csv:4: 3 fields, and the first line names 2"),
+        ("a.tsv", b"a,b\n1,2\n", "a.tsv: its first line has commas and no tabs"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "\xfc"}\n', "a.jsonl:2:8: byte 0xfc is no UTF-8"),
+        ("a.txt", b"x", "a.txt is no file that can be read by its name"),
+        ("empty/readme.md", b"x", "the folder empty holds no Parquet or CSV file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_by_line(
+    folder: Path, name: str, content: bytes, words: str
+) -> None:
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+    result = run("infer", name.partition("/")[0])
+
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert "hint: " in result.stderr
+
+
+def test_words_for_missing_values_are_pointed_out(folder: Path) -> None:
+    rows = (f"{n % 9},{'NA' if n % 5 == 0 else n},{'N/A' if n % 2 else 'x'},+4179123456{n % 10}"
+            for n in range(200))  # fmt: skip
+    (folder / "w.csv").write_text("\n".join(["n,amount,state,phone", *rows]))
+
+    guesses = json.loads(run("infer", "w.csv", "--format", "json").stdout)
+    remarks = {g["column"]: g["because"] for g in guesses["guesses"] if g["what"] == "column"}
+    contract = read_document(Path("w.yaml"), text=guesses["document"]).contract
+
+    assert remarks == {
+        "amount": "'NA' looks like a missing value and counts as text: all else is of type integer",
+        "state": "'N/A' looks like a missing value and counts as text",
+    }
+    assert contract is not None
+    assert [str(p.logical_type) for p in contract.objects[0].properties] == [
+        "integer", "string", "string", "string",
+    ]  # fmt: skip
