@@ -41,13 +41,13 @@ def inspect_structure(rules: Sequence[PlannedRule], scan: Scan) -> Structure:
     known = Columns(scan=scan, schema=scan.schema)
     for rule in rules:
         match rule.test:
+            case Presence(path) if path[0] in scan.refused and len(path) > 1:
+                findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
             case Presence(path):
                 problem = _absence(path, known, problems)
                 if problem is not None:
                     problems[path] = problem
                 findings[rule.name] = Finding(broken=problem)
-            case Presence(path) if path[0] in scan.refused and len(path) > 1:
-                findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
             case TypeMatch(path) if path[0] in scan.refused:
                 findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
             case TypeMatch(path) if _is_mixed(path, known, problems):
