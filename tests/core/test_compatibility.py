@@ -24,6 +24,7 @@ from dagster_contracts.core.compatibility import (
 from dagster_contracts.core.condition import (
     Comparison,
     ComparisonOperator,
+    Dimension,
     Hold,
     Quantity,
     parse_condition,
@@ -39,7 +40,6 @@ from dagster_contracts.core.contract import (
     ContractStatus,
     CorrectiveAction,
     CorrectiveActionKind,
-    Dimension,
     ExtraColumns,
     FallbackLevel,
     FallbackSource,
@@ -287,6 +287,14 @@ TABLE = [
         FINE,
         BREAKS,
         MINOR,
+    ),
+    (
+        "yes and no are not 1 and 0",
+        contract(prop(logical_type=None, options=TypeOptions(enum=(0, 1)))),
+        contract(prop(logical_type=None, options=TypeOptions(enum=(False, True)))),
+        BREAKS,
+        BREAKS,
+        MAJOR,
     ),
     (
         "bound tightened",
@@ -1095,3 +1103,232 @@ def test_whatever_breaks_a_consumer_is_major(left: Contract, right: Contract) ->
         if change.consumer is BREAKS:
             assert change.bump is MAJOR
         assert change.bump is not NONE
+
+
+# --- the same promise in other words --------------------------------------------------------------
+
+
+def integer(**options: Any) -> SchemaProperty:
+    return prop(logical_type=LogicalType.INTEGER, options=TypeOptions(**options))
+
+
+def nested(*inner: SchemaProperty, **options: Any) -> SchemaProperty:
+    return prop(logical_type=LogicalType.OBJECT, properties=inner, options=TypeOptions(**options))
+
+
+def referring(*pairs: tuple[str, str]) -> Contract:
+    columns, to = tuple(left for left, _ in pairs), tuple(right for _, right in pairs)
+    return contract(prop("a"), prop("b"), relationships=(Relationship(columns=columns, to=to),))
+
+
+def by_query(query: str) -> Contract:
+    return with_rules(rule(kind=RuleKind.SQL, metric=None, query=query))
+
+
+def stored(physical_type: str) -> Contract:
+    return contract(prop(physical_type=physical_type))
+
+
+KEY: dict[str, Any] = {"primary_key_position": 1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(
+            contract(integer(minimum=1)), contract(integer(exclusive_minimum=0)), id="above 0"
+        ),
+        pytest.param(
+            contract(prop(options=TypeOptions(min_length=0))), contract(prop()), id="no length"
+        ),
+        pytest.param(
+            contract(integer(multiple_of=Decimal(1))), contract(integer()), id="multiples of 1"
+        ),
+        pytest.param(
+            contract(integer(multiple_of=Decimal("1.5"))),
+            contract(integer(multiple_of=Decimal(3))),
+            id="whole multiples of 1.5",
+        ),
+        pytest.param(
+            contract(prop(required=True, **KEY)), contract(prop(**KEY)), id="a key is required"
+        ),
+        pytest.param(
+            contract(prop(unique=True, **KEY)), contract(prop(**KEY)), id="a key is unique"
+        ),
+        pytest.param(
+            contract(nested(prop("x"), required_properties=("x",))),
+            contract(nested(prop("x", required=True))),
+            id="required key",
+        ),
+        pytest.param(
+            referring(("a", "o.a"), ("b", "o.b")),
+            referring(("b", "o.b"), ("a", "o.a")),
+            id="pairs of a reference",
+        ),
+        pytest.param(
+            by_query("SELECT COUNT(*)  -- all\nFROM t"),
+            by_query("select count(*) from t"),
+            id="letter case of SQL",
+        ),
+        pytest.param(
+            protected(FALLBACK, open_when=(parse_condition("row_count < 5"),)),
+            protected(FALLBACK, open_when=(parse_condition("row_count <= 4"),)),
+            id="counted rows",
+        ),
+        pytest.param(stored("bigint"), stored("int8"), id="bigint"),
+        pytest.param(stored("timestamp"), stored("timestamp(6)"), id="microseconds"),
+        pytest.param(stored("array<int>"), stored("list<INTEGER>"), id="array"),
+    ],
+)
+def test_the_same_promise_in_other_words_is_a_patch(old: Contract, new: Contract) -> None:
+    assert verdict(old, new) == verdict(new, old) == (FINE, FINE, PATCH)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("where c = 'a  b'", "where c = 'a b'"),
+        ("where c = 'OR'", "where c = 'or'"),
+        ("select a from Orders", "select a from orders"),
+        ("select 1 -- x\n from t", "select 1 -- x from t"),
+        ("select ${Column}", "select ${column}"),
+    ],
+)
+def test_what_stands_within_quotes_and_names_is_not_layout(old: str, new: str) -> None:
+    assert verdict(by_query(old), by_query(new)) == (BREAKS, BREAKS, MAJOR)
+
+
+def test_the_layout_of_a_query_is_shown_without_what_is_not_there() -> None:
+    (change,) = diff(by_query("select  1"), by_query("select 1"))
+
+    assert change.message.endswith("from select  1 to select 1")
+
+
+def test_columns_of_a_key_of_two_may_each_repeat() -> None:
+    second = prop("b", primary_key_position=2)
+
+    old, new = contract(prop(unique=True, **KEY), second), contract(prop(**KEY), second)
+
+    assert verdict(old, new) == (BREAKS, FINE, MAJOR)
+
+
+def test_steps_of_no_number_are_called_any() -> None:
+    (change,) = diff(contract(number()), contract(number(multiple_of=Decimal(5))))
+
+    assert "values were any, now they are multiples of 5" in change.message
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        ("int4", "int8"),
+        ("int2", "int8"),
+        ("int", "int8"),
+        ("int8", "int16"),
+        ("int8", "int64"),
+        ("varchar2(20 char)", "varchar2(40 char)"),
+        ("varchar(20)", "nvarchar(20)"),
+        ("nvarchar(20)", "text"),
+        ("array<int>", "array<bigint>"),
+        ("int[]", "bigint[]"),
+        ("map<string, decimal(8, 2)>", "map<string, decimal(10, 2)>"),
+        ("timestamp(3)", "timestamp"),
+    ],
+)
+def test_physical_types_are_ordered_by_what_they_hold(narrow: str, wide: str) -> None:
+    assert verdict(stored(narrow), stored(wide)) == (WARNS, FINE, MINOR)
+    assert verdict(stored(wide), stored(narrow)) == (FINE, BREAKS, MAJOR)
+
+
+@pytest.mark.parametrize(("narrow", "wide"), [("i32", "i64"), ("u8", "i16"), ("f32", "f64")])
+def test_formats_of_numbers_are_ordered_by_what_they_hold(narrow: str, wide: str) -> None:
+    old, new = contract(number(format=narrow)), contract(number(format=wide))
+
+    assert verdict(old, new) == (BREAKS, FINE, MAJOR)
+    assert verdict(new, old) == (FINE, BREAKS, MINOR)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (True, False, (BREAKS, BREAKS, MAJOR)),
+        (True, None, (BREAKS, FINE, MAJOR)),
+        (None, True, (FINE, BREAKS, MINOR)),
+    ],
+)
+def test_a_time_zone_is_a_demand_that_is_checked(
+    old: bool | None, new: bool | None, expected: tuple[Verdict, Verdict, VersionBump]
+) -> None:
+    def moment(timezone: bool | None) -> Contract:
+        options = TypeOptions(timezone=timezone)
+        return contract(prop(logical_type=LogicalType.TIMESTAMP, options=options))
+
+    assert verdict(moment(old), moment(new)) == expected
+
+
+def test_where_the_order_matters_a_column_in_front_moves_the_others() -> None:
+    old = contract(prop("a"), ordered=True)
+    front = contract(prop("b"), prop("a"), ordered=True)
+    behind = contract(prop("a"), prop("b"), ordered=True)
+
+    assert verdict(old, front) == (BREAKS, BREAKS, MAJOR)
+    assert not any("readers need not change" in change.message for change in diff(old, front))
+    assert verdict(old, behind) == (FINE, FINE, MINOR)
+
+
+@pytest.mark.parametrize("stable", [None, "x"])
+def test_a_column_that_only_its_contract_calls_otherwise_stays(stable: str | None) -> None:
+    old = contract(prop("order_id"))
+    new = contract(prop("orderId", physical_name="order_id", id=stable))
+
+    for one, other in ((old, new), (new, old)):
+        assert verdict(one, other) == (WARNS, FINE, MINOR)
+        assert "name_renamed" in kinds(diff(one, other))
+
+
+def test_an_object_that_only_its_contract_calls_otherwise_stays() -> None:
+    rest = SchemaObject(name="rest", properties=(prop(),))
+    old = SchemaObject(name="orders", properties=(prop(),))
+    new = SchemaObject(name="sales", physical_name="orders", properties=(prop(),))
+
+    forth = diff(contract(objects=(old, rest)), contract(objects=(rest, new)))
+
+    assert (forth.consumer, forth.producer, forth.bump) == (WARNS, FINE, MINOR)
+
+
+def on_column(element: str, hours: int, **settings: Any) -> SlaProperty:
+    limit = Quantity(Fraction(hours * 3600), Dimension.DURATION)
+    kept = Comparison("data_latency", ComparisonOperator.LE, limit)
+    return SlaProperty(property="latency", condition=kept, element=element, **settings)
+
+
+def test_service_levels_of_one_property_are_told_apart_by_their_column() -> None:
+    two, five = on_column("t", 2), on_column("u", 5)
+
+    assert verdict(contract(sla=(two, five)), contract(sla=(five, two))) == (FINE, FINE, PATCH)
+    (added,) = diff(contract(sla=(two,)), contract(sla=(five, two)))
+    assert (added.path, added.kind) == ("sla.latency.u", "sla_added")
+    (removed,) = diff(contract(sla=(five, two)), contract(sla=(two,)))
+    assert (removed.path, removed.kind) == ("sla.latency.u", "sla_removed")
+
+
+def test_a_service_level_keeps_its_id_on_another_column() -> None:
+    old = contract(sla=(on_column("t", 2, id="a"), on_column("u", 2, id="b")))
+    new = contract(sla=(on_column("t", 2, id="b"), on_column("u", 2, id="a")))
+
+    assert "sla_element_changed" in kinds(diff(old, new))
+
+
+def test_where_values_come_from_is_a_matter_of_meaning() -> None:
+    old, new = (contract(prop(extras={"transformLogic": text})) for text in ("a + b", "a - b"))
+
+    assert verdict(old, new) == (WARNS, WARNS, MINOR)
+
+
+def test_too_many_names_to_compare_are_said_to_be() -> None:
+    old = contract(*(prop(f"old_{place}") for place in range(60)))
+    new = contract(*(prop(f"new_{place}") for place in range(60)))
+
+    gone = next(change for change in diff(old, new) if change.kind == "column_removed")
+
+    assert "60 columns gone and 60 come no new name was looked for" in gone.message

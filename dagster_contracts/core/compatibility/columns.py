@@ -1,9 +1,13 @@
-"""What changed in the columns: which came and went, their names and types."""
+"""What changed in the columns: which came and went, their names, and what is demanded of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from dagster_contracts.core.changes import Motion
-from dagster_contracts.core.compatibility.acceptance import Direction
+from dagster_contracts.core.compatibility.acceptance import Direction, direction
+from dagster_contracts.core.compatibility.column_types import compare_column_types
 from dagster_contracts.core.compatibility.differences import (
     BREAKS,
     FINE,
@@ -13,33 +17,75 @@ from dagster_contracts.core.compatibility.differences import (
     ChangeList,
     show,
 )
-from dagster_contracts.core.compatibility.matching import Matching, likely_rename, match_properties
-from dagster_contracts.core.compatibility.physical_type import TypeChange, compare_types
+from dagster_contracts.core.compatibility.matching import (
+    Matching,
+    Pair,
+    likely_rename,
+    match_properties,
+)
 from dagster_contracts.core.compatibility.quality import diff_quality
+from dagster_contracts.core.compatibility.sameness import same_property
 from dagster_contracts.core.compatibility.values import compare_options
 from dagster_contracts.core.contract import (
     ExtraColumns,
-    LogicalType,
+    Json,
     SchemaProperty,
 )
 
 _READER_FAILS = "whoever reads it will fail"
+# Where the values of a column come from: what it means changes with it.
+_MEANT = ("transformLogic", "transformSourceObjects")
 _COMPARED_NAMES = 2_500
+_UNSOUGHT = (
+    " (with {} columns gone and {} come no new name was looked for: give a renamed column the "
+    "same id, or an alias)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """Columns of which something is demanded by what stands around them: a key, a parent."""
+
+    required: frozenset[str] = frozenset()
+    unique: frozenset[str] = frozenset()
+
+    def requires(self, prop: SchemaProperty) -> bool:
+        """Whether a value must be there, by the property itself or by what stands around it."""
+        return prop.required or prop.name in self.required or prop.column in self.required
+
+    def makes_unique(self, prop: SchemaProperty) -> bool:
+        """Whether values never repeat, by the property itself or by a key of its own."""
+        return prop.unique or prop.column in self.unique
 
 
 def compare_properties(
-    changes: ChangeList, matching: Matching, path: str, *, extras: ExtraColumns | None
+    changes: ChangeList,
+    matching: Matching,
+    path: str,
+    *,
+    extras: ExtraColumns | None,
+    demands: tuple[Demands, Demands],
+    by_position: bool = False,
 ) -> None:
-    """``extras`` is the old object's rule for top-level columns, ``None`` inside a nested one."""
+    """``extras`` is the old object's rule for top-level columns, ``None`` inside a nested one.
+
+    ``demands`` are what the old and the new surroundings demand of the properties; ``by_position``
+    says that the order of the columns is promised.
+    """
     nested = extras is None
     # Where very much came and went it is a rewrite, and comparing all names would take seconds.
     pairs = len(matching.removed) * len(matching.added)
     candidates = matching.added if pairs <= _COMPARED_NAMES else ()
+    unsought = (
+        ""
+        if candidates or not pairs
+        else _UNSOUGHT.format(len(matching.removed), len(matching.added))
+    )
     for gone in matching.removed:
         where = f"{path}.{gone.name}"
         here = changes if nested else changes.at(column=gone.column)
         rename = likely_rename(gone, candidates)
-        advice = ""
+        advice = unsought
         if rename is not None:
             advice = (
                 f" ({path}.{rename.name} looks like its new name: give both the same id, or "
@@ -58,25 +104,102 @@ def compare_properties(
         where = f"{path}.{fresh.name}"
         forbidden = extras is ExtraColumns.FORBID
         tail = "readers need not change; producers deliver it, empty where they have no value"
-        if fresh.required:
+        required = demands[1].requires(fresh)
+        if required:
             tail = "producers must deliver it, with a value in every row"
+        elif by_position:
+            tail = "who reads by name need not change; producers deliver it where it stands"
         if forbidden:
             tail += "; consumers that refuse columns they do not know will fail"
         here = changes if nested else changes.at(column=fresh.column)
         here.add(
             where,
-            "required_column" if fresh.required else "column",
+            "required_column" if required else "column",
             Motion.ADDED,
-            f"{where} was added{' and is required' if fresh.required else ''}: {tail}",
+            f"{where} was added{' and is required' if required else ''}: {tail}",
             consumer=BREAKS if forbidden else FINE,
-            producer=BREAKS if fresh.required else FINE,
+            producer=BREAKS if required else FINE,
             bump=MAJOR if forbidden else MINOR,
         )
     for pair in matching.pairs:
-        if pair.old == pair.new:
-            continue
+        where = f"{path}.{pair.new.name}"
         here = changes if nested else changes.at(column=pair.old.column)
-        _property(here, pair.old, pair.new, f"{path}.{pair.new.name}", path, nested=nested)
+        # A column that enters or leaves the primary key is told of by the key's own change.
+        same = same_property(pair.old, pair.new)
+        if nested or not same:
+            _demanded(here, pair, where, demands, nested=nested)
+        if not same:
+            _property(here, pair.old, pair.new, where, path, nested=nested)
+
+
+def _without_meant(extras: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {key: value for key, value in extras.items() if key not in _MEANT}
+
+
+def _demanded(
+    changes: ChangeList, pair: Pair, path: str, demands: tuple[Demands, Demands], *, nested: bool
+) -> None:
+    """Whether a value must be there and may repeat, whoever demands it."""
+    old, new = pair.old, pair.new
+    was, now = demands[0].requires(old), demands[1].requires(new)
+    if was == now:
+        what = f"{path}: it is demanded elsewhere too, and whether it says required by itself"
+        changes.note(path, "required_spelling", old.required, new.required, what)
+    elif not nested and old.required == new.required:
+        pass
+    elif now:
+        changes.add(
+            path,
+            "required",
+            Motion.TIGHTENED,
+            f"{path} is now required: a batch without it will be refused",
+            producer=BREAKS,
+            bump=MINOR,
+        )
+    else:
+        changes.add(
+            path,
+            "required",
+            Motion.LOOSENED,
+            f"{path} is no longer required: whoever relies on a value will meet empty ones",
+            consumer=BREAKS,
+            bump=MAJOR,
+        )
+    if old.unique == new.unique:
+        return
+    if demands[0].makes_unique(old) == demands[1].makes_unique(new):
+        what = f"{path}: the primary key keeps it unique, and whether it says so by itself"
+        changes.note(path, "unique_spelling", old.unique, new.unique, what)
+    else:
+        way = Direction.TIGHTENED if new.unique else Direction.LOOSENED
+        what = "must now be unique" if new.unique else "may now repeat"
+        changes.demand(path, "unique", way, f"{path}: values {what}")
+
+
+def _required_keys(
+    changes: ChangeList, old: SchemaProperty, new: SchemaProperty, path: str
+) -> None:
+    """Keys that an object must have; those that are fields of it are told of field by field."""
+    before, after = (
+        frozenset(side.options.required_properties)
+        - {name for inner in side.properties for name in (inner.name, inner.column)}
+        for side in (old, new)
+    )
+    changes.demand(
+        path,
+        "required_keys",
+        direction(lambda: before <= after, lambda: after <= before),
+        f"{path}: required keys were {show(tuple(sorted(before)))}, now they are "
+        f"{show(tuple(sorted(after)))}",
+    )
+    if before == after:
+        changes.note(
+            path,
+            "required_keys_spelling",
+            old.options.required_properties,
+            new.options.required_properties,
+            f"{path}: how its required keys are written",
+        )
 
 
 def _property(
@@ -89,31 +212,11 @@ def _property(
     nested: bool,
 ) -> None:
     _names(changes, old, new, path, parent)
-    _types(changes, old, new, path)
-    if old.required != new.required:
-        if new.required:
-            changes.add(
-                path,
-                "required",
-                Motion.TIGHTENED,
-                f"{path} is now required: a batch without it will be refused",
-                producer=BREAKS,
-                bump=MINOR,
-            )
-        else:
-            changes.add(
-                path,
-                "required",
-                Motion.LOOSENED,
-                f"{path} is no longer required: whoever relies on a value will meet empty ones",
-                consumer=BREAKS,
-                bump=MAJOR,
-            )
-    if old.unique != new.unique:
-        way = Direction.TIGHTENED if new.unique else Direction.LOOSENED
-        what = "must now be unique" if new.unique else "may now repeat"
-        changes.demand(path, "unique", way, f"{path}: values {what}")
-    compare_options(changes, old.options, new.options, path)
+    compare_column_types(changes, old, new, path)
+    compare_options(
+        changes, old.options, new.options, path, types=(old.logical_type, new.logical_type)
+    )
+    _required_keys(changes, old, new, path)
     changes.ask(path, "unit", old.unit, new.unit, f"the unit of {path}")
     changes.ask(
         path,
@@ -157,10 +260,17 @@ def _property(
     changes.note(path, "description", old.description, new.description, f"{path}: description")
     changes.note(path, "aliases", old.aliases, new.aliases, f"{path}: aliases")
     changes.note(path, "tags", old.tags, new.tags, f"{path}: tags")
-    changes.settings(path, old.extras, new.extras)
+    for key in _MEANT:
+        what = f"{key} of {path}"
+        changes.ask(path, "meaning", old.extras.get(key), new.extras.get(key), what)
+    changes.settings(path, *(_without_meant(side.extras) for side in (old, new)))
     if old.properties or new.properties:
         inner = match_properties(old.properties, new.properties)
-        compare_properties(changes, inner, path, extras=None)
+        demands = (
+            Demands(required=frozenset(old.options.required_properties)),
+            Demands(required=frozenset(new.options.required_properties)),
+        )
+        compare_properties(changes, inner, path, extras=None, demands=demands)
         partner = {id(pair.old): pair.new.name for pair in inner.pairs}
         changes.reordered(
             path,
@@ -176,7 +286,11 @@ def _property(
         )
     elif new.items is None and old.items is not None:
         changes.demand(path, "items", Direction.LOOSENED, f"{path}: what its items are is open now")
-    elif old.items is not None and new.items is not None and old.items != new.items:
+    elif (
+        old.items is not None and new.items is not None and not same_property(old.items, new.items)
+    ):
+        alone = Demands(), Demands()
+        _demanded(changes, Pair(old.items, new.items), f"{path}[]", alone, nested=True)
         _property(changes, old.items, new.items, f"{path}[]", path, nested=True)
         diff_quality(changes, old.items.quality, new.items.quality, f"{path}[]", {})
 
@@ -214,88 +328,3 @@ def _names(
         changes.note(
             path, "physical_name", old.physical_name, new.physical_name, f"{path}: physical name"
         )
-
-
-def _types(changes: ChangeList, old: SchemaProperty, new: SchemaProperty, path: str) -> None:
-    if old.logical_type is not new.logical_type:
-        _logical_type(changes, old.logical_type, new.logical_type, path)
-        return
-    before, after = old.physical_type, new.physical_type
-    if before == after:
-        return
-    if before is None or after is None:
-        if old.logical_type is not None:
-            changes.ask(path, "physical_type", before, after, f"the physical type of {path}")
-            return
-        way = Direction.LOOSENED if after is None else Direction.TIGHTENED
-        changes.demand(path, "type", way, f"{path}: the type {show(before)} became {show(after)}")
-        return
-    match compare_types(before, after):
-        case TypeChange.SAME:
-            changes.note(path, "type_spelling", before, after, f"{path}: the spelling of its type")
-        case TypeChange.WIDENED:
-            changes.add(
-                path,
-                "type",
-                Motion.LOOSENED,
-                f"the type of {path} was widened from {before} to {after}: readers with a fixed "
-                f"width should check that {after} fits",
-                consumer=WARNS,
-                bump=MINOR,
-            )
-        case TypeChange.NARROWED:
-            changes.add(
-                path,
-                "type",
-                Motion.TIGHTENED,
-                f"the type of {path} was narrowed from {before} to {after}: values that do not fit "
-                "can no longer be delivered",
-                producer=BREAKS,
-                bump=MAJOR,
-            )
-        case TypeChange.CHANGED:
-            _type_changed(changes, before, after, path)
-
-
-def _logical_type(
-    changes: ChangeList, old: LogicalType | None, new: LogicalType | None, path: str
-) -> None:
-    match old, new:
-        case (None, LogicalType()):
-            way = Direction.TIGHTENED
-            changes.demand(path, "type", way, f"{path}: its type is now fixed to {new}")
-        case (LogicalType(), None):
-            way = Direction.LOOSENED
-            changes.demand(path, "type", way, f"{path}: its type {old} is no longer promised")
-        case (LogicalType.INTEGER, LogicalType.NUMBER):
-            changes.add(
-                path,
-                "type",
-                Motion.LOOSENED,
-                f"{path} was an integer and is now any number: who reads whole numbers will fail",
-                consumer=BREAKS,
-                bump=MAJOR,
-            )
-        case (LogicalType.NUMBER, LogicalType.INTEGER):
-            changes.add(
-                path,
-                "type",
-                Motion.TIGHTENED,
-                f"{path} was any number and is now an integer: fractions cannot be delivered",
-                producer=BREAKS,
-                bump=MAJOR,
-            )
-        case _:
-            _type_changed(changes, str(old), str(new), path)
-
-
-def _type_changed(changes: ChangeList, old: str, new: str, path: str) -> None:
-    changes.add(
-        path,
-        "type",
-        Motion.CHANGED,
-        f"the type of {path} changed from {old} to {new}: whoever reads or writes it will fail",
-        consumer=BREAKS,
-        producer=BREAKS,
-        bump=MAJOR,
-    )

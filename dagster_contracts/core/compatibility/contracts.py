@@ -7,7 +7,7 @@ breaks a consumer needs a major version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 
 from dagster_contracts.core.changes import Change, Changes, Motion
@@ -136,15 +136,23 @@ def _status(changes: ChangeList, old: Contract, new: Contract) -> None:
     changes.add("status", "status", motion, message, consumer=consumer, bump=bump)
 
 
+# What a schema object keeps under another name: its id, else the table in the data.
+_OBJECT_KEYS: tuple[Callable[[SchemaObject], str | None], ...] = (
+    lambda item: item.id,
+    lambda item: item.physical_name or item.name,
+    lambda item: item.name,
+)
+
+
 def _objects(
     changes: ChangeList, old: tuple[SchemaObject, ...], new: tuple[SchemaObject, ...]
 ) -> None:
     before, after = list(old), list(new)
     pairs: list[tuple[SchemaObject, SchemaObject]] = []
-    for key in ("id", "name", "physical_name"):
-        known = {getattr(item, key): item for item in reversed(after) if getattr(item, key)}
+    for key in _OBJECT_KEYS:
+        known = {name: item for item in reversed(after) if (name := key(item))}
         for item in list(before):
-            partner = known.pop(getattr(item, key), None)
+            partner = known.pop(key(item) or "", None)
             if partner is not None:
                 pairs.append((item, partner))
                 before.remove(item)
@@ -175,8 +183,7 @@ def _objects(
     before_order = [names.get(item.name, "") for item in old]
     changes.reordered("objects", before_order, [item.name for item in new], "the objects")
     for left, right in pairs:
-        if left != right:
-            compare_objects(changes.at(schema_object=left.name), left, right, right.name)
+        compare_objects(changes.at(schema_object=left.name), left, right, right.name)
 
 
 def _named_schemas(
@@ -197,7 +204,7 @@ def _named_schemas(
                 consumer=WARNS,
                 bump=MINOR,
             )
-        elif left != right:
+        else:
             compare_objects(changes.at(schema_object=name), left, right, path)
 
 

@@ -9,16 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-from dagster_contracts.core.compatibility.acceptance import Direction, Span, contains, direction
+from dagster_contracts.core.compatibility.acceptance import (
+    Direction,
+    Span,
+    contains,
+    direction,
+    whole_numbers,
+)
 from dagster_contracts.core.condition import (
     Both,
     Comparison,
     ComparisonOperator,
     Condition,
+    Dimension,
     Either,
     Hold,
     Negation,
 )
+from dagster_contracts.core.metrics import DEFAULT
 
 _OPPOSITE = {
     ComparisonOperator.LT: ComparisonOperator.GE,
@@ -28,6 +36,12 @@ _OPPOSITE = {
     ComparisonOperator.EQ: ComparisonOperator.NE,
     ComparisonOperator.NE: ComparisonOperator.EQ,
 }
+
+
+# Rows and rules are counted: fewer than 5 is at most 4. A contract's own metric may have fractions.
+_COUNTS = frozenset(
+    name for name, dimension in DEFAULT.names.items() if dimension is Dimension.COUNT
+)
 
 
 def implies(premise: Condition, conclusion: Condition) -> bool:
@@ -104,7 +118,10 @@ def _comparison_implies(premise: Comparison, conclusion: Comparison) -> bool:
         return False
     if premise.quantity.dimension is not conclusion.quantity.dimension:
         return False
-    return contains(_spans(conclusion), _spans(premise))
+    outer, inner = _spans(conclusion), _spans(premise)
+    if premise.metric in _COUNTS:
+        outer, inner = whole_numbers(outer), whole_numbers(inner)
+    return contains(outer, inner)
 
 
 def _holds_longer(premise: Hold | None, conclusion: Hold | None) -> bool:

@@ -1,4 +1,4 @@
-"""Which columns of two versions are the same: by id, name, physical name or alias."""
+"""Which columns of two versions are the same: by id, column in the data, name or alias."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Matching:
 
 
 def match_properties(old: Sequence[SchemaProperty], new: Sequence[SchemaProperty]) -> Matching:
-    """Pair properties by stable id, then name, then column in the data, then alias."""
+    """Pair properties by stable id, then column in the data, then name, then alias."""
     before, after = list(old), list(new)
     found: list[Pair] = []
     keys: tuple[Callable[[SchemaProperty], str | None], ...] = (
         lambda p: p.id,
+        lambda p: p.column,
         lambda p: p.name,
-        lambda p: p.physical_name,
     )
     for key in keys:
         at_key: dict[str, SchemaProperty] = {}

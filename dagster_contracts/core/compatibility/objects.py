@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dagster_contracts.core.changes import Change, Motion
 from dagster_contracts.core.compatibility.acceptance import Direction
-from dagster_contracts.core.compatibility.columns import compare_properties
+from dagster_contracts.core.compatibility.columns import Demands, compare_properties
 from dagster_contracts.core.compatibility.differences import (
     BREAKS,
     FINE,
@@ -38,7 +38,15 @@ def compare_objects(changes: ChangeList, old: SchemaObject, new: SchemaObject, p
     """Add the changes between two versions of one schema object to ``changes``."""
     _object_itself(changes, old, new, path)
     matching = match_properties(old.properties, new.properties)
-    compare_properties(changes, matching, path, extras=old.extra_columns)
+    demands = _key_demands(old), _key_demands(new)
+    compare_properties(
+        changes,
+        matching,
+        path,
+        extras=old.extra_columns,
+        demands=demands,
+        by_position=old.ordered and new.ordered,
+    )
     _primary_key(changes, old, new, matching, path)
     _order(changes, old, new, matching, path)
     _relationships(changes, old, new, matching, path)
@@ -48,6 +56,12 @@ def compare_objects(changes: ChangeList, old: SchemaObject, new: SchemaObject, p
     for pair in matching.pairs:
         inner = changes.at(column=pair.old.column)
         diff_quality(inner, pair.old.quality, pair.new.quality, f"{path}.{pair.new.name}", renamed)
+
+
+def _key_demands(schema_object: SchemaObject) -> Demands:
+    """The columns that the primary key requires, and the one that is unique by it."""
+    key = frozenset(schema_object.primary_key)
+    return Demands(required=key, unique=key if len(key) == 1 else frozenset())
 
 
 def _object_itself(changes: ChangeList, old: SchemaObject, new: SchemaObject, path: str) -> None:
@@ -153,16 +167,25 @@ def _order(
 ) -> None:
     partner = {id(pair.new): pair.old for pair in matching.pairs}
     place = {id(prop): index for index, prop in enumerate(old.properties)}
-    order = [place[id(partner[id(prop)])] for prop in new.properties if id(prop) in partner]
-    if order == sorted(order):
-        return
+    moved = [
+        (place[id(partner[id(prop)])], now)
+        for now, prop in enumerate(new.properties)
+        if id(prop) in partner
+    ]
+    order = [was for was, _ in moved]
     matters = old.ordered and new.ordered
+    what = f"the columns of {path} stand in another order"
+    if order == sorted(order):
+        # A column that comes or goes in front of others gives them another position.
+        if not matters or all(was == now for was, now in moved):
+            return
+        what = f"columns of {path} stand at other positions than before"
     tail = "whoever reads or writes by position will fail" if matters else "nobody has to change"
     changes.add(
         path,
         "order",
         Motion.CHANGED,
-        f"the columns of {path} stand in another order: {tail}",
+        f"{what}: {tail}",
         consumer=BREAKS if matters else FINE,
         producer=BREAKS if matters else FINE,
         bump=MAJOR if matters else PATCH,
@@ -177,7 +200,12 @@ def _relationships(
     def meaning(
         relation: Relationship, names: dict[str, str]
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return tuple(names.get(column, column) for column in relation.columns), relation.to
+        columns = tuple(names.get(column, column) for column in relation.columns)
+        if len(columns) != len(relation.to):
+            return columns, relation.to
+        # Which of its pairs stands first does not change a reference.
+        pairs = sorted(zip(columns, relation.to, strict=True))
+        return tuple(column for column, _ in pairs), tuple(to for _, to in pairs)
 
     before = {meaning(relation, renamed): relation for relation in old.relationships}
     after = {meaning(relation, {}): relation for relation in new.relationships}
@@ -193,4 +221,11 @@ def _relationships(
         else:
             what = f"the kind of the reference {name} of {path}"
             changes.ask(path, "relationship_type", left.type, right.type, what)
+            pairs = (
+                (tuple(renamed.get(column, column) for column in left.columns), left.to),
+                (right.columns, right.to),
+            )
+            if pairs[0] != pairs[1]:
+                what = f"{path}: the pairs of the reference {name} stand in another order"
+                changes.add(path, "order", Motion.CHANGED, what)
             changes.settings(f"{path}: {name}", left.extras, right.extras)

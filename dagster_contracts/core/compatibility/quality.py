@@ -19,6 +19,8 @@ from dagster_contracts.core.compatibility.differences import (
     ChangeList,
     show,
 )
+from dagster_contracts.core.compatibility.query_text import normal_sql, without_layout
+from dagster_contracts.core.compatibility.sameness import exact, same_options, same_rule
 from dagster_contracts.core.compatibility.values import options_direction
 from dagster_contracts.core.contract import (
     LibraryMetric,
@@ -73,7 +75,7 @@ def diff_quality(
         )
         _retell(changes, Motion.ADDED)
     for before, after in pairs:
-        if before != after:
+        if not same_rule(before, after):
             seen = len(changes.items)
             _rule(changes, before, after, f"{path}.{after.name}")
             if len(changes.items) == seen:  # such as 0 rows and 0 %, which accept the same
@@ -143,17 +145,12 @@ def meaning(rule: QualityRule) -> Hashable:
         rule.columns,
         rule.quantile,
         rule.filter,
-        _spaced(rule.query),
-        _spaced(rule.expression),
+        normal_sql(rule.query),
+        without_layout(rule.expression),
         rule.engine,
         repr(rule.implementation),
         rule.description if rule.kind is RuleKind.TEXT else None,
     )
-
-
-def _spaced(text: str | None) -> str | None:
-    """SQL and expressions without the accidents of layout."""
-    return None if text is None else " ".join(text.split())
 
 
 def _is_advisory(rule: QualityRule) -> bool:
@@ -192,8 +189,9 @@ def _rule(changes: ChangeList, old: QualityRule, new: QualityRule, path: str) ->
     changes.note(path, "id", old.id, new.id, f"{path}: id")
     changes.settings(path, old.extras, new.extras)
     if meaning(old) == meaning(new):
-        layout, now = (old.query, old.expression), (new.query, new.expression)
-        changes.note(path, "layout", layout, now, f"{path}: the layout of its query")
+        changes.note(path, "layout", old.query, new.query, f"{path}: the layout of its query")
+        what = f"{path}: the layout of its expression"
+        changes.note(path, "layout", old.expression, new.expression, what)
 
 
 def _severity(changes: ChangeList, old: QualityRule, new: QualityRule, path: str) -> None:
@@ -216,7 +214,7 @@ def _arguments(
     changes: ChangeList, old: QualityRule, new: QualityRule, path: str, *, advisory: bool
 ) -> None:
     """Arguments that say which values are bad."""
-    before, after = frozenset(old.valid_values), frozenset(new.valid_values)
+    before, after = frozenset(map(exact, old.valid_values)), frozenset(map(exact, new.valid_values))
     if before != after:
         way = Direction.CHANGED
         if not before or (after and after < before):
@@ -226,7 +224,8 @@ def _arguments(
         was, now = show(old.valid_values), show(new.valid_values)
         what = f"{path}: valid values were {was}, now they are {now}"
         changes.demand(path, "valid_values", way, what, advisory=advisory)
-    missing, missed = frozenset(old.missing_values), frozenset(new.missing_values)
+    missing = frozenset(map(exact, old.missing_values))
+    missed = frozenset(map(exact, new.missing_values))
     if missing != missed:
         way = Direction.CHANGED
         if missing < missed:
@@ -242,7 +241,10 @@ def _arguments(
         ("pattern", old.pattern, new.pattern),
         ("options", old.options, new.options),
     ):
-        if left != right:
+        different = left != right
+        if isinstance(left, TypeOptions) and isinstance(right, TypeOptions):
+            different = not same_options(left, right)
+        if different:
             way = Direction.CHANGED
             if left is None:
                 way = Direction.TIGHTENED

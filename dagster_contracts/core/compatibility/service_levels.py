@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Hashable
 from datetime import datetime
 
 from dagster_contracts.core.changes import Motion
@@ -35,30 +37,89 @@ def diff_sla(
     changes: ChangeList, old: tuple[SlaProperty, ...], new: tuple[SlaProperty, ...]
 ) -> None:
     """Add the changes between two lists of service levels."""
-    before, after = _keyed(old), _keyed(new)
-    for key in [*before, *(key for key in after if key not in before)]:
-        left, right = before.get(key), after.get(key)
-        path = f"sla.{key}"
-        if left is None and right is not None:
-            _came_or_went(changes, path, right, Motion.ADDED)
-        elif right is None and left is not None:
-            _came_or_went(changes, path, left, Motion.REMOVED)
-        elif left is not None and right is not None:
-            _service_level(changes, path, left, right)
-    changes.reordered("sla", list(before), list(after), "the service levels")
+    pairs, gone, fresh = _matched(old, new)
+    before, after = _names(old, new), _names(new, old)
+    for left, right in pairs:
+        _service_level(changes, f"sla.{after[id(right)]}", left, right)
+    for level in gone:
+        _came_or_went(changes, f"sla.{before[id(level)]}", level, Motion.REMOVED)
+    for level in fresh:
+        _came_or_went(changes, f"sla.{after[id(level)]}", level, Motion.ADDED)
+    partner = {id(left): after[id(right)] for left, right in pairs}
+    changes.reordered(
+        "sla",
+        [partner.get(id(level), "") for level in old],
+        [after[id(level)] for level in new],
+        "the service levels",
+    )
 
 
-def _keyed(levels: tuple[SlaProperty, ...]) -> dict[str, SlaProperty]:
-    """Service levels by property; a number is added where one property has several."""
-    keyed: dict[str, SlaProperty] = {}
+_Level = tuple[SlaProperty, ...]
+
+
+def _matched(
+    old: _Level, new: _Level
+) -> tuple[list[tuple[SlaProperty, SlaProperty]], list[SlaProperty], list[SlaProperty]]:
+    """Pair service levels by id, else by what they speak of; the rest came or went.
+
+    A level that now speaks of another column is still the same one, where no other is nearer.
+    """
+    before, after = list(old), list(new)
+    pairs: list[tuple[SlaProperty, SlaProperty]] = []
+    for key in _IDENTITIES:
+        places: dict[Hashable, list[SlaProperty]] = {}
+        for level in after:
+            places.setdefault(key(level), []).append(level)
+        left = []
+        for level in before:
+            name = key(level)
+            partners = places.get(name) if name is not None else None
+            if partners:
+                pairs.append((level, partners.pop(0)))
+            else:
+                left.append(level)
+        taken = {id(level) for _, level in pairs}
+        before, after = left, [level for level in after if id(level) not in taken]
+    return pairs, before, after
+
+
+def _subject(level: SlaProperty) -> tuple[Hashable, ...]:
+    return level.property, level.schema_object, level.element, level.elements
+
+
+_IDENTITIES: tuple[Callable[[SlaProperty], Hashable | None], ...] = (
+    lambda level: level.id,
+    lambda level: (_subject(level), level.condition, level.moment, level.warn),
+    _subject,
+    lambda level: (level.property, level.schema_object, level.condition, level.moment, level.warn),
+    lambda level: (level.property, level.schema_object),
+)
+
+
+def _names(levels: _Level, others: _Level) -> dict[int, str]:
+    """What each level is called, by its identity: its property, and its column where it needs it.
+
+    A number is added where that is not enough.
+    """
+    many = {
+        key
+        for side in (levels, others)
+        for key, count in Counter((each.property, each.schema_object) for each in side).items()
+        if count > 1
+    }
+    names: dict[int, str] = {}
+    taken: set[str] = set()
     for level in levels:
         name = f"{level.schema_object}.{level.property}" if level.schema_object else level.property
-        key, count = name, 1
-        while key in keyed:
+        if (level.property, level.schema_object) in many and level.element:
+            name = f"{name}.{level.element}"
+        unique, count = name, 1
+        while unique in taken:
             count += 1
-            key = f"{name}[{count}]"
-        keyed[key] = level
-    return keyed
+            unique = f"{name}.{count}"
+        taken.add(unique)
+        names[id(level)] = unique
+    return names
 
 
 def _came_or_went(changes: ChangeList, path: str, level: SlaProperty, motion: Motion) -> None:

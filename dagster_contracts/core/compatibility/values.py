@@ -2,28 +2,59 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+from math import isfinite
 from typing import TypeVar
 
 from dagster_contracts.core.changes import Motion
-from dagster_contracts.core.compatibility.acceptance import Direction, Span, compare, direction
+from dagster_contracts.core.compatibility.acceptance import (
+    Direction,
+    Span,
+    compare,
+    direction,
+    whole_numbers,
+)
 from dagster_contracts.core.compatibility.differences import (
+    PATCH,
     ChangeList,
     show,
 )
+from dagster_contracts.core.compatibility.sameness import exact, same_options
 from dagster_contracts.core.contract import (
+    LogicalType,
     TypeOptions,
 )
 
+_Types = tuple[LogicalType | None, LogicalType | None]
 
-def compare_options(changes: ChangeList, old: TypeOptions, new: TypeOptions, path: str) -> None:
-    """Add the changes between the constraints on the values of one property."""
-    if old == new:
+
+def compare_options(
+    changes: ChangeList,
+    old: TypeOptions,
+    new: TypeOptions,
+    path: str,
+    *,
+    types: _Types = (None, None),
+) -> None:
+    """Add the changes between the constraints on the values of one property.
+
+    ``types`` are its old and its new logical type: of an integer, more than 0 is at least 1. Keys
+    that an object must have are compared where its fields are.
+    """
+    if same_options(old, new):
         return
-    changes.demand(
+    whole = types == (LogicalType.INTEGER, LogicalType.INTEGER)
+    before_bounds, after_bounds = _bounds(old), _bounds(new)
+    if whole and all(map(_is_numeric, (*before_bounds, *after_bounds))):
+        before_bounds, after_bounds = whole_numbers(before_bounds), whole_numbers(after_bounds)
+    _judge(
+        changes,
         path,
         "bounds",
-        compare(_bounds(old), _bounds(new)),
+        compare(before_bounds, after_bounds),
         f"{path}: allowed values were {_interval(old)}, now they are {_interval(new)}",
+        spelled_otherwise=_bounds(old) != _bounds(new),
     )
     for aspect, what, low, high in (
         ("length", "allowed lengths", "min_length", "max_length"),
@@ -32,46 +63,50 @@ def compare_options(changes: ChangeList, old: TypeOptions, new: TypeOptions, pat
     ):
         before = Span(getattr(old, low), getattr(old, high))
         after = Span(getattr(new, low), getattr(new, high))
-        changes.demand(
+        _judge(
+            changes,
             path,
             aspect,
-            compare((before,), (after,)),
+            compare((_from_zero(before),), (_from_zero(after),)),
             f"{path}: {what} were {_range(before)}, now they are {_range(after)}",
+            spelled_otherwise=before != after,
         )
     if old.multiple_of != new.multiple_of:
-        changes.demand(
+        step, steps = (
+            _step_of_integers(each.multiple_of) if whole else each.multiple_of
+            for each in (old, new)
+        )
+        _judge(
+            changes,
             path,
             "multiple_of",
             direction(
-                lambda: _multiples_within(new.multiple_of, old.multiple_of),
-                lambda: _multiples_within(old.multiple_of, new.multiple_of),
+                lambda: _multiples_within(steps, step), lambda: _multiples_within(step, steps)
             ),
-            f"{path}: values were multiples of {old.multiple_of}, now of {new.multiple_of}",
+            f"{path}: values were {_multiples(old)}, now they are {_multiples(new)}",
+            spelled_otherwise=True,
         )
     _enum(changes, old, new, path)
-    for aspect, before_text, after_text in (
-        ("pattern", old.pattern, new.pattern),
-        ("format", old.format, new.format),
+    for aspect, before_text, after_text, way in (
+        ("pattern", old.pattern, new.pattern, _one_of_a_kind(old.pattern, new.pattern)),
+        ("format", old.format, new.format, _compare_formats(old.format, new.format)),
     ):
         changes.demand(
             path,
             aspect,
-            _one_of_a_kind(before_text, after_text),
+            way,
             f"{path}: the {aspect} was {show(before_text)}, now it is {show(after_text)}",
         )
     if old.unique_items != new.unique_items:
         way = Direction.TIGHTENED if new.unique_items else Direction.LOOSENED
         what = "must now differ from each other" if new.unique_items else "may now repeat"
         changes.demand(path, "unique_items", way, f"{path}: items {what}")
-    before_keys, after_keys = frozenset(old.required_properties), frozenset(new.required_properties)
     changes.demand(
         path,
-        "required_keys",
-        direction(lambda: before_keys <= after_keys, lambda: after_keys <= before_keys),
-        f"{path}: required keys were {show(tuple(sorted(before_keys)))}, now they are "
-        f"{show(tuple(sorted(after_keys)))}",
+        "timezone",
+        _one_of_a_kind(old.timezone, new.timezone),
+        f"{path}: its times {_zoned(old.timezone)}, now they {_zoned(new.timezone)}",
     )
-    changes.ask(path, "timezone", old.timezone, new.timezone, f"whether {path} carries a time zone")
     changes.ask(
         path,
         "default_timezone",
@@ -85,21 +120,25 @@ def options_direction(old: TypeOptions, new: TypeOptions) -> Direction:
     """How constraints changed as a whole: stricter, looser, or one thing here and another there."""
     changes = ChangeList()
     compare_options(changes, old, new, "")
-    motions = {change.motion for change in changes.items}
+    if frozenset(old.required_properties) != frozenset(new.required_properties):
+        return Direction.CHANGED
+    motions = {change.motion for change in changes.items if change.bump is not PATCH}
+    if not motions:
+        return Direction.SAME
     if motions == {Motion.TIGHTENED}:
         return Direction.TIGHTENED
     return Direction.LOOSENED if motions == {Motion.LOOSENED} else Direction.CHANGED
 
 
 def _enum(changes: ChangeList, old: TypeOptions, new: TypeOptions, path: str) -> None:
-    before, after = frozenset(old.enum), frozenset(new.enum)
+    before, after = frozenset(map(exact, old.enum)), frozenset(map(exact, new.enum))
     if before == after:
         changes.note(
             path, "enum_order", old.enum, new.enum, f"{path}: the order of its allowed values"
         )
         return
-    gained = tuple(value for value in new.enum if value not in before)
-    lost = tuple(value for value in old.enum if value not in after)
+    gained = tuple(value for value in new.enum if exact(value) not in before)
+    lost = tuple(value for value in old.enum if exact(value) not in after)
     if not before:
         what = f"{path}: only {show(new.enum)} are allowed now"
     elif not after:
@@ -117,6 +156,68 @@ def _enum(changes: ChangeList, old: TypeOptions, new: TypeOptions, path: str) ->
         ),
         what,
     )
+
+
+def _judge(
+    changes: ChangeList,
+    path: str,
+    aspect: str,
+    way: Direction,
+    what: str,
+    *,
+    spelled_otherwise: bool,
+) -> None:
+    """A demand on the values; the same one in other words is told of as that."""
+    changes.demand(path, aspect, way, what)
+    if way is Direction.SAME and spelled_otherwise:
+        changes.add(path, "spelling", Motion.CHANGED, f"{what}: that means the same")
+
+
+def _zoned(timezone: bool | None) -> str:
+    if timezone is None:
+        return "may carry a time zone or not"
+    return "carry a time zone" if timezone else "carry no time zone"
+
+
+def _is_numeric(span: Span) -> bool:
+    """Whether its ends are finite numbers, or none."""
+    return all(
+        end is None or (isinstance(end, (int, float, Decimal, Fraction)) and isfinite(end))
+        for end in (span.low, span.high)
+    )
+
+
+def _from_zero(span: Span) -> Span:
+    """A range of lengths, of which none is negative."""
+    return Span(span.low or 0, span.high)
+
+
+def _step_of_integers(multiple: Decimal | None) -> Fraction | None:
+    """The whole number whose multiples are the integers among those of ``multiple``."""
+    # n·p/q is whole only where q divides n, as p and q have no divisor in common.
+    numerator = 1 if multiple is None else Fraction(multiple).numerator
+    return None if numerator == 1 else Fraction(numerator)
+
+
+def _multiples(options: TypeOptions) -> str:
+    return "any" if options.multiple_of is None else f"multiples of {options.multiple_of}"
+
+
+# The numbers that the formats of ODCS hold: integers by their ends, floats by their width.
+_FORMATS = {
+    **{f"i{bits}": Span(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (8, 16, 32, 64, 128)},
+    **{f"u{bits}": Span(0, 2**bits - 1) for bits in (8, 16, 32, 64, 128)},
+}
+_FLOATS = ("f32", "f64")
+
+
+def _compare_formats(old: str | None, new: str | None) -> Direction:
+    """Formats of numbers by what they hold; others are the same or not."""
+    if old in _FORMATS and new in _FORMATS:
+        return compare((_FORMATS[old],), (_FORMATS[new],))
+    if old in _FLOATS and new in _FLOATS and old != new:
+        return Direction.LOOSENED if old == "f32" else Direction.TIGHTENED
+    return _one_of_a_kind(old, new)
 
 
 _T = TypeVar("_T")
