@@ -451,9 +451,20 @@ def _quality_test(rule: QualityRule, target: SchemaObject) -> RuleTest:
             return Unmeasurable("a text rule is written for people")
 
 
+def is_operator(key: str) -> bool:
+    """Whether a key of a rule means to say when it fails, in ODCS's way of saying it."""
+    return key.startswith(("must", "Must"))
+
+
 def _why_unjudged(rule: QualityRule) -> str | None:
     """Why nothing says when the rule fails; what could not be read stands in its extras."""
-    if rule.kind not in (RuleKind.LIBRARY, RuleKind.SQL):
+    if rule.kind not in (RuleKind.LIBRARY, RuleKind.SQL, RuleKind.EXPRESSION):
+        return None
+    known = {operator.value for operator in ThresholdOperator}
+    unknown = [key for key in rule.extras if is_operator(key) and key not in known]
+    if unknown and rule.threshold is None and rule.warn is None:
+        return f"there is no operator {unknown[0]!r}"
+    if rule.kind is RuleKind.EXPRESSION:
         return None
     if rule.kind is RuleKind.LIBRARY and rule.metric is None:
         named = rule.extras.get("metric") or rule.extras.get("rule")

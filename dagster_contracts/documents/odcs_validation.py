@@ -352,11 +352,22 @@ class _Breaches:
         elif written:
             between = "Between" in written[0]
             value = node.entries[written[0]]
+            if between and isinstance(value, SequenceNode) and _is_one_number_twice(value):
+                number = value.items[0].text if isinstance(value.items[0], ScalarNode) else ""
+                only = "mustBe" if written[0] == "mustBeBetween" else "mustNotBe"
+                self._add(
+                    path,
+                    "operators",
+                    f"the two numbers of {written[0]!r} must differ, and both are {number}",
+                    f"write {only}: {number}",
+                    value.location,
+                )
+                return
             self._add(
                 path,
                 "operators",
                 f"{written[0]!r} must be {'two numbers' if between else 'a number'}, "
-                f"not {describe(value)}",
+                f"not {_as_numbers(value) if between else describe(value)}",
                 f"write {written[0]}: [low, high]" if between else "write it without quotes",
                 value.location,
             )
@@ -430,6 +441,29 @@ class _Breaches:
                     return f"{article} {named.text!r}"
             return article
         return repr(path[-1])
+
+
+def _as_numbers(value: YamlNode) -> str:
+    """What stands where two numbers should."""
+    if not isinstance(value, SequenceNode):
+        return describe(value)
+    for item in value.items:
+        number = isinstance(item, ScalarNode) and isinstance(item.value, int | float)
+        if not number or (isinstance(item, ScalarNode) and isinstance(item.value, bool)):
+            return describe(item)
+    return f"{len(value.items)} of them"
+
+
+def _is_one_number_twice(value: SequenceNode) -> bool:
+    """Whether a list is ``[1, 1]``: the standard asks for two different numbers."""
+    numbers = [
+        item.value
+        for item in value.items
+        if isinstance(item, ScalarNode)
+        and isinstance(item.value, int | float)
+        and not isinstance(item.value, bool)
+    ]
+    return len(numbers) == len(value.items) == 2 and numbers[0] == numbers[1]
 
 
 def _metric_for(rule: YamlNode) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
+from dagster_contracts.core.checks import is_operator
 from dagster_contracts.core.contract import (
     Json,
     LibraryMetric,
@@ -101,6 +102,22 @@ _SYNONYMS = {
 }
 
 
+#: Operators of ODCS in the spellings of those who write them by heart, without case.
+_SPELLINGS = {operator.value.lower(): operator for operator in ThresholdOperator} | {
+    "mustbegreaterthanorequalto": ThresholdOperator.MUST_BE_GREATER_OR_EQUAL_TO,
+    "mustbegreaterthanorequal": ThresholdOperator.MUST_BE_GREATER_OR_EQUAL_TO,
+    "mustbegreaterorequal": ThresholdOperator.MUST_BE_GREATER_OR_EQUAL_TO,
+    "mustbeatleast": ThresholdOperator.MUST_BE_GREATER_OR_EQUAL_TO,
+    "mustbelessthanorequalto": ThresholdOperator.MUST_BE_LESS_OR_EQUAL_TO,
+    "mustbelessthanorequal": ThresholdOperator.MUST_BE_LESS_OR_EQUAL_TO,
+    "mustbelessorequal": ThresholdOperator.MUST_BE_LESS_OR_EQUAL_TO,
+    "mustbeatmost": ThresholdOperator.MUST_BE_LESS_OR_EQUAL_TO,
+    "mustbeequalto": ThresholdOperator.MUST_BE,
+    "mustequal": ThresholdOperator.MUST_BE,
+    "mustnotbeequalto": ThresholdOperator.MUST_NOT_BE,
+}
+
+
 def metric_of_3_0(rule: str) -> str | None:
     """The library metric that a ``rule`` of ODCS 3.0 is called today."""
     known = _OLD_METRICS.get(rule, rule)
@@ -188,6 +205,13 @@ def _unwrapped(section: Section) -> Section:
     node = section.node
     found = MappingNode(node.path, node.line, node.column)
     found.entries, found.keys = dict(node.entries), dict(node.keys)
+    for key, value in node.entries.items():
+        # ODCS 3.0 allows any key here: an operator that is nearly one is meant as one.
+        meant = _SPELLINGS.get(key.replace("_", "").lower())
+        if meant is not None and meant.value not in found.entries and snake(key) not in _OPERATORS:
+            del found.entries[key]
+            found.entries[meant.value] = value
+            found.keys[meant.value] = found.keys.get(key, (node.line, node.column))
     engine, body = node.entries.get("engine"), node.entries.get("implementation")
     if (
         isinstance(engine, ScalarNode)
@@ -224,7 +248,7 @@ def _unwrapped(section: Section) -> Section:
             )
         else:
             del found.entries["customProperties"]
-    changed = len(found.entries) != len(node.entries) or found.entries != node.entries
+    changed = found.entries != node.entries
     return Section(found, section.reading, section.what) if changed else section
 
 
@@ -291,6 +315,9 @@ def _threshold(
         )
         return None
     if not written:
+        if _has_unknown_operator(section):
+            # It says when it fails, in a word that nobody knows: no other limit may take its place.
+            return None
         if kind is RuleKind.EXPRESSION or metric in _COUNTS_FAILURES:
             return None if required else Threshold(ThresholdOperator.MUST_BE, (Fraction(0),), unit)
         if kind in (RuleKind.LIBRARY, RuleKind.SQL) or required:
@@ -337,6 +364,15 @@ def _threshold(
             "swap the two",
         )
     return Threshold(operator, tuple(values), unit)
+
+
+def _has_unknown_operator(section: Section) -> bool:
+    """Whether the rule, or what it carries along, has an operator that is none of ours."""
+    carried = section.node.entries.get("extras")
+    keys = list(carried.entries) if isinstance(carried, MappingNode) else []
+    if not section.reading.strict:
+        keys += section.node.entries
+    return any(is_operator(key) and snake(key) not in _OPERATORS for key in keys)
 
 
 def _complain(section: Section, where: SourceLocation, message: str, hint: str | None) -> None:

@@ -16,9 +16,14 @@ import pytest
 import yaml
 
 from dagster_contracts.core.checks import plan_checks
-from dagster_contracts.core.contract import ContractStatus, ThresholdUnit
+from dagster_contracts.core.contract import (
+    ContractStatus,
+    Threshold,
+    ThresholdOperator,
+    ThresholdUnit,
+)
 from dagster_contracts.core.rules import Custom, Required, Unmeasurable
-from dagster_contracts.documents.conversion import Form, convert
+from dagster_contracts.documents.conversion import Form, convert, write_form
 from dagster_contracts.documents.document import Document, read_document
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.lint import lint_contract
@@ -42,7 +47,11 @@ def table(*properties: Node, **more: object) -> list[Node]:
 
 
 def read(content: Node) -> Document:
-    return read_document(Path("f.yaml"), text=yaml.safe_dump(content, sort_keys=False))
+    return read_as_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def read_as_text(content: str) -> Document:
+    return read_document(Path("f.yaml"), text=content)
 
 
 def errors(content: Node) -> list[Problem]:
@@ -178,7 +187,7 @@ def test_rules_of_nested_properties_are_planned() -> None:
     found = planned_tests(content)
     assert found["place_lat_null_values"] == Required(("place", "lat"))
     assert found["sensors_items_kind_custom"] == Unmeasurable(
-        "rules within arrays and maps are not measured"
+        "such rules stand at columns, not at the items of arrays and maps"
     )
     assert found["raw_custom"] == Custom("soda", "checks", "raw")
 
@@ -371,3 +380,66 @@ def test_what_the_official_schema_refuses_is_never_silent(seed: int) -> None:
     assert bool(real) <= bool(found.problems), real
     if not breaches and spoilt is not content:
         assert all(p.code not in ("odcs", "odcs-version") for p in found.problems)
+
+
+_RULE_OF_3_0 = """
+apiVersion: v3.0.0
+kind: DataContract
+id: o
+name: o
+version: 1.0.0
+status: active
+schema:
+  - name: o
+    properties: [{{name: v, logicalType: number}}]
+    quality: [{{type: library, metric: {metric}, column: v, name: r, {operator}: 5}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("operator", "meant"),
+    [
+        ("mustBeGreaterThanOrEqualTo", ThresholdOperator.MUST_BE_GREATER_OR_EQUAL_TO),
+        ("mustBeLessThanOrEqualTo", ThresholdOperator.MUST_BE_LESS_OR_EQUAL_TO),
+        ("mustbegreaterthan", ThresholdOperator.MUST_BE_GREATER_THAN),
+        ("mustBeEqualTo", ThresholdOperator.MUST_BE),
+    ],
+)
+def test_a_misspelt_operator_is_read_as_the_one_that_it_means(
+    operator: str, meant: ThresholdOperator
+) -> None:
+    document = read_as_text(_RULE_OF_3_0.format(metric="nullValues", operator=operator))
+    assert document.contract is not None
+    (rule,) = document.contract.objects[0].quality
+    assert rule.threshold == Threshold(meant, (Fraction(5),))
+    assert {p.code for p in document.problems} == {"odcs-older"}
+
+
+@pytest.mark.parametrize("metric", ["nullValues", "rowCount"])
+def test_an_unknown_operator_never_becomes_another_limit(metric: str) -> None:
+    content = _RULE_OF_3_0.format(metric=metric, operator="mustFoo")
+    contract = read_as_text(content).contract
+    assert contract is not None
+    (check,) = (c for c in plan_checks(contract).checks if c.kind == "quality")
+    assert check.rules[0].test == Unmeasurable("there is no operator 'mustFoo'")
+    assert check.rules[0].threshold is None
+    for form in Form:
+        again = read_as_text(write_form(contract, form)).contract
+        assert again is not None
+        assert again.objects == contract.objects
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[1, 1]", "the two numbers of 'mustBeBetween' must differ, and both are 1"),
+        ("[1]", "'mustBeBetween' must be two numbers, not 1 of them"),
+        ("[1, x]", "'mustBeBetween' must be two numbers, not the text 'x'"),
+        ("7", "'mustBeBetween' must be two numbers, not the number 7"),
+    ],
+)
+def test_what_is_wrong_with_a_range_is_said(value: str, said: str) -> None:
+    content = _RULE_OF_3_0.format(metric="nullValues", operator="mustBeBetween")
+    content = content.replace("v3.0.0", "v3.1.0").replace("Between: 5", f"Between: {value}")
+    content = content.replace("column: v, ", "")
+    assert said in [problem.message for problem in read_as_text(content).errors]
