@@ -508,6 +508,9 @@ def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | No
     if read is not None:
         return read
     reason = f"{shown!r} is no {what}"
+    if what == Dimension.DURATION.value and (unit or "").strip().lower() == "m":
+        reason = f"{shown!r} may mean minutes or months"
+        hint = "write unit: min or unit: months"
     return _not_evaluated(
         item, scalar.location, _Level(canonical, None, reason, shown), reason, hint, name
     )

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from dagster_contracts.core.condition import comparisons_of, metrics_of
+from dagster_contracts.core.condition import (
+    Comparison,
+    ComparisonOperator,
+    comparisons_of,
+    metrics_of,
+)
 from dagster_contracts.core.contract import Contract, Severity, SlaProperty
 from dagster_contracts.core.level_element import NO_MOMENT, momentless
 from dagster_contracts.core.metrics import OF_HISTORY, RETENTION, speaks_of_service
 from dagster_contracts.core.service_levels import LIFE
 from dagster_contracts.documents.problem import Findings, did_you_mean
+from dagster_contracts.documents.satisfiability import Prospect, prospect
 from dagster_contracts.errors import SourceLocation
 
+#: Spans from a moment of the data or of a materialization to now.
+_AGES = ("data_freshness", "data_latency", "data_retention", "materialization_age")
 _WORDS = {
     "generalAvailability": "general availability begins",
     "endOfSupport": "support ends",
@@ -36,6 +44,14 @@ def lint_service_levels(contract: Contract, findings: Findings) -> None:
                 f"the service level {level.property!r} speaks of {prop.column!r}, which is of type "
                 f"{prop.logical_type.value} and holds no moment: it is not evaluated",
                 "name a column of type timestamp or date",
+            )
+        if _allows_no_age(level):
+            findings.warning(
+                where,
+                "never-holds",
+                f"the service level {level.property!r} allows "
+                f"{level.text or 'no time at all'!r}, and all data has some age: it never holds",
+                "write how old the data may be, such as 2h",
             )
         if level.severity is Severity.ERROR and any(map(speaks_of_service, named)):
             findings.warning(
@@ -86,6 +102,18 @@ def _event_time(contract: Contract, findings: Findings) -> None:
             "no moment: what needs an event time is not evaluated",
             "name a column of type timestamp or date",
         )
+
+
+def _allows_no_age(level: SlaProperty) -> bool:
+    """Whether a level asks for an age of nothing or less; a clock that runs ahead is no reason."""
+    found = level.condition
+    return (
+        isinstance(found, Comparison)
+        and found.metric in _AGES
+        and found.operator in (ComparisonOperator.LT, ComparisonOperator.LE, ComparisonOperator.EQ)
+        and found.quantity.value <= 0
+        and prospect(found) is not Prospect.NEVER  # which is told of every condition
+    )
 
 
 def _feeding(contract: Contract, findings: Findings) -> None:

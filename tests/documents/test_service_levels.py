@@ -16,6 +16,7 @@ from dagster_contracts.core.contract import Contract, Severity, SlaProperty
 from dagster_contracts.core.outcome import OutcomeKind, OutcomeStatus
 from dagster_contracts.core.service_levels import LIFE
 from dagster_contracts.documents.compact_writer import to_compact
+from dagster_contracts.documents.document import read_document
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.lint import lint_contract
 from dagster_contracts.documents.odcs_writer import to_odcs
@@ -160,6 +161,10 @@ def test_what_cannot_be_meant_is_an_error_with_a_hint(sla: str, said: str) -> No
         ("availability: 150%", ["never-holds"]),
         ('availability: ">= 0%"', ["always-holds"]),
         ('time_to_repair: "< 0s"', ["never-holds"]),
+        ('retention: "-3d"', ["never-holds"]),
+        ("freshness: 0h", ["never-holds"]),
+        ('frequency: "-1d"', ["never-holds"]),
+        ('retention: "> 0d"', []),
         ("endOfSupport: 2030-01-01, endOfLife: 2029-01-01", ["dates-out-of-order"]),
         ("generalAvailability: 2030-01-01, endOfSupport: 2029-01-01", ["dates-out-of-order"]),
         ("generalAvailability: 2030-01-01, endOfLife: 2029-01-01", ["dates-out-of-order"]),
@@ -332,3 +337,21 @@ def test_a_number_as_a_moment_is_told() -> None:
     assert codes("freshness: {must: 1h, element: id}") == ["no-moment"]
     told = [p.code for p in lint_contract(load("retention: 1h", "  event_time: id\n"))]
     assert "no-moment" in told
+
+
+@pytest.mark.parametrize("unit", ["m", "M"])
+def test_a_unit_that_may_mean_minutes_or_months_is_not_guessed(unit: str) -> None:
+    text = f"""
+apiVersion: v3.1.0
+kind: DataContract
+id: shop
+version: 1.0.0
+status: active
+schema: [{{name: shop, properties: [{{name: at, logicalType: timestamp}}]}}]
+slaProperties: [{{property: retention, value: 6, unit: {unit}}}]
+"""
+    document = read_document(Path("shop.odcs.yaml"), text=text)
+    assert document.contract is not None
+    assert document.contract.sla[0].not_evaluated == f"'6 {unit}' may mean minutes or months"
+    (problem,) = document.problems
+    assert problem.hint == "write unit: min or unit: months"
