@@ -25,14 +25,15 @@ from dagster_contracts.cli.diff_formats import (
     text_lines,
 )
 from dagster_contracts.cli.git_revision import PREFIX, is_new_since
-from dagster_contracts.cli.ignore_file import read_ignores
-from dagster_contracts.cli.lazy_group import FINDINGS
+from dagster_contracts.cli.ignore_file import idle_ignores, read_ignores
+from dagster_contracts.cli.lazy_group import FINDINGS, USAGE
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.sources import Source, read_source
+from dagster_contracts.core.changes import Ignore
 from dagster_contracts.core.contract import Protects
 from dagster_contracts.documents.folder import ContractFolder
-from dagster_contracts.errors import WiringError
+from dagster_contracts.errors import DocumentError, WiringError
 from dagster_contracts.registry.consumers import Consumer
 
 
@@ -76,23 +77,33 @@ def diff(
     """Say whom a change of contracts breaks, and which version bump it needs."""
     chosen = Protects(protects) if protects else None
     pairs = _comparisons(_old_source(old, new, places), read_source(new, places), chosen)
-    ignores = [entry for path in ignore_files for entry in read_ignores(path)]
+    ignores = _ignores(ignore_files)
     today = datetime.now(UTC).date()
+    idle = list(idle_ignores(ignores, [change for pair in pairs for change in pair.changes], today))
     pairs = [pair.ignoring(ignores, today) for pair in pairs]
     found = [with_impacts(pair, known) for pair, known in _consumers(pairs, places)]
     match output:
         case "json":
-            print_json(comparisons_json(found))
+            print_json(comparisons_json(found, idle))
         case "github":
-            for line in github_lines(found):
+            for line in github_lines(found, idle):
                 click.echo(line)
         case "markdown":
-            click.echo(markdown(found))
+            click.echo(markdown(found, idle))
         case _:
-            for text, style in text_lines(found):
+            for text, style in text_lines(found, idle):
                 print_line(text, **style)
     if not all(comparison.good for comparison in found):
         raise click.exceptions.Exit(FINDINGS)
+
+
+def _ignores(paths: Iterable[Path]) -> list[Ignore]:
+    try:
+        return [entry for path in paths for entry in read_ignores(path)]
+    except DocumentError as error:
+        # No contract is at fault, so that this is no finding.
+        click.echo(f"error: {error}", err=True)
+        raise click.exceptions.Exit(USAGE) from None
 
 
 def _old_source(old: str, new: str, places: Places) -> Source:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from dagster_contracts.cli.comparison import Comparison
 from dagster_contracts.cli.github import ERROR, NOTICE, WARNING, annotation
+from dagster_contracts.cli.ignore_file import IdleIgnore
 from dagster_contracts.cli.output import Style
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.changes import Change, Verdict, VersionBump
@@ -15,7 +16,9 @@ from dagster_contracts.errors import SourceLocation
 _COLOURS = {Verdict.BREAKS: "red", Verdict.WARNS: "yellow", Verdict.FINE: "green"}
 
 
-def comparisons_json(found: Sequence[Comparison]) -> dict[str, Json]:
+def comparisons_json(
+    found: Sequence[Comparison], idle: Sequence[IdleIgnore] = ()
+) -> dict[str, Json]:
     """One verdict over all pairs, every change, and each pair by itself under ``contracts``."""
     one = found[0].changes.declared_bump if len(found) == 1 else None
     return {
@@ -28,11 +31,20 @@ def comparisons_json(found: Sequence[Comparison]) -> dict[str, Json]:
             {"contract": pair.name, **change.to_json()} for pair in found for change in pair.changes
         ],
         "contracts": [pair.to_json() for pair in found],
+        "idle_ignores": [entry.to_json() for entry in idle],
     }
 
 
-def text_lines(found: Sequence[Comparison]) -> Iterator[tuple[str, Style]]:
+def text_lines(
+    found: Sequence[Comparison], idle: Sequence[IdleIgnore] = ()
+) -> Iterator[tuple[str, Style]]:
     """Lines for a terminal: a verdict on each contract, then its changes, the worst first."""
+    yield from _compared(found)
+    for entry in idle:
+        yield str(entry), {"fg": "yellow"}
+
+
+def _compared(found: Sequence[Comparison]) -> Iterator[tuple[str, Style]]:
     if not any(pair.changes.items for pair in found):
         yield "no changes", {}
         return
@@ -68,7 +80,7 @@ def headline(pair: Comparison) -> str:
     return f"{versions}: {sides}; {_bumps(pair)}"
 
 
-def github_lines(found: Sequence[Comparison]) -> Iterator[str]:
+def github_lines(found: Sequence[Comparison], idle: Sequence[IdleIgnore] = ()) -> Iterator[str]:
     """Workflow commands of GitHub Actions, at the changed element where it still stands."""
     for pair in found:
         for change in pair.changes.counted:
@@ -82,12 +94,20 @@ def github_lines(found: Sequence[Comparison]) -> Iterator[str]:
         if not pair.enough:
             at = pair.new.location if pair.new else None
             yield annotation(ERROR, headline(pair), at=at, title=f"{pair.name}: version")
+    for entry in idle:
+        message = f"{entry.entry.path} {entry.why}"
+        yield annotation(WARNING, message, at=entry.entry.location, title="agreed changes")
     if all(pair.good for pair in found):
         yield annotation(NOTICE, "nobody breaks", at=None, title="data contracts")
 
 
-def markdown(found: Sequence[Comparison]) -> str:
+def markdown(found: Sequence[Comparison], idle: Sequence[IdleIgnore] = ()) -> str:
     """A comment for a pull request."""
+    listed = [f"- {_cell(str(entry))}" for entry in idle]
+    return "\n\n".join(filter(None, (_table(found), "\n".join(listed))))
+
+
+def _table(found: Sequence[Comparison]) -> str:
     changed = [pair for pair in found if pair.changes.items]
     if not changed:
         return "**Data contracts**: no changes"

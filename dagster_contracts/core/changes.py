@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
 
 from dagster_contracts.core.contract import Json, Protects
 from dagster_contracts.core.reference import Version
-from dagster_contracts.errors import DocumentError
+from dagster_contracts.errors import DocumentError, SourceLocation
 
 
 class Verdict(IntEnum):
@@ -112,12 +112,23 @@ class Ignore:
     reason: str
     kind: str = "*"
     until: date | None = None
+    location: SourceLocation | None = field(default=None, compare=False)
 
     def covers(self, change: Change, today: date) -> bool:
         """Whether this entry speaks of ``change`` and has not expired."""
-        if self.until is not None and today > self.until:
-            return False
-        return fnmatchcase(change.path, self.path) and fnmatchcase(change.kind, self.kind)
+        return not self.has_expired(today) and self.speaks_of(change)
+
+    def has_expired(self, today: date) -> bool:
+        """Whether its last day is over."""
+        return self.until is not None and today > self.until
+
+    def speaks_of(self, change: Change) -> bool:
+        """Whether path and kind are those of ``change``."""
+        return self.is_at(change) and fnmatchcase(change.kind, self.kind)
+
+    def is_at(self, change: Change) -> bool:
+        """Whether the path is that of ``change``; a path without ``*`` may hold brackets."""
+        return change.path == self.path or fnmatchcase(change.path, self.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,9 +357,41 @@ def test_a_malformed_list_of_agreed_changes_is_explained(
 
     ran = project.run("diff", "orders", "orders", "--ignore", "agreed.yaml")
 
-    assert ran.code == 1
+    assert ran.code == 2
     assert said in ran.stderr
     assert "agreed.yaml:1" in ran.stderr
+
+
+def test_an_empty_list_of_agreed_changes_agrees_to_nothing(project: Project) -> None:
+    project.write("agreed.yaml", "# nothing at the moment\n")
+
+    assert project.run("diff", "orders", "orders", "--ignore", "agreed.yaml").code == 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("path: orders.discount, until: 2020-01-01", "until 2020-01-01, which is over"),
+        ("path: orders.discuont", "orders.discuont is not among the changes"),
+        ("path: orders.discount, kind: column_remvd", "what changed there is column_removed"),
+    ],
+)
+def test_an_agreement_that_ignores_nothing_is_pointed_out(
+    project: Project, entry: str, said: str
+) -> None:
+    project.write("contracts/orders/1.0.1.yaml", NEXT)
+    project.write("agreed.yaml", f"\n- {{{entry}, reason: nobody reads it}}\n")
+    command = ["diff", "orders@1.0.0", "orders@1.0.1", "--ignore", "agreed.yaml"]
+
+    text = project.run(*command).stdout
+    github = project.run(*command, "--format", "github").stdout
+    (idle,) = project.run(*command, "--format", "json").json["idle_ignores"]
+
+    assert said in text
+    assert "agreed.yaml:2:3: warning:" in text
+    assert "::warning file=agreed.yaml,line=2,col=3,title=agreed changes::" in github
+    assert said in f"{idle['path']} {idle['why']}"
+    assert said in project.run(*command, "--format", "markdown").stdout
 
 
 def test_github_annotations_stand_at_the_changed_element(project: Project) -> None:
