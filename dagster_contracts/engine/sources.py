@@ -65,7 +65,17 @@ def _no_table(data: object) -> UnreadableDataError:
             hint="name the file, or a glob of files, where they are of another kind",
         )
     if not path.exists() and not path.suffix:
-        return UnreadableDataError(f"there is no file or folder {data}")
+        # The text itself is not shown: it may be anything, a database's URL with its password too.
+        return UnreadableDataError(
+            f"the asset returned no table but {type(data).__name__}",
+            hint="no file or folder has that name",
+        )
+    if "://" in str(data):
+        scheme = str(data).partition("://")[0]
+        return UnreadableDataError(
+            f"{scheme}:// names neither a database nor a kind of file that is known",
+            hint="databases: postgresql, sqlite, duckdb; files: .parquet, .csv, .json, .arrow",
+        )
     return UnreadableDataError(
         f"{data} is no file that can be read by its name",
         hint="known: .parquet, .csv, .tsv, .json, .jsonl, .arrow, .feather, and URLs of databases",
