@@ -73,20 +73,36 @@ class Catalogue:
         return Catalogue({**self.names, **declared}, self.aliases, self.families)
 
     def suggest(self, name: str) -> str | None:
-        """The nearest known name, or ``None`` where nothing is near."""
+        """The nearest known name, or ``None`` where nothing is near; never ``name`` itself."""
         family, dot, member = name.partition(".")
-        if dot:
-            near = difflib.get_close_matches(family, self.families, n=1)
-            if near and self.families[near[0]][1] == METRIC_MEMBER:
-                inner = member if self.find(member) else self.suggest(member)
-                return f"{near[0]}.{inner}" if inner else None
-            if near:
-                return f"{near[0]}.{member}"
+        near = [family] if family in self.families else []
+        near = near or difflib.get_close_matches(family.lower(), self.families, n=1)
+        if near and (dot or family in self.families):
+            found = self._suggest_member(near[0], member)
+            return f"{near[0]}.{found}" if found else None
         known = [*self.names, *self.aliases, *(f"{f}.<{m}>" for f, (_, m) in self.families.items())]
-        if name in self.families:
-            return f"{name}.<{self.families[name][1]}>"
-        found = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
-        return found[0] if found else None
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
+        if not nearest and name != name.lower():
+            nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.55)
+        return nearest[0] if nearest and nearest[0] != name else None
+
+    def _suggest_member(self, family: str, member: str) -> str | None:
+        """What may follow the dot of a family in the place of ``member``."""
+        kind = self.families[family][1]
+        if not member:
+            return f"<{kind}>"
+        if kind == METRIC_MEMBER:
+            # The score of a score is no metric: what it would be the score of is.
+            while member.startswith(f"{family}."):
+                member = member.removeprefix(f"{family}.")
+            return member if self.find(member) and member != family else self.suggest(member)
+        pattern = _MEMBERS.get(kind)
+        if pattern is None:
+            return member
+        for tried in (f"{member}d", member.replace(":", ""), member.lower()):
+            if pattern.fullmatch(tried):
+                return tried
+        return _EXAMPLE_MEMBERS[kind]
 
 
 _NAME: Final = re.compile(r"[^\W\d]\w*(?:[.:]\w+)*")
@@ -131,6 +147,8 @@ _MEMBERS: Final = {
     "window": re.compile(r"[1-9][0-9]{0,4}(?:w|d|h|min)"),
     "time": re.compile(r"(?:[01][0-9]|2[0-3])[0-5][0-9](?:\.\w+)*", re.ASCII),
 }
+
+_EXAMPLE_MEMBERS: Final = {"window": "7d", "time": "0830"}
 
 AVAILABILITY: Final = "availability"
 DELAY_AFTER: Final = "delay_after"
@@ -221,9 +239,7 @@ def speaks_of_newest(metric: str) -> bool:
 
 def is_momentary(metric: str) -> bool:
     """Whether a metric is of the moment; a score already compares a batch with those before it."""
-    return (
-        metric in MOMENTARY or metric.startswith("anomaly_score.") or needs_asset_history(metric)
-    )
+    return metric in MOMENTARY or metric.startswith("anomaly_score.") or needs_asset_history(metric)
 
 
 def needs_asset_history(metric: str) -> bool:

@@ -72,6 +72,12 @@ _NUMBER_PIECE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%|[^\W\d_]+)?")
 _RATE_PIECES: Final = re.compile(r"([0-9.]+)[^/]*/\s*(.+)", re.DOTALL)
 _NOT_SPACE: Final = re.compile(r"\S|\Z")
 
+_MOST_EXPONENT: Final = 3
+_ISO_DURATION: Final = re.compile(r"[Pp](?:[0-9]+[YyMmWwDd])*(?:[Tt](?:[0-9]+[HhMmSs])+)?")
+_NUMBER_WORDS: Final = (
+    *("zero", "one", "two", "three", "four", "five"),
+    *("six", "seven", "eight", "nine", "ten"),
+)
 _MISSPELT: Final = {"=": "==", "=<": "<=", "=>": ">=", "<>": "!=", "≤": "<=", "≥": ">=", "≠": "!="}
 _FOREIGN: Final = {"&": "and", "|": "or", "!": "not"}
 _EXAMPLES: Final = {
@@ -212,7 +218,7 @@ class _Parser:
                 self.fail(f"the condition has more than {MAX_TOKENS} words and signs", position)
             if found.lastgroup == "scientific":
                 self.fail(
-                    "scientific notation is not read here", position, "write the number out: 100000"
+                    "scientific notation is not read here", position, _written_out(found.group())
                 )
             tokens.append(_Token(found.lastgroup, found.group(), position))
             position = _skip_space(text, found.end())
@@ -401,7 +407,7 @@ class _Parser:
             found = self._token
             hint = None
             if found.kind == "word" and found.text.lower() not in RESERVED_WORDS:
-                hint = "a metric is compared with a quantity, not with another metric"
+                hint = self._instead_of(found.text)
             self.fail(f"expected a quantity, found {found.shown}", found.offset, hint)
         pieces: list[tuple[Fraction, str, int]] = []
         while self._token.kind == "number":
@@ -425,6 +431,21 @@ class _Parser:
         written = self._text[start.offset : last.offset + len(last.text)]
         return _Amount(-value if negative else value, dimension, start.offset, written)
 
+    def _instead_of(self, word: str) -> str:
+        """The hint for a word where a quantity should stand."""
+        lower = word.lower()
+        if lower in ("true", "false"):
+            return f"a metric is a number: write {int(lower == 'true')} for {lower}"
+        if lower in ("null", "none", "nan", "unknown"):
+            return "what was not measured is unknown by itself; compare with a quantity, such as 0"
+        if lower in _NUMBER_WORDS:
+            return f"write the number in digits: {_NUMBER_WORDS.index(lower)}"
+        if _ISO_DURATION.fullmatch(word):
+            return "write a duration with its units, such as 5min, 1h30min or 2d"
+        if self._catalogue.find(word) is None and self._catalogue.suggest(word) is None:
+            return "a metric is compared with a quantity, such as 5%, 100 or 30min"
+        return "a metric is compared with a quantity, not with another metric"
+
     def _rate(self, start: _Token, *, negative: bool) -> _Amount:
         """Rows per time, in rows per second."""
         token = self._take()
@@ -434,6 +455,8 @@ class _Parser:
         each = find_rate(unit)
         if each is None:
             offset = token.offset + found.start(2)
+            if unit.lower() == "m":
+                self.fail(f"the unit {unit!r} is ambiguous", offset, "write '/min' for a minute")
             if find_unit(unit) is None:
                 self._unknown_unit(unit, offset)
             self.fail(f"{unit!r} is no time", offset, "write rows per time, such as 100/s")
@@ -466,6 +489,12 @@ class _Parser:
             hint = f"leave a space before '{lower}'"
         elif lower in ("check", "checks"):
             hint = "checks are counted after 'for': 'row_count < 100 for 3 checks'"
+        elif lower in ("percent", "per", "pct", "percentage", "pc", "prozent"):
+            hint = "write '%' behind the number: 5%"
+        elif lower in ("row", "rows", "record", "records"):
+            hint = "a count has no unit: leave it out; a rate is written 100/min"
+        elif lower in ("k", "thousand", "million", "millions", "mio", "bn"):
+            hint = "write the number out: 10000; a size has a unit such as 'kB'"
         else:
             near = difflib.get_close_matches(lower, UNIT_SPELLINGS, n=1)
             if near:
@@ -555,6 +584,19 @@ class _Parser:
         self.fail(
             f"{metric.name} is {_MEASURES[metric.dimension]}: {number!r}", amount.offset, hint
         )
+
+
+def _written_out(number: str) -> str:
+    """The hint that writes ``1e6`` as ``1000000``, where that is not too long to be read."""
+    exponent = re.split("[eE]", number)[-1]
+    if len(exponent) > _MOST_EXPONENT:
+        return "write the number out"
+    try:
+        value = Fraction(number.replace("\N{MINUS SIGN}", "-"))
+        text = render_quantity(Quantity(value, Dimension.NUMBER))
+    except ValueError:
+        return "write the number out, with one point at most"
+    return f"write the number out: {text}"
 
 
 def _skip_space(text: str, position: int) -> int:
