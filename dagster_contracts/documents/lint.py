@@ -10,6 +10,7 @@ from dagster_contracts.core.condition import (
     Comparison,
     ComparisonOperator,
     Condition,
+    Either,
     comparisons_of,
     format_quantity,
     metrics_of,
@@ -119,9 +120,15 @@ def _across_files(contracts: list[Contract], findings: Findings) -> None:
         first = known.setdefault((contract.name, Version.parse(contract.version)), contract)
         if first is not contract:
             findings.raised(version_conflict(first, contract), _place(contract), "version")
-    by_name = list(known.values())
-    lint_sources(by_name, findings)
-    for contract, level, path in find_cycles(by_name):
+    lint_sources(known.values(), findings)
+    # A version that two files carry is looked at in both: either of them may be the one to keep.
+    cycles = find_cycles(known.values())
+    doubles = [contract for contract in contracts if contract not in known.values()]
+    for double in doubles:
+        others = [c for c in known.values() if c.name != double.name]
+        told = {path for _, _, path in cycles}
+        cycles += [cycle for cycle in find_cycles([double, *others]) if cycle[2] not in told]
+    for contract, level, path in cycles:
         findings.error(
             level.location or _place(contract),
             "fallback-cycle",
@@ -219,8 +226,9 @@ def _thresholds(contract: Contract, findings: Findings) -> None:
         for sla in contract.sla
         if isinstance(sla.condition, Comparison) and sla.condition.hold is None
     }
-    for condition in contract.resilience.circuit.open_when:
-        if not isinstance(condition, Comparison) or condition.metric not in promised:
+    opening = [c for when in contract.resilience.circuit.open_when for c in _alternatives(when)]
+    for condition in opening:
+        if condition.metric not in promised:
             continue
         sla = promised[condition.metric]
         kept = sla.condition
@@ -250,6 +258,18 @@ def _thresholds(contract: Contract, findings: Findings) -> None:
                 f"{render(condition)!r} against {render(kept)!r}",
                 "raise the threshold of open_when, or tighten the service level",
             )
+
+
+def _alternatives(condition: Condition) -> Iterator[Comparison]:
+    """The comparisons each of which makes a condition true by itself."""
+    match condition:
+        case Comparison():
+            yield condition
+        case Either(left, right):
+            yield from _alternatives(left)
+            yield from _alternatives(right)
+        case _:
+            return
 
 
 def _sla_columns(contract: Contract, findings: Findings) -> None:
@@ -307,6 +327,31 @@ def _end(contract: Contract, findings: Findings) -> None:
             f"{contract.ref} is deprecated and does not say until when it is kept",
             "add deprecated_until: 2027-06-30, and successor: <name>@<version>",
         )
+
+
+def _life(contract: Contract, findings: Findings) -> None:
+    """A successor that is the contract itself, and fallbacks that nothing ever asks for."""
+    if contract.successor is not None:
+        name, _, wanted = contract.successor.partition("@")
+        if name == contract.name and (not wanted or wanted == contract.version):
+            findings.warning(
+                _place(contract),
+                "own-successor",
+                f"{contract.ref} names itself as its successor",
+                "name the contract or the version that follows: successor: <name>@<version>",
+            )
+    resilience = contract.resilience
+    if resilience is not None and resilience.fallbacks and not resilience.circuit.open_when:
+        active = any(level.activation_conditions for level in resilience.fallbacks)
+        if resilience.circuit.location is None and not active:
+            # A person may still open the circuit by hand.
+            findings.note(
+                resilience.fallbacks[0].location or _place(contract),
+                "never-opens",
+                "nothing asks for the fallbacks but a person: no circuit breaker opens, and "
+                "no level has activation_conditions",
+                'add circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}',
+            )
 
 
 def _event_time(contract: Contract, findings: Findings) -> None:
@@ -422,6 +467,7 @@ _CHECKS: tuple[Callable[[Contract, Findings], None], ...] = (
     _thresholds,
     _sla_columns,
     _end,
+    _life,
     _event_time,
     _consumers,
     _subsets,

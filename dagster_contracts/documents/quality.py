@@ -87,6 +87,7 @@ _COUNTS_FAILURES = {
     LibraryMetric.DUPLICATE_VALUES,
 }
 _PER_CENT = frozenset({"percent", "%", "percentage"})
+_PER_CENT_TEXT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*%")
 _ROWS = frozenset({"rows", "row", "count"})
 _EXPRESSION_HINT = "write it like amount > 0 or country in ('DE', 'FR')"
 #: Our own names among the custom properties of a rule.
@@ -338,6 +339,15 @@ def _threshold(
             values.append(Fraction(int(item.value)))
         elif isinstance(item, ScalarNode) and isinstance(item.value, int | float):
             values.append(exact(item))
+        elif isinstance(item, ScalarNode) and (per_cent := _PER_CENT_TEXT.fullmatch(item.text)):
+            number = per_cent[1]
+            _complain(
+                section,
+                item.location,
+                f"{operator.value} compares with a plain number, not with {item.text!r}",
+                f"write {written[0]}: {number} and unit: percent",
+            )
+            return None
         elif item is not None:
             section.findings.warning(
                 item.location,
@@ -585,7 +595,11 @@ def _named(
             "check-name",
             f"the rule {rule.name!r} is shown as the check {name!r}"
             + (", because another rule has that name" if collided else ""),
-            "give it a name of its own" if collided else "use letters, digits and '_' in its name",
+            "give it a name of its own"
+            if collided
+            else "use another name: schema, circuit and sla_... are checks of ours"
+            if name == f"rule_{check_name(rule.name)}"
+            else "use letters, digits and '_' in its name",
         )
     extras = {**rule.extras, "name": rule.name} if rule.name and rule.name != name else rule.extras
     return replace(rule, name=name, extras=extras)

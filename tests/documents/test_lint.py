@@ -90,14 +90,16 @@ def test_what_can_hold(condition: str, expected: Prospect) -> None:
             (
                 "  consumers: [{name: r, columns: [email]}]\n"
                 "  schemas: {small: {fields: {id: integer}}}\n"
-                "  resilience: {fallback_modes: [{level: f, source: archive, schema: small}]}\n"
+                "  resilience: {circuit_breaker: {open_when: [row_count < 1]}, "
+                "fallback_modes: [{level: f, source: archive, schema: small}]}\n"
             ),
             "fallback-too-small",
         ),
         (
             (
                 "  schemas: {small: {fields: {idd: integer}}}\n"
-                "  resilience: {fallback_modes: [{level: f, source: subset, schema: small}]}\n"
+                "  resilience: {circuit_breaker: {open_when: [row_count < 1]}, "
+                "fallback_modes: [{level: f, source: subset, schema: small}]}\n"
             ),
             "unknown-column",
         ),
@@ -194,7 +196,8 @@ def test_a_check_of_others_may_be_spoken_of() -> None:
 def test_a_fallback_on_a_contract_without_the_columns_that_consumers_read(tmp_path: Path) -> None:
     (tmp_path / "orders.yaml").write_text(
         HEAD + SCHEMA + "  consumers: [{name: r, columns: [email]}]\n"
-        "  resilience: {fallback_modes: [{level: f, source: archive}]}\n"
+        "  resilience: {circuit_breaker: {open_when: [row_count < 1]}, "
+        "fallback_modes: [{level: f, source: archive}]}\n"
     )
     archive = "data_contract: {name: archive, schema: {fields: {id: integer%s}}}\n"
     (tmp_path / "archive.yaml").write_text(archive % "")
@@ -375,8 +378,48 @@ def test_a_circle_of_fallbacks_across_files(tmp_path: Path) -> None:
     for name, source in (("a", "b"), ("b", "a")):
         (tmp_path / f"{name}.yaml").write_text(
             f"data_contract: {{name: {name}, schema: {{fields: {{x: string}}}}, resilience: "
-            f"{{fallback_modes: [{{level: f, source: {source}}}]}}}}\n"
+            "{circuit_breaker: {open_when: [row_count < 1]}, "
+            f"fallback_modes: [{{level: f, source: {source}}}]}}}}\n"
         )
     problems = [p for file in lint_paths([tmp_path]) for p in file.problems]
     assert [p.code for p in problems] == ["fallback-cycle"]
     assert "a -> b -> a" in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("  successor: orders\n", ["own-successor"]),
+        ("  successor: orders@1.0.0\n", ["own-successor"]),
+        ("  successor: orders@2.0.0\n", []),
+        ("  resilience: {fallback_modes: [{level: f, source: last_valid}]}\n", ["never-opens"]),
+        (
+            (
+                "  resilience: {fallback_modes: [{level: f, source: last_valid, "
+                "activation_conditions: [row_count < 5]}]}\n"
+            ),
+            [],
+        ),
+        (
+            (
+                "  sla: {row_count: '>= 10'}\n"
+                "  resilience: {circuit_breaker: {open_when: [duplicates > 5% or row_count < 5]}}\n"
+            ),
+            ["looser-than-sla"],
+        ),
+    ],
+)
+def test_what_serves_nobody(body: str, found: list[str]) -> None:
+    assert codes(SCHEMA + body) == found
+
+
+def test_a_version_that_two_files_carry_hides_no_circle(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(HEAD + SCHEMA)
+    (tmp_path / "b.yaml").write_text(
+        HEAD + SCHEMA + "  resilience: {circuit_breaker: {open_when: [row_count < 5]}, "
+        "fallback_modes: [{level: f, source: orders}]}\n"
+    )
+    found = [
+        (Path(file.path).name, p.code) for file in lint_paths([tmp_path]) for p in file.problems
+    ]
+    assert sorted(found) == [("b.yaml", "fallback-cycle"), ("b.yaml", "version")]

@@ -361,3 +361,17 @@ def test_an_expression_that_cannot_be_read(rule: str, column: int, what: str) ->
     assert isinstance(error.where, SourceLocation)
     assert what in str(error)
     assert (error.where.line, error.where.column) == (9, column)
+
+
+def test_a_threshold_in_per_cent_is_told_how_to_be_written() -> None:
+    error = mistake("must_be_greater_than: 0", "must_be_greater_than: 5%")
+    assert "not with '5%'" in str(error)
+    assert error.hint == "write must_be_greater_than: 5 and unit: percent"
+
+
+@pytest.mark.parametrize("name", ["schema", "sla_freshness"])
+def test_a_name_of_our_own_checks_is_told_as_such(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "orders.yaml"
+    path.write_text(GOOD.replace("- metric: rowCount", f"- name: {name}\n      metric: rowCount"))
+    (problem,) = [p for p in read_document(path).problems if p.code == "check-name"]
+    assert "are checks of ours" in (problem.hint or "")
