@@ -21,7 +21,9 @@ from dagster_contracts.core.contract import (
     SlaProperty,
     SourceKind,
 )
+from dagster_contracts.core.level_element import why_nowhere
 from dagster_contracts.core.outcome import OutcomeKind
+from dagster_contracts.documents.export.condition_words import date_in_words, level_in_words
 from dagster_contracts.engine.verdict import threshold_text
 
 
@@ -52,7 +54,7 @@ def show(places: Places, ref: str, output: str) -> None:
     if contract.sla:
         _section("Service levels")
         for sla in contract.sla:
-            print_line(f"  {_sla_sentence(sla)}")
+            print_line(f"  {_sla_sentence(sla, contract)}")
     if contract.resilience is not None:
         _resilience(contract.resilience)
     if contract.consumers:
@@ -126,10 +128,10 @@ def _limit(rule: PlannedRule) -> str:
     return "; ".join(said)
 
 
-def _sla_sentence(sla: SlaProperty) -> str:
-    if sla.condition is None:
-        why = sla.not_evaluated or "nothing measures it"
-        return f"{sla.property}: {sla.text or 'declared'} (not evaluated: {why})"
+def _sla_sentence(sla: SlaProperty, contract: Contract) -> str:
+    judged = sla.condition is not None and why_nowhere(sla, contract) is None
+    if sla.condition is None or not judged or date_in_words(sla) is not None:
+        return f"{sla.property}: {level_in_words(sla, contract)}"
     return f"{sla.property}: {render(sla.condition)}"
 
 

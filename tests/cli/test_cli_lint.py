@@ -184,6 +184,22 @@ def test_show_as_json_has_conditions_as_text(project: Project) -> None:
     assert found["objects"][0]["properties"][0]["name"] == "order_id"
 
 
+def test_service_levels_are_shown_as_dates_and_times(project: Project) -> None:
+    project.write(
+        "contracts/odd.yaml",
+        "data_contract:\n  name: odd\n  schema: {fields: {a: string, at: timestamp}}\n"
+        "  sla:\n    generalAvailability: 2020-01-01\n    endOfSupport: 2032-05-12\n"
+        '    timeOfAvailability: "08:30"\n    retention: {must: 3d, element: nope.at}\n',
+    )
+
+    lines = [line.strip() for line in project.run("show", "odd").stdout.splitlines()]
+
+    assert "generalAvailability: generally available from 2020-01-01" in lines
+    assert "endOfSupport: support ends 2032-05-12" in lines
+    assert "timeOfAvailability: the data of the day is there by 08:30 UTC" in lines
+    assert "retention: <= 3d (not evaluated: 'nope' is no object of the schema)" in lines
+
+
 def test_text_that_would_steer_a_terminal_is_spelled(project: Project) -> None:
     project.write(
         "contracts/odd.yaml",

@@ -78,8 +78,8 @@ def page() -> str:
             "3 checks in a row."
         ),
         (
-            "| 1 | last | the last batch that passed | preferred when the number of rows is less than "
-            "5; no older than 2d |"
+            "| 1 | last | the last batch that passed | preferred when the number of rows is less "
+            "than 5; no older than 2d |"
         ),
         "If none is usable, a consumer is skipped.",
         "| finance |  | amount | a@b |",
@@ -133,3 +133,42 @@ def test_every_table_has_as_many_cells_in_each_row(path: Path) -> None:
 )
 def test_conditions_in_words(condition: str, words: str) -> None:
     assert in_words(parse_condition(condition)) == words
+
+
+def test_service_levels_are_told_in_dates_and_times() -> None:
+    text = """
+data_contract:
+  name: o
+  schema: {fields: {a: integer, at: timestamp}}
+  sla:
+    generalAvailability: 2020-01-01
+    endOfSupport: {must: 2032-05-12, warn_before: 60d}
+    timeOfAvailability: "08:30 Europe/Berlin"
+    retention: {must: 3d, element: nope.at}
+"""
+    written = to_markdown(load_contract("o.yaml", text=text))
+    for line in (
+        "| generalAvailability | generally available from 2020-01-01 | warning |  |",
+        "| endOfSupport | support ends 2032-05-12, and the check warns 60d before | warning |  |",
+        "| timeOfAvailability | the data of the day is there by 08:30 Europe/Berlin | warning |  |",
+        "- Generally available from 2020-01-01.",
+        "- The data of the day is there by 08:30 Europe/Berlin.",
+    ):
+        assert line in written.splitlines()
+    assert "'nope' is no object of the schema" in written
+    assert "delay" not in written
+    assert "time_to" not in written
+
+
+def test_the_official_example_shows_its_people_and_its_price() -> None:
+    corpus = Path(__file__).parents[1] / "corpus" / "odcs-official"
+    (path,) = corpus.glob("full-example*.yaml")
+    written = to_markdown(load_contract(path))
+    for line in (
+        "| endOfSupport | support ends 2032-05-12T09:30:10-08:00 | warning |  |",
+        "| daustin | Owner | 2022-10-01 |  | Keeper of the grail |",
+        "| microstrategy_user_opr | read | Reporting Manager | mandolorian |",
+        "| product-issues |  | teams | issues |  |",
+        "| 9.95 | USD | megabyte |",
+    ):
+        assert line in written.splitlines()

@@ -331,3 +331,32 @@ def test_a_missing_field_takes_its_default() -> None:
     file.seek(0)
     newer = {**schema, "fields": [f for f in schema["fields"] if f["name"] in ("id", "code")]}
     assert fastavro.schemaless_reader(file, old, newer) == {"id": 7, "code": None}
+
+
+def test_what_a_schema_of_records_cannot_say_is_named_in_its_comment() -> None:
+    text = """
+data_contract:
+  name: orders
+  schema:
+    primary_key: [id]
+    fields:
+      id: {type: integer}
+      code: {type: string, unique: true}
+      shop: {type: string, references: shops.id}
+      at: {type: timestamp, minimum: 2020-01-01T00:00:00}
+      days: {type: array, items: {type: date, maximum: 2030-12-31}}
+    quality: [{name: enough, metric: rowCount, must_be_greater_than: 1}]
+"""
+    contract = load_contract("orders.yaml", text=text)
+    several = (
+        "primary key (id)",
+        "code never repeats",
+        "shop refers to shops.id",
+        "quality rule enough",
+    )
+    moments = ("at is at least 2020-01-01T00:00:00", "days[] is at most 2030-12-31")
+    record: Any = to_avro(contract)
+    assert record["contract"] == {"comment": "not said here: " + "; ".join(several)}
+    fastavro.parse_schema(record)
+    schema: Any = to_json_schema(contract)
+    assert schema["$comment"] == "not said here: " + "; ".join([*several, *moments])

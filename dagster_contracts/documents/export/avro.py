@@ -18,6 +18,7 @@ from dagster_contracts.core.contract import (
     TypeOptions,
 )
 from dagster_contracts.documents.compact_writer import write_options
+from dagster_contracts.documents.export.unsaid import comment, of_several_records
 
 Written = dict[str, Json]
 
@@ -61,7 +62,8 @@ def to_avro(contract: Contract, schema_object: SchemaObject | None = None) -> Wr
     """One object's records as an Avro record schema; the contract's first where none is given.
 
     A field that may be null is a union with null, whose default is null. Names that Avro does not
-    allow are made legal, and kept in the field's ``contract``.
+    allow are made legal, and kept in the field's ``contract``. Keys, references and quality rules
+    are named in that of the record.
     """
     target = schema_object if schema_object is not None else contract.objects[0]
     original = target.extras.get("avroName")
@@ -76,6 +78,9 @@ def to_avro(contract: Contract, schema_object: SchemaObject | None = None) -> Wr
     description = target.description or contract.description
     if description:
         record["doc"] = description
+    unsaid = comment(of_several_records(target))
+    if unsaid is not None:
+        record[CONTRACT] = {"comment": unsaid}
     return {**record, "fields": fields}
 
 

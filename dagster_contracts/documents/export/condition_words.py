@@ -1,4 +1,4 @@
-"""Conditions in the words of people who do not know the catalogue of metrics."""
+"""Conditions and service levels in the words of people who do not know the catalogue of metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dagster_contracts.core.condition import (
     Negation,
     render_quantity,
 )
+from dagster_contracts.core.contract import Contract, SlaProperty
+from dagster_contracts.core.level_element import why_nowhere
 from dagster_contracts.documents.compact_writer import write_duration
+from dagster_contracts.documents.sla import daily_of, warn_before
 
 _METRICS = {
     "row_count": "the number of rows",
@@ -35,6 +38,11 @@ _OF_COLUMN = {
     "null_ratio": "the share of missing values of {}",
     "failed_ratio": "the share of rows that break {}",
     "anomaly_score": "the anomaly score of {}",
+}
+_DATES = {
+    "generalAvailability": "generally available from",
+    "endOfSupport": "support ends",
+    "endOfLife": "life ends",
 }
 _OPERATORS = {
     ComparisonOperator.LT: "is less than",
@@ -64,6 +72,33 @@ def in_words(condition: Condition) -> str:
             return f"{_grouped(left)}, or {_grouped(right)}"
         case Negation(operand):
             return f"it is not so that {_grouped(operand)}"
+
+
+def level_in_words(level: SlaProperty, contract: Contract) -> str:
+    """What a service level promises: ``support ends 2032-05-12``, ``the data is there by 08:30``.
+
+    Of one that nothing can judge, the text of the document and the reason.
+    """
+    nowhere = why_nowhere(level, contract)
+    if nowhere is None:
+        said = date_in_words(level) or (in_words(level.condition) if level.condition else None)
+        if said is not None:
+            return said
+    reason = nowhere or level.not_evaluated or "nothing measures it"
+    return f"{level.text or 'declared'} (not evaluated: {reason})"
+
+
+def date_in_words(level: SlaProperty) -> str | None:
+    """A level that is a date, or a time of the day; ``None`` for any other."""
+    daily = daily_of(level.condition)
+    if daily is not None:
+        zone = "" if " " in daily else " UTC"
+        return f"the data of the day is there by {daily}{zone}"
+    if level.moment is None or level.property not in _DATES:
+        return None
+    margin = warn_before(level)
+    warns = f", and the check warns {write_duration(margin)} before" if margin else ""
+    return f"{_DATES[level.property]} {level.text or level.moment.isoformat()}{warns}"
 
 
 def _metric(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from dagster_contracts.core.contract import (
@@ -14,6 +15,7 @@ from dagster_contracts.core.contract import (
     SchemaProperty,
 )
 from dagster_contracts.documents.compact_writer import write_scalar
+from dagster_contracts.documents.export.unsaid import comment, of_several_records
 
 Written = dict[str, Json]
 
@@ -40,7 +42,8 @@ def to_json_schema(contract: Contract, schema_object: SchemaObject | None = None
     """JSON Schema of one object's records; of all objects, under ``$defs``, where none is given.
 
     A contract of one object is that object. Columns are called as in the data. What JSON Schema
-    cannot say of a record (keys, rules about several rows, references) is named in ``$comment``.
+    cannot say of a record (keys, rules about several rows, references, limits of dates) is named in
+    ``$comment``.
     """
     chosen = schema_object
     if chosen is None and len(contract.objects) == 1:
@@ -69,7 +72,9 @@ def _object(schema: SchemaObject, *, description: str | None) -> Written:
     return _short(
         {
             "description": description,
-            "$comment": _unsaid(schema),
+            "$comment": comment(
+                [*of_several_records(schema), *_bounds_of_moments(schema.properties)]
+            ),
             "type": "object",
             "properties": {
                 prop.column: _property(prop, required=prop.required or prop.column in key)
@@ -162,18 +167,25 @@ def _type(kind: LogicalType | None, *, required: bool) -> Json:
     return _TYPES[kind] if required else [_TYPES[kind], "null"]
 
 
-def _unsaid(schema: SchemaObject) -> str | None:
-    """What is true of several records, in words."""
-    said: list[str] = []
-    if schema.primary_key:
-        said.append(f"primary key ({', '.join(schema.primary_key)})")
-    said += [f"{prop.column} never repeats" for prop in schema.properties if prop.unique]
-    said += [
-        f"{', '.join(found.columns)} refers to {', '.join(found.to)}"
-        for found in schema.relationships
-    ]
-    said += [f"quality rule {rule.name}" for rule in schema.all_quality()]
-    return "not said here: " + "; ".join(said) if said else None
+def _bounds_of_moments(properties: Sequence[SchemaProperty], above: str = "") -> Iterator[str]:
+    """Limits of dates and times: the standard has none, and only ajv reads ``formatMinimum``."""
+    for prop in properties:
+        options, label = prop.options, f"{above}{prop.column}"
+        bounds = {
+            "at least": options.minimum,
+            "more than": options.exclusive_minimum,
+            "at most": options.maximum,
+            "less than": options.exclusive_maximum,
+        }
+        if prop.logical_type in _TEMPORAL:
+            for words, bound in bounds.items():
+                if bound is not None:
+                    yield f"{label} is {words} {write_scalar(bound)}"
+        yield from _bounds_of_moments(prop.properties, f"{label}.")
+        if prop.items is not None:
+            yield from _bounds_of_moments(
+                (replace(prop.items, name="[]", physical_name=None),), label
+            )
 
 
 def _short(written: Written, keep: Sequence[str] = ()) -> Written:

@@ -17,15 +17,15 @@ from dagster_contracts.core.contract import (
     Resilience,
     SchemaObject,
     SchemaProperty,
-    SlaProperty,
     SourceKind,
     Threshold,
     ThresholdOperator,
     ThresholdUnit,
 )
+from dagster_contracts.core.level_element import why_nowhere
 from dagster_contracts.core.outcome import OutcomeKind
 from dagster_contracts.documents.compact_writer import write_duration, write_number
-from dagster_contracts.documents.export.condition_words import in_words
+from dagster_contracts.documents.export.condition_words import in_words, level_in_words
 
 # An underscore within a word is one: no emphasis begins there.
 _SPECIAL = re.compile(r"([\\`*\[\]<|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
@@ -49,6 +49,44 @@ _STATUS = {
 }
 #: What a server says of itself, in the order of a reader's questions.
 _SERVER_NAMES = ("server", "type", "environment", "description")
+#: What ODCS says of people and money: the heading, and the keys in a reader's order.
+_PEOPLE: dict[str, tuple[str, dict[str, str]]] = {
+    "team": (
+        "Team",
+        {
+            "username": "Who",
+            "name": "Name",
+            "role": "Role",
+            "dateIn": "From",
+            "dateOut": "To",
+            "description": "Description",
+        },
+    ),
+    "roles": (
+        "Roles",
+        {
+            "role": "Role",
+            "access": "Access",
+            "firstLevelApprovers": "Approved by",
+            "secondLevelApprovers": "Then by",
+            "description": "Description",
+        },
+    ),
+    "support": (
+        "Support",
+        {
+            "channel": "Channel",
+            "url": "Where",
+            "tool": "Tool",
+            "scope": "For",
+            "description": "Description",
+        },
+    ),
+    "price": (
+        "Price",
+        {"priceAmount": "Amount", "priceCurrency": "Currency", "priceUnit": "For each"},
+    ),
+}
 _SECRET = re.compile(r"pass|secret|token|credential|private|apikey|api_key", re.IGNORECASE)
 
 
@@ -62,10 +100,11 @@ def to_markdown(contract: Contract, schema_object: SchemaObject | None = None) -
     blocks = [*_head(contract), *_promises(contract, chosen)]
     for found in chosen:
         blocks += _object(contract, found, alone=len(contract.objects) == 1)
-    blocks += _service_levels(contract.sla)
+    blocks += _service_levels(contract)
     if contract.resilience is not None:
         blocks += _resilience(contract.resilience)
     blocks += _consumers(contract)
+    blocks += _people(contract)
     blocks += _servers(contract)
     return "\n\n".join(blocks) + "\n"
 
@@ -106,9 +145,10 @@ def _promises(contract: Contract, objects: Sequence[SchemaObject]) -> Iterator[s
         if found.extra_columns is ExtraColumns.FORBID:
             said.append(f"{text(found.name)} has no other columns.")
     said += [
-        _sentence(in_words(level.condition))
+        _sentence(level_in_words(level, contract))
         for level in contract.sla
-        if level.condition is not None
+        if (level.condition is not None or level.moment is not None)
+        and why_nowhere(level, contract) is None
     ]
     said.append(
         "When the data is bad, consumers get a fallback."
@@ -196,7 +236,8 @@ def _limit(threshold: Threshold) -> str:
     return _OPERATORS[threshold.operator].format(*numbers)
 
 
-def _service_levels(levels: Sequence[SlaProperty]) -> Iterator[str]:
+def _service_levels(contract: Contract) -> Iterator[str]:
+    levels = contract.sla
     if not levels:
         return
     yield "## Service levels"
@@ -205,11 +246,7 @@ def _service_levels(levels: Sequence[SlaProperty]) -> Iterator[str]:
         [
             (
                 level.property,
-                in_words(level.condition)
-                if level.condition is not None
-                else f"{level.text} (not evaluated: {level.not_evaluated})"
-                if level.not_evaluated
-                else level.text,
+                level_in_words(level, contract),
                 level.severity.value,
                 ". ".join(part for part in (level.driver, level.description) if part),
             )
@@ -279,6 +316,30 @@ def _consumers(contract: Contract) -> Iterator[str]:
             for consumer in contract.consumers
         ],
     )
+
+
+def _people(contract: Contract) -> Iterator[str]:
+    """Who stands behind the data, who may read it, where to ask, and what it costs."""
+    for key, (title, columns) in _PEOPLE.items():
+        found = contract.extras.get(key)
+        if isinstance(found, dict):
+            # A team of ODCS 3.1 has a name and members; a price is one mapping.
+            members = found.get("members")
+            found = members if isinstance(members, list) else [found]
+        rows = [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+        shown = [c for c in columns if any(_plain(row.get(c)) for row in rows)]
+        if shown:
+            yield f"## {title}"
+            yield table(
+                [columns[c] for c in shown], [[_plain(row.get(c)) for c in shown] for row in rows]
+            )
+
+
+def _plain(value: Json) -> str:
+    """A value for a cell; of a list its items, and nothing of what is nested."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_plain, value)))
+    return "" if isinstance(value, dict) else _word(value)
 
 
 def _servers(contract: Contract) -> Iterator[str]:
