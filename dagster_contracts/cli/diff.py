@@ -24,7 +24,7 @@ from dagster_contracts.cli.diff_formats import (
     markdown,
     text_lines,
 )
-from dagster_contracts.cli.git_revision import PREFIX, is_new_since
+from dagster_contracts.cli.git_revision import PREFIX, is_gone_since, is_new_since
 from dagster_contracts.cli.ignore_file import idle_ignores, read_ignores
 from dagster_contracts.cli.lazy_group import FINDINGS, USAGE
 from dagster_contracts.cli.output import format_option, print_json, print_line
@@ -76,7 +76,7 @@ def diff(
 ) -> None:
     """Say whom a change of contracts breaks, and which version bump it needs."""
     chosen = Protects(protects) if protects else None
-    pairs = _comparisons(_old_source(old, new, places), read_source(new, places), chosen)
+    pairs = _comparisons(_old_source(old, new, places), _new_source(old, new, places), chosen)
     ignores = _ignores(ignore_files)
     today = datetime.now(UTC).date()
     idle = list(idle_ignores(ignores, [change for pair in pairs for change in pair.changes], today))
@@ -107,10 +107,17 @@ def _ignores(paths: Iterable[Path]) -> list[Ignore]:
 
 
 def _old_source(old: str, new: str, places: Places) -> Source:
-    folder = places.start / new
-    if old.startswith(PREFIX) and folder.is_dir() and is_new_since(old, folder, places.start):
+    path = places.start / new
+    if old.startswith(PREFIX) and path.exists() and is_new_since(old, path, places.start):
         return Source(old, folder=ContractFolder([]))
     return read_source(old, places)
+
+
+def _new_source(old: str, new: str, places: Places) -> Source:
+    """What ``new`` names; nothing where the change removed what the revision has there."""
+    if old.startswith(PREFIX) and is_gone_since(old, places.start / new, places.start):
+        return Source(new, folder=ContractFolder([]))
+    return read_source(new, places)
 
 
 def _comparisons(old: Source, new: Source, protects: Protects | None) -> list[Comparison]:

@@ -47,17 +47,35 @@ def checked_out(text: str, start: Path) -> Iterator[Path]:
             raise renamed(error, root, revision.name) from None
 
 
-def is_new_since(text: str, folder: Path, start: Path) -> bool:
-    """Whether ``text`` names this very ``folder`` in a revision that does not have it yet.
+def is_new_since(text: str, path: Path, start: Path) -> bool:
+    """Whether ``text`` names this very ``path`` in a revision that does not have it yet.
 
-    The first change that brings contracts has nothing to be compared with. Any other path that is
-    not there is a mistake.
+    The first change that brings a contract has nothing to be compared with; in a repository without
+    a commit that is every change. Any other path that is not there is a mistake.
     """
+    name, _, inner = text.removeprefix(PREFIX).partition(":")
+    if name == "HEAD" and inner and not _git(start, text, "rev-list", "-n", "1", "--all"):
+        return _names(_inner_path(text, inner, start), path, start, text)
     revision = _resolve(text, start)
-    top = Path(_git(start, text, "rev-parse", "--show-toplevel").decode().strip())
-    if folder.resolve() != (top / revision.path).resolve():
+    return _names(revision.path, path, start, text) and not _holds(revision, start, text)
+
+
+def is_gone_since(text: str, path: Path, start: Path) -> bool:
+    """Whether ``text`` names this very ``path``, which that revision has and the disk has not."""
+    if path.exists():
         return False
-    return not _git(start, text, "ls-tree", "--full-tree", revision.commit, "--", revision.path)
+    revision = _resolve(text, start)
+    return _names(revision.path, path, start, text) and _holds(revision, start, text)
+
+
+def _names(inner: str, path: Path, start: Path, text: str) -> bool:
+    top = Path(_git(start, text, "rev-parse", "--show-toplevel").decode().strip())
+    return path.resolve() == (top / inner).resolve()
+
+
+def _holds(revision: Revision, start: Path, text: str) -> bool:
+    asked = f":(top,literal){revision.path}"
+    return bool(_git(start, text, "ls-tree", "--full-tree", revision.commit, "--", asked))
 
 
 def renamed(error: ContractsError, root: Path, name: str) -> ContractsError:
@@ -77,12 +95,17 @@ def _resolve(text: str, start: Path) -> Revision:
             f"{text!r} names no git revision",
             hint='write "git:main:contracts/orders.yaml", or "git:HEAD~1:contracts" for a folder',
         )
-    prefix = _git(start, text, "rev-parse", "--show-prefix").decode().strip()
     revision = name.removesuffix(_MERGE_BASE)
     find = ("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
     commit = _git(start, text, *find)
     if name.endswith(_MERGE_BASE):
         commit = _git(start, text, "merge-base", commit.decode().strip(), "HEAD")
+    return Revision(name, commit.decode().strip(), _inner_path(text, path, start))
+
+
+def _inner_path(text: str, path: str, start: Path) -> str:
+    """The path from the top of the repository."""
+    prefix = _git(start, text, "rev-parse", "--show-prefix").decode().strip()
     # As in git itself: a path counts from the top of the repository unless it begins with a dot.
     parts: list[str] = []
     for part in PurePosixPath(prefix if path.startswith(".") else "", path).parts:
@@ -92,7 +115,7 @@ def _resolve(text: str, start: Path) -> Revision:
             parts.pop()
         elif part not in (".", "/"):
             parts.append(part)
-    return Revision(name, commit.decode().strip(), "/".join(parts))
+    return "/".join(parts)
 
 
 def _write(revision: Revision, root: Path, start: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,33 @@ def test_the_change_that_brings_the_contracts_has_nothing_to_break(project: Proj
     assert first.code == 0
     assert "orders 1.0.0: added" in first.stdout
     assert mistaken.code == 2
+
+
+def test_the_first_commit_has_nothing_to_break(project: Project) -> None:
+    git(project, "init", "-b", "main")
+
+    first = project.run("diff", "git:HEAD:contracts", "contracts")
+    mistaken = project.run("diff", "git:HEAD:contract", "contracts")
+
+    assert first.code == 0
+    assert "orders 1.0.0: added" in first.stdout
+    assert mistaken.code == 2
+
+
+def test_the_same_file_or_folder_may_be_new_or_gone(repository: Project) -> None:
+    repository.write("contracts/stock.yaml", STOCK)
+    prices = repository.root / "contracts/prices/1.0.0.yaml"
+    prices.unlink()
+
+    new = repository.run("diff", "git:main:./contracts/stock.yaml", "contracts/stock.yaml")
+    gone = repository.run("diff", "git:main:contracts/prices/1.0.0.yaml", str(prices))
+    shutil.rmtree(repository.root / "contracts")
+    all_gone = repository.run("diff", "git:main:contracts", "contracts")
+
+    assert (new.code, gone.code, all_gone.code) == (0, 1, 1)
+    assert "stock 1.0.0: added" in new.stdout
+    assert "prices was removed" in gone.stdout
+    assert "orders was removed" in all_gone.stdout
 
 
 def test_one_file_beside_a_folder_may_be_new_or_gone(repository: Project) -> None:
