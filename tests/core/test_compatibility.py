@@ -1332,3 +1332,20 @@ def test_too_many_names_to_compare_are_said_to_be() -> None:
     gone = next(change for change in diff(old, new) if change.kind == "column_removed")
 
     assert "60 columns gone and 60 come no new name was looked for" in gone.message
+
+
+def test_valid_values_tell_yes_from_1() -> None:
+    old, new = (
+        with_rules(rule(metric=LibraryMetric.INVALID_VALUES, valid_values=values))
+        for values in ((0, 1), (False, True))
+    )
+
+    assert verdict(old, new) == (BREAKS, BREAKS, MAJOR)
+
+
+def test_a_field_that_its_object_requires_from_now_on_is_required() -> None:
+    old, new = contract(nested(prop("x"))), contract(nested(prop("x"), required_properties=("x",)))
+
+    assert verdict(old, new) == (FINE, BREAKS, MINOR)
+    assert verdict(new, old) == (BREAKS, FINE, MAJOR)
+    assert "orders.amount.x" in [change.path for change in diff(old, new)]
