@@ -97,3 +97,7 @@ def cli(
 def main() -> None:
     """The entry point."""
     cli(prog_name="dagster-contracts")
+
+
+if __name__ == "__main__":
+    main()

@@ -157,6 +157,15 @@ class _Reader:
             if isinstance(item, MappingNode)
         ]
         self._within.pop()
+        names = [prop.column for prop in found]
+        for number, prop in enumerate(found):
+            if prop.column in names[:number]:
+                self._findings.error(
+                    prop.location or node.location,
+                    "duplicate-field",
+                    f"the record {full!r} has two fields named {prop.column!r}",
+                    "keep one of them",
+                )
         return tuple(found)
 
     def _field(self, node: MappingNode, namespace: str, depth: int) -> SchemaProperty:

@@ -84,7 +84,7 @@ def read_odcs(
     metrics_section = extensions.section("metrics")
     metrics = () if metrics_section is None else read_metrics(metrics_section)
     name = _name(section, expected, extras)
-    version = _version(section, expected)
+    version = _version(section, expected, extras)
     status = _status(section, extras)
     assets = _assets(extensions)
     objects = tuple(
@@ -230,13 +230,30 @@ def _name(section: Section, expected: Expected, extras: dict[str, Json]) -> str:
     return chosen
 
 
-def _version(section: Section, expected: Expected) -> str:
+def _version(section: Section, expected: Expected, extras: dict[str, Json]) -> str:
+    """The version, or the version made fit: ODCS allows any text (``Release 2``)."""
     written = section.spelling("version") or ""
+    fitted = written
     try:
         parsed = Version.parse(written)
     except DocumentError as error:
-        section.findings.raised(error, section.place("version"), "version")
-        return written
+        fitted = re.sub(r"\.\.+", ".", re.sub(r"[^A-Za-z0-9._+-]+", "-", written)).strip("._+-")[
+            :100
+        ]
+        if not fitted:
+            section.findings.raised(error, section.place("version"), "version")
+            return written
+        parsed = Version.parse(fitted)
+        extras["version"] = written
+        order = (
+            "" if parsed.release else ": it comes before every version that begins with a number"
+        )
+        section.findings.warning(
+            section.place("version"),
+            "version",
+            f"the version {written!r} is taken as {fitted!r}{order}",
+            'write it like "1.4.0", so that versions have an order and ranges can name them',
+        )
     if expected.version is not None and parsed != Version.parse(expected.version):
         section.findings.error(
             section.place("version"),
@@ -244,7 +261,7 @@ def _version(section: Section, expected: Expected) -> str:
             f"the document says version {written} and its file {expected.version}",
             "make the two agree",
         )
-    return written
+    return fitted
 
 
 def _status(section: Section, extras: dict[str, Json]) -> ContractStatus:

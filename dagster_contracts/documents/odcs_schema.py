@@ -45,6 +45,7 @@ def read_schema_object(section: Section) -> SchemaObject:
             _read_property(item, relationships, top=True) for item in section.sections("properties")
         )
     )
+    _refuse_doubles(section, properties)
     names = {prop.column: prop.name for prop in properties}
     for item in section.sections("relationships"):
         near = tuple(path.rpartition(".")[2] for path in item.texts("from"))
@@ -73,6 +74,20 @@ def read_schema_object(section: Section) -> SchemaObject:
     return name_rules(replace(schema, extras=extras), section)
 
 
+def _refuse_doubles(section: Section, properties: tuple[SchemaProperty, ...]) -> None:
+    """Note columns that are declared twice; no table has two of one name."""
+    seen: set[str] = set()
+    for prop in properties:
+        if prop.column and prop.column in seen:
+            section.findings.error(
+                prop.location or section.location,
+                "duplicate-field",
+                f"there are two properties for the column {prop.column!r}",
+                "keep one of them; what the database calls a column goes to 'physicalName'",
+            )
+        seen.add(prop.column)
+
+
 def _read_property(
     section: Section, relationships: list[Relationship], *, top: bool, default_name: str = ""
 ) -> SchemaProperty:
@@ -97,6 +112,7 @@ def _read_property(
     children = tuple(
         _read_property(item, nested, top=False) for item in section.sections("properties")
     )
+    _refuse_doubles(section, children)
     items = _items(section, nested, extras)
     if top:
         # A property's references are its object's: the engine follows them all in one place.

@@ -40,7 +40,7 @@ from dagster_contracts.documents.vocabulary.key import OWN_PROPERTY
 _ROOT_KEYS = {
     "tenant", "servers", "dataProduct", "domain", "context", "support", "price", "team", "roles",
     "slaDefaultElement", "authoritativeDefinitions", "contractCreatedTs",
-    "apiVersion", "id", "name", "status", "description", "schema",
+    "apiVersion", "id", "name", "version", "status", "description", "schema",
 }  # fmt: skip
 _SLA_KEYS = {
     "property", "value", "valueExt", "unit", "element", "schedule", "scheduler",
@@ -80,7 +80,7 @@ class _Writer:
             "kind": "DataContract",
             "id": extras.pop("id", contract.name),
             "name": extras.pop("name", contract.name),
-            "version": contract.version,
+            "version": extras.pop("version", contract.version),
             "status": extras.pop("status", contract.status.value),
         }
         description = extras.pop("description", None)

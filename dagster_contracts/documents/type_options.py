@@ -112,10 +112,19 @@ def read_enum(
     section: Section, logical_type: LogicalType | None, zone: ZoneInfo | None = None
 ) -> tuple[Scalar, ...]:
     """The values of ``enum``, written plainly or, as ODCS 3.2 does, with labels."""
-    found = (
-        read_scalar(section, "enum", _enum_value(node), logical_type, zone)
-        for node in section.items("enum")
-    )
+    found = []
+    for item in section.items("enum"):
+        node = _enum_value(item)
+        if isinstance(node, ScalarNode) and node.value is None:
+            section.reading.complain(
+                node.location,
+                "wrong-value",
+                "'enum' lists null, which is no value: what may be missing is told by 'required'",
+                "remove it: without 'required: true' null is allowed; quote \"null\" if the word "
+                "is meant",
+            )
+            continue
+        found.append(read_scalar(section, "enum", node, logical_type, zone))
     return tuple(value for value in found if value is not None)
 
 

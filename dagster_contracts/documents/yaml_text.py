@@ -53,6 +53,8 @@ _WORDS: dict[str, None | bool] = {
 _ESCAPED_NUL = re.compile(r"\\(?:0|x00|u0000|U00000000)")
 #: ``name:orders``, which is one word to YAML.
 _GLUED = re.compile(r"\s*(?:- )?([A-Za-z_]\w*):([^\s:/].*)")
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_ODD_BREAK = re.compile("[\x85\u2028\u2029]")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
 
 
@@ -129,16 +131,25 @@ def parse_yaml(content: bytes | str, path: str, *, allowed_env: Collection[str] 
     custom properties) never holds a secret.
     """
     text = decode(content, path)
+    lines = _lines_of_editors(text)
     try:
-        return _Composer(text, path, frozenset(allowed_env)).document()
+        node = _Composer(text, path, frozenset(allowed_env)).document()
     except yaml.MarkedYAMLError as error:
-        raise _from_yaml_error(error, text, path) from None
+        raised = _from_yaml_error(error, text, path)
+        raised.where = _moved(raised.where, lines)
+        raise raised from None
+    except DocumentError as error:
+        error.where = _moved(error.where, lines)
+        raise
     except yaml.YAMLError as error:
         raise _from_reader_error(error, text, path) from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise DocumentError(
             "the file cannot be read as YAML", where=SourceLocation(path), why=str(error)
         ) from None
+    if lines:
+        _move(node, lines, set())
+    return node
 
 
 def decode(content: bytes | str, path: str) -> str:
@@ -445,7 +456,82 @@ class _Composer:
         return DocumentError(shortened(what), where=where, hint=hint)
 
 
+def _lines_of_editors(text: str) -> list[tuple[int, int]]:
+    """For each line of YAML 1.1 the line that editors show, and how many characters precede it.
+
+    U+0085, U+2028 and U+2029 end lines for libyaml, and for hardly an editor. Empty where there are
+    none, or where nothing else ends the lines.
+    """
+    if _ODD_BREAK.search(text) is None or ("\n" not in text and "\r" not in text):
+        return []
+    found, line, column, at = [(1, 0)], 1, 0, 0
+    for matched in _BREAK.finditer(text):
+        if matched[0][0] in "\r\n":
+            line, column = line + 1, 0
+        else:
+            column += matched.end() - at
+        at = matched.end()
+        found.append((line, column))
+    return found
+
+
+def _moved(
+    where: SourceLocation | str | None, lines: list[tuple[int, int]]
+) -> SourceLocation | str | None:
+    if not isinstance(where, SourceLocation) or not 0 < where.line <= len(lines):
+        return where
+    line, before = lines[where.line - 1]
+    return SourceLocation(where.path, line, where.column + before)
+
+
+def _move(node: YamlNode, lines: list[tuple[int, int]], seen: set[int]) -> None:
+    """Give a tree the places that editors show; what aliases repeat is moved once."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    line, before = lines[node.line - 1]
+    node.line, node.column = line, node.column + before
+    if isinstance(node, MappingNode):
+        for key, (row, column) in node.keys.items():
+            line, before = lines[row - 1]
+            node.keys[key] = line, column + before
+    children = node.entries.values() if isinstance(node, MappingNode) else ()
+    for child in node.items if isinstance(node, SequenceNode) else children:
+        _move(child, lines, seen)
+
+
+def _never_closed(error: yaml.MarkedYAMLError, text: str) -> tuple[Any, str] | None:
+    """Where the quote or bracket opens that is not closed where it should be, and what to say."""
+    mark, context = error.problem_mark, error.context or ""
+    opened = "quoted scalar" in context or "flow" in context
+    if opened and error.context_mark and mark and not text[mark.index :].strip():
+        what = "quote" if "quoted" in context else "bracket"
+        return error.context_mark, f"the {what} that opens here is never closed"
+    last: Event = None
+    events = _LOADER(text)
+    try:
+        while (event := events.get_event()) is not None:
+            last = event if type(event) is yaml.ScalarEvent else last
+    except yaml.YAMLError:
+        pass
+    if mark is None or last is None or last.style not in ("'", '"'):
+        return None
+    start, end = last.start_mark, last.end_mark
+    if start.line < end.line == mark.line:
+        return start, f"the quote that opens here closes only in line {end.line + 1}"
+    return None
+
+
 def _from_yaml_error(error: yaml.MarkedYAMLError, text: str, path: str) -> DocumentError:
+    unclosed = _never_closed(error, text)
+    if unclosed is not None:
+        mark, what = unclosed
+        return DocumentError(
+            f"this is not YAML: {what}",
+            where=SourceLocation(path, mark.line + 1, mark.column + 1),
+            why=error.problem,
+            hint="a quote or a bracket is not closed: close it where its value ends",
+        )
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     problem = error.problem or error.context or "unknown trouble"

@@ -375,3 +375,10 @@ def test_a_name_of_our_own_checks_is_told_as_such(tmp_path: Path, name: str) -> 
     path.write_text(GOOD.replace("- metric: rowCount", f"- name: {name}\n      metric: rowCount"))
     (problem,) = [p for p in read_document(path).problems if p.code == "check-name"]
     assert "are checks of ours" in (problem.hint or "")
+
+
+def test_null_in_an_enum_is_told_with_its_mend() -> None:
+    text = "data_contract: {name: o, schema: {fields: {a: {type: string, enum: [b, null]}}}}"
+    (found,) = read_document(Path("f.yaml"), text=text).problems
+    assert "lists null" in found.message
+    assert "required: true" in (found.hint or "")

@@ -24,6 +24,7 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.documents.document import read_document
 from dagster_contracts.documents.folder import load_contract
+from dagster_contracts.documents.odcs_writer import to_odcs
 from dagster_contracts.documents.problem import Problem, ProblemSeverity
 
 OFFICIAL = Path(__file__).parents[1] / "corpus" / "odcs-official"
@@ -387,3 +388,40 @@ def test_service_levels(level: Document, condition: str | None) -> None:
     else:
         assert found.condition is not None
         assert render(found.condition) == condition
+
+
+def test_a_column_that_is_declared_twice_is_an_error() -> None:
+    twice = [{"name": "a"}, {"name": "b", "physicalName": "a"}]
+    for content in (
+        document(schema=table(*twice)),
+        document(schema=table({"name": "o", "logicalType": "object", "properties": twice})),
+    ):
+        (found,) = [p for p in problems(content) if p.code == "duplicate-field"]
+        assert found.severity is ProblemSeverity.ERROR
+        assert "the column 'a'" in found.message
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("Release 2", "Release-2"),
+        ("1.0.0 (draft)", "1.0.0-draft"),
+        ("1.0.0+build 5", "1.0.0+build-5"),
+    ],
+)
+def test_a_version_of_any_text_is_made_fit_and_kept(written: str, taken: str) -> None:
+    content = document(schema=table({"name": "a"}), name="x", status="active")
+    content["version"] = written
+    (found,) = [p for p in problems(content) if p.code == "version"]
+    assert found.severity is ProblemSeverity.WARNING
+    assert taken in found.message
+    contract = load(content)
+    assert contract.version == taken
+    assert to_odcs(contract)["version"] == written
+    assert load(to_odcs(contract)).extras == contract.extras
+
+
+def test_a_version_without_any_letter_or_number_is_an_error() -> None:
+    content = {**document(schema=table({"name": "a"})), "version": "..."}
+    (found,) = [p for p in problems(content) if p.code == "version"]
+    assert found.severity is ProblemSeverity.ERROR

@@ -323,3 +323,11 @@ def test_a_missing_schema_names_what_is_there(tmp_path: Path) -> None:
     assert isinstance(error.where, SourceLocation)
     assert (error.where.line, error.where.column) == (1, 34)
     assert "customer.avsc" in (error.hint or "")
+
+
+def test_an_avro_record_with_two_fields_of_one_name_is_refused(tmp_path: Path) -> None:
+    field = {"name": "v", "type": "int"}
+    error = refused(
+        contract_with(tmp_path, {"type": "record", "name": "r", "fields": [field, field]})
+    )
+    assert "two fields named 'v'" in str(error)

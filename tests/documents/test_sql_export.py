@@ -378,3 +378,12 @@ def test_types_of_every_kind(database: tuple[SqlDialect, Run]) -> None:
             continue  # rounded, not refused
         with pytest.raises(Exception, match=r"(?i)constraint"):
             run(f"INSERT INTO types ({wrong[0]}) VALUES ({wrong[1]})")
+
+
+def test_a_double_is_as_wide_in_postgresql() -> None:
+    text = (
+        "data_contract: {name: o, schema: {fields: "
+        "{a: {type: number, format: f32, physical_type: double}}}}"
+    )
+    written = to_sql(load_contract("o.yaml", text=text), SqlDialect.POSTGRESQL)
+    assert '"a" double precision' in written

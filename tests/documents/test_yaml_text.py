@@ -86,7 +86,7 @@ def test_every_value_knows_its_place() -> None:
 def test_places_do_not_depend_on_line_ends_and_byte_order_marks(newline: str, mark: bytes) -> None:
     text = newline.join(["ü: 1", "b:", "    c: [x", ""])
     error = refused(mark + text.encode())
-    assert error.where == SourceLocation("f.yaml", 4, 1)
+    assert error.where == SourceLocation("f.yaml", 3, 8)
     good = parse_yaml(mark + newline.join(["ü: 1", "b: 2"]).encode(), "f.yaml")
     assert isinstance(good, MappingNode)
     assert good.key_location("b") == SourceLocation("f.yaml", 2, 1)
@@ -110,7 +110,9 @@ def test_places_do_not_depend_on_line_ends_and_byte_order_marks(newline: str, ma
         ("? " + "k" * 1025 + "\n: 1\n", (1, 3), "1,024 characters"),
         ("a:\n\tb: 1\n", (2, 1), "not YAML"),
         ("a: b: c\n", (1, 5), "not YAML"),
-        ("a: 'open\n", (2, 1), "not YAML"),
+        ("a: 'open\n", (1, 4), "not YAML"),
+        ('a: 1\nb: "open\nc: "x"\n', (2, 4), "closes only in line 3"),
+        ("a: 1\nb: {c: [1,\nd: 2\n", (2, 8), "never closed"),
         (b"a: \xff\xfe\n", (1, 4), "not UTF-8"),
         (b"ok: 1\nb: \xe9\n", (2, 4), "not UTF-8"),
         (b"\xff\xfea\x00:\x00", (1, 1), "not UTF-8"),
@@ -145,6 +147,22 @@ def test_what_is_refused_and_where(
 )
 def test_the_mend_is_told(text: str, hint: str) -> None:
     assert hint in (refused(text).hint or "")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_places_are_those_of_editors_whatever_a_value_holds(newline: str) -> None:
+    text = newline.join(['a: "x\u2028y\x85z"', 'b: {c: "\u2029", d: 1}', "e: &x [2]", "f: *x", ""])
+    root = parse_yaml(text, "f.yaml")
+
+    assert isinstance(root, MappingNode)
+    inner = root.entries["b"]
+    assert isinstance(inner, MappingNode)
+    assert inner.entries["c"].location == SourceLocation("f.yaml", 2, 8)
+    assert inner.key_location("d") == SourceLocation("f.yaml", 2, 13)
+    assert root.entries["f"].location == SourceLocation("f.yaml", 3, 4)
+    assert root.key_location("f") == SourceLocation("f.yaml", 4, 1)
+    assert refused(text + "g: !t 1\n").where == SourceLocation("f.yaml", 5, 4)
+    assert refused(text + "g: @\n").where == SourceLocation("f.yaml", 5, 4)
 
 
 def test_a_file_may_be_empty_but_for_comments() -> None:

@@ -144,6 +144,10 @@ def type_of(prop: SchemaProperty, dialect: SqlDialect) -> ColumnType:
                 return ColumnType(physical, logical, is_uuid=physical.lower() == "uuid")
         elif known and re.fullmatch(known, physical, re.IGNORECASE):
             return ColumnType(physical, kind, is_uuid=physical.lower() == "uuid")
+        wide = {"double": "DOUBLE PRECISION", "float8": "DOUBLE PRECISION"}.get(physical.lower())
+        if wide and kind is LogicalType.NUMBER and dialect is SqlDialect.POSTGRESQL:
+            # The word of other databases for the same eight bytes.
+            return ColumnType(wide.lower(), kind)
         notes = (f"its physical type {physical} is none of {dialect.value} for this column",)
     if kind is None:
         return ColumnType("" if dialect is SqlDialect.SQLITE else _TEXT[dialect], None, notes=notes)

@@ -1,0 +1,5 @@
+"""``python -m dagster_contracts``: the commands, where no script is installed."""
+
+from dagster_contracts.cli.main import main
+
+main()
