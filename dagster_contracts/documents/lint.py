@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ from dagster_contracts.errors import DocumentError, SourceLocation
 
 __all__ = ["LintedFile", "Problem", "ProblemSeverity", "lint_contract", "lint_paths"]
 
+_SEMANTIC_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:[-+]|\Z)")
 _BELOW = {ComparisonOperator.LT, ComparisonOperator.LE}
 _ABOVE = {ComparisonOperator.GT, ComparisonOperator.GE}
 
@@ -330,7 +332,14 @@ def _end(contract: Contract, findings: Findings) -> None:
 
 
 def _life(contract: Contract, findings: Findings) -> None:
-    """A successor that is the contract itself, and fallbacks that nothing ever asks for."""
+    """A version of another form, an own successor, fallbacks that nothing ever asks for."""
+    if not _SEMANTIC_VERSION.match(contract.version):
+        findings.note(
+            _place(contract),
+            "version-form",
+            f"the version {contract.version!r} is not major.minor.patch",
+            "write it like 1.0.0, so that a bump says how much has changed",
+        )
     if contract.successor is not None:
         name, _, wanted = contract.successor.partition("@")
         if name == contract.name and (not wanted or wanted == contract.version):

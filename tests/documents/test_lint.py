@@ -389,6 +389,9 @@ def test_a_circle_of_fallbacks_across_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "found"),
     [
+        ("  version: v1\n", ["version-form"]),
+        ("  version: '1.0'\n", ["version-form"]),
+        ("  version: 1.0.0-rc.1\n", []),
         ("  successor: orders\n", ["own-successor"]),
         ("  successor: orders@1.0.0\n", ["own-successor"]),
         ("  successor: orders@2.0.0\n", []),
