@@ -151,6 +151,13 @@ class _Reader:
             )
         node, nullable = self._without_null(self.resolve(node, depth), depth)
         if not isinstance(node, MappingNode):
+            if isinstance(node, ScalarNode) and node.value is False:
+                self._reading.findings.warning(
+                    node.location,
+                    "not-evaluated",
+                    f"the property {name!r} is false: no value is allowed, which is not checked",
+                    'leave the property out, and write "additionalProperties": false',
+                )
             return SchemaProperty(name=name, required=required, location=node.location)
         section = Section(node, self._reading, f"the property {name!r}")
         kinds = [kind for kind in section.texts("type") if kind != "null"]
@@ -175,6 +182,7 @@ class _Reader:
         extras: dict[str, Json] = {}
         if properties and extra is ExtraColumns.FORBID:
             extras["additionalProperties"] = False
+        self._refuse_draft_4(section)
         options = read_options(section, logical_type, enum=tuple(enum))
         if form in _FORMATS:
             zones = {"date-time": True, "local-date-time": False}
@@ -202,6 +210,22 @@ class _Reader:
             if not word.startswith(("x-", "$")):
                 self.unchecked(section, word)
         return prop
+
+    def _refuse_draft_4(self, section: Section) -> None:
+        """Draft 4 said by a truth value that a bound is excluded; later drafts write the bound."""
+        for key, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+            node = section.node.entries.get(key)
+            if isinstance(node, ScalarNode) and isinstance(node.value, bool):
+                limit = section.node.entries.get(bound)
+                shown = limit.text if isinstance(limit, ScalarNode) else "0"
+                raise DocumentError(
+                    f"{key!r} is a truth value, as in draft 4 of JSON Schema",
+                    where=node.location,
+                    why="draft 6 and later write the limit itself, and these are read here",
+                    hint=f'write "{key}": {shown} in place of "{bound}"'
+                    if node.value
+                    else f'remove it: "{bound}" alone says it',
+                )
 
     def _map(
         self, kind: LogicalType, node: YamlNode, depth: int

@@ -331,3 +331,17 @@ def test_an_avro_record_with_two_fields_of_one_name_is_refused(tmp_path: Path) -
         contract_with(tmp_path, {"type": "record", "name": "r", "fields": [field, field]})
     )
     assert "two fields named 'v'" in str(error)
+
+
+def test_what_draft_4_of_json_schema_wrote_is_told_with_its_mend(tmp_path: Path) -> None:
+    prop = {"type": "integer", "minimum": 3, "exclusiveMinimum": True}
+    path = contract_with(tmp_path, {"type": "object", "properties": {"a": prop}}, "s.json")
+    error = refused(path)
+    assert "draft 4" in error.what
+    assert error.hint == 'write "exclusiveMinimum": 3 in place of "minimum"'
+
+
+def test_a_property_that_allows_no_value_is_pointed_out(tmp_path: Path) -> None:
+    schema = {"type": "object", "properties": {"a": False, "b": True}}
+    (found,) = warnings_of(contract_with(tmp_path, schema, "s.json"))
+    assert "'a' is false" in found.message
