@@ -498,7 +498,15 @@ def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | No
         dimension = known.dimension if known else Dimension.NUMBER
         is_number = isinstance(scalar.value, int | float) and not isinstance(scalar.value, bool)
         number = exact(scalar) if is_number else None
-        quantity = read_quantity(text, number, unit, dimension)
+        letter = (unit or "").strip() if dimension is Dimension.DURATION else ""
+        quantity = None if letter == "M" else read_quantity(text, number, unit, dimension)
+        if letter == "m" and quantity is not None:
+            item.findings.warning(
+                item.place("unit"),
+                "unit",
+                f"the unit 'm' of the service level {name!r} is taken as minutes",
+                "write unit: min, or unit: months",
+            )
         read = (
             _Level(canonical, Comparison(metric, operator, quantity), None, shown)
             if quantity is not None
@@ -508,7 +516,7 @@ def _odcs_level(item: Section, name: str, value: YamlNode | None, unit: str | No
     if read is not None:
         return read
     reason = f"{shown!r} is no {what}"
-    if what == Dimension.DURATION.value and (unit or "").strip().lower() == "m":
+    if what == Dimension.DURATION.value and (unit or "").strip() == "M":
         reason = f"{shown!r} may mean minutes or months"
         hint = "write unit: min or unit: months"
     return _not_evaluated(

@@ -26,6 +26,8 @@ _LONG_UNITS = {
     "mon": _YEAR / 12,
     "month": _YEAR / 12,
     "months": _YEAR / 12,
+    # Written apart from the value; the capital letter is refused before, it may mean months.
+    "m": Fraction(60),
     "microsecond": Fraction(1, 1_000_000),
     "microseconds": Fraction(1, 1_000_000),
     "us": Fraction(1, 1_000_000),
@@ -181,6 +183,6 @@ def _long_duration(text: str) -> Quantity | None:
     """``3 years``: what has no fixed length in a condition has one in a service level."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text)
     size = _LONG_UNITS.get(found[2].lower()) if found else None
-    if found is None or size is None:
+    if found is None or size is None or found[2].lower() == "m":
         return None
     return Quantity(Fraction(found[1]) * size, Dimension.DURATION)

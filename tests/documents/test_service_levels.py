@@ -339,8 +339,16 @@ def test_a_number_as_a_moment_is_told() -> None:
     assert "no-moment" in told
 
 
-@pytest.mark.parametrize("unit", ["m", "M"])
-def test_a_unit_that_may_mean_minutes_or_months_is_not_guessed(unit: str) -> None:
+@pytest.mark.parametrize(
+    ("unit", "code", "condition", "reason"),
+    [
+        ("m", "unit", "data_retention <= 6min", None),
+        ("M", "sla-not-evaluated", None, "'6 M' may mean minutes or months"),
+    ],
+)
+def test_a_unit_that_may_mean_minutes_or_months_is_told(
+    unit: str, code: str, condition: str | None, reason: str | None
+) -> None:
     text = f"""
 apiVersion: v3.1.0
 kind: DataContract
@@ -352,6 +360,9 @@ slaProperties: [{{property: retention, value: 6, unit: {unit}}}]
 """
     document = read_document(Path("shop.odcs.yaml"), text=text)
     assert document.contract is not None
-    assert document.contract.sla[0].not_evaluated == f"'6 {unit}' may mean minutes or months"
+    (found,) = document.contract.sla
+    assert (found.condition and render(found.condition)) == condition
+    assert found.not_evaluated == reason
     (problem,) = document.problems
-    assert problem.hint == "write unit: min or unit: months"
+    assert problem.code == code
+    assert "months" in (problem.hint or "")
