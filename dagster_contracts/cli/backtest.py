@@ -72,9 +72,10 @@ def backtest_command(
 ) -> None:
     """Replay the history through a contract's rules.
 
-    Every recorded evaluation is judged again. CONTRACT is one of the deployment (orders, orders@1.2), or the file of an edited one. The replay
-    shows when the circuit would have opened and closed, and what consumers would have been served,
-    beside what really happened. Nothing is written but the picture.
+    Every recorded evaluation is judged again. CONTRACT is one of the deployment (orders,
+    orders@1.2), or the file of an edited one. The replay shows when the circuit would have opened
+    and closed, and what consumers would have been served, beside what really happened. Nothing is
+    written but the picture.
     """
     found = read_one(contract, places)
     store = open_existing(places)

@@ -14,7 +14,9 @@ COMMANDS = {
     "schema": LazyCommand("schema:schema", "Print the JSON Schema of a form of contracts."),
     "list": LazyCommand("listing:list_contracts", "List the contracts and their versions."),
     "show": LazyCommand("show:show", "Show what a contract promises."),
-    "validate": LazyCommand("validate:validate_data", "Validate a file or a table against a contract."),
+    "validate": LazyCommand(
+        "validate:validate_data", "Validate a file or a table against a contract."
+    ),
     "infer": LazyCommand("infer:infer", "Write a first contract from data."),
     "diff": LazyCommand("diff:diff", "Say whom a change of contracts breaks."),
     "convert": LazyCommand("convert:convert", "Write a contract in its other form."),

@@ -93,7 +93,9 @@ def _dates(contract: Contract, findings: Findings) -> None:
 
 def _event_time(contract: Contract, findings: Findings) -> None:
     """An event time of a type that holds no moment."""
-    found = contract.objects[0].property_named(contract.event_time or "")
+    if contract.event_time is None:  # a column may be named ""
+        return
+    found = contract.objects[0].property_named(contract.event_time)
     if found is not None and found.logical_type in NO_MOMENT:
         findings.warning(
             contract.location or SourceLocation(contract.ref),

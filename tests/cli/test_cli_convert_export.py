@@ -41,12 +41,14 @@ def test_there_and_back_through_files(project: Project) -> None:
 def test_a_file_is_only_overwritten_by_force_and_never_the_contract(project: Project) -> None:
     project.write("o.yaml", "mine")
     ran = project.run("convert", "orders", "--output", "o.yaml")
-    assert ran.code == 2 and "--force" in ran.stderr
+    assert ran.code == 2
+    assert "--force" in ran.stderr
     assert (project.root / "o.yaml").read_text() == "mine"
     assert project.run("convert", "orders", "--output", "o.yaml", "--force").code == 0
     own = "contracts/orders/1.0.0.yaml"
     ran = project.run("convert", own, "--output", own, "--force")
-    assert ran.code == 2 and "not written over" in ran.stderr
+    assert ran.code == 2
+    assert "not written over" in ran.stderr
     assert "data_contract" in (project.root / own).read_text()
     assert project.run("convert", "orders", "--output", "no/such/folder.yaml").code == 2
     assert not [path for path in project.root.iterdir() if path.name.startswith(".")]
@@ -55,16 +57,20 @@ def test_a_file_is_only_overwritten_by_force_and_never_the_contract(project: Pro
 def test_references_are_left_as_they_are(project: Project) -> None:
     project.write("shop.yaml", SHOP)
     ran = project.run("convert", "shop.yaml", TEAM="hunter2", DAGSTER_CONTRACTS_ALLOW_ENV="TEAM")
-    assert ran.code == 0 and "${env:TEAM}" in ran.stdout and "hunter2" not in ran.stdout
+    assert ran.code == 0
+    assert "${env:TEAM}" in ran.stdout
+    assert "hunter2" not in ran.stdout
     assert ran.stderr == "${env:TEAM} is left as it is written\n"
     page = project.run("export", "shop.yaml", "--format", "markdown", TEAM="hunter2")
-    assert page.code == 0 and "hunter2" not in page.stdout
+    assert page.code == 0
+    assert "hunter2" not in page.stdout
 
 
 def test_mistakes_have_the_usual_exit_codes(project: Project) -> None:
     project.write("bad.yaml", "data_contract: {name: x, ownr: y, schema: {fields: {}}}")
     ran = project.run("convert", "bad.yaml")
-    assert ran.code == 1 and "bad.yaml:1" in ran.stderr
+    assert ran.code == 1
+    assert "bad.yaml:1" in ran.stderr
     assert project.run("convert", "nothing").code == 2
     assert project.run("convert", "no.yaml").code == 2
     assert project.run("convert", "contracts").code == 2
@@ -74,7 +80,8 @@ def test_mistakes_have_the_usual_exit_codes(project: Project) -> None:
 def test_every_format_is_written(project: Project, kind: str) -> None:
     ran = project.run("export", "orders", "--format", kind)
     assert (ran.code, ran.stderr) == (0, "")
-    assert "orders" in ran.stdout and ran.stdout.endswith("\n")
+    assert "orders" in ran.stdout
+    assert ran.stdout.endswith("\n")
 
 
 def test_sql_runs(project: Project) -> None:
@@ -90,9 +97,11 @@ def test_sql_runs(project: Project) -> None:
 def test_one_of_several_objects_must_be_named_where_a_format_holds_one(project: Project) -> None:
     project.write("shop.yaml", SHOP)
     ran = project.run("export", "shop.yaml", "--format", "avro")
-    assert ran.code == 2 and "--object (orders, lines)" in ran.stderr
+    assert ran.code == 2
+    assert "--object (orders, lines)" in ran.stderr
     ran = project.run("export", "shop.yaml", "--format", "avro", "--object", "line")
-    assert ran.code == 2 and "did you mean 'lines'?" in ran.stderr
+    assert ran.code == 2
+    assert "did you mean 'lines'?" in ran.stderr
     assert project.run("export", "shop.yaml", "--format", "avro", "--object", "lines").code == 0
     assert project.run("export", "shop.yaml", "--format", "json-schema").code == 0
 
@@ -109,4 +118,5 @@ def test_one_of_several_objects_must_be_named_where_a_format_holds_one(project: 
 )
 def test_options_that_do_not_fit(project: Project, options: tuple[str, ...], message: str) -> None:
     ran = project.run("export", "orders", *options)
-    assert ran.code == 2 and message in ran.stderr
+    assert ran.code == 2
+    assert message in ran.stderr
