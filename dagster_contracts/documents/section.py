@@ -404,6 +404,21 @@ class Section:
                     f"{self.what} has no key {key!r}",
                     did_you_mean(key, (k.name for k in table.keys), synonyms=synonyms),
                 )
+        if self.reading.strict:
+            self._note_empty()
+
+    def _note_empty(self) -> None:
+        """Keys with nothing after them: most likely their lines below are not indented."""
+        for key, node in self.node.entries.items():
+            # Whoever writes `null` means it.
+            empty = isinstance(node, ScalarNode) and node.value is None and not node.text
+            if empty and key in self._taken:
+                self.findings.warning(
+                    self.node.key_location(key),
+                    "empty-value",
+                    f"{key!r} has nothing after it, so that it counts as not written",
+                    f"indent below {key!r} what belongs to it, or remove the line",
+                )
 
     def _named(self, key: str) -> str:
         return repr(self._written.get(key, key))

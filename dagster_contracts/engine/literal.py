@@ -113,7 +113,7 @@ def _fit_number(
         return FittedBound(operator, nw.lit(_nearest_float(limit, dtype), dtype=dtype))
     if isinstance(limit, float) and math.isinf(limit):
         return FittedBound(operator, None, always=(limit < 0) == (operator in _LOWER))
-    exact = Fraction(limit)
+    exact = _as_written(limit)
     # What rounding leaves the answer alone: towards the limit's far side.
     up = operator in (BoundOperator.AT_LEAST, BoundOperator.LESS_THAN)
     if dtype.is_integer():
@@ -251,7 +251,7 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
         nearest = _nearest_float(value, dtype)
         # A fraction stands for the float nearest to it; a whole number is meant as it is.
         return None if isinstance(value, int) and nearest != value else nearest
-    exact = Fraction(value)
+    exact = _as_written(value)
     if dtype.is_integer():
         low, high = integer_range(dtype)
         whole = exact.denominator == 1 and low <= exact <= high
@@ -264,6 +264,11 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
             return Decimal(int(scaled)).scaleb(-dtype.scale)
         return None
     raise IncomparableError(f"values of type {dtype} cannot be listed")
+
+
+def _as_written(value: int | float | Decimal) -> Fraction:
+    """The number that a document says: its 0.1 is a tenth, and not the float nearest to it."""
+    return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
 
 
 def _nearest_float(value: int | float | Decimal, dtype: nw.dtypes.DType) -> float:

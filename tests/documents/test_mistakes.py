@@ -382,3 +382,15 @@ def test_null_in_an_enum_is_told_with_its_mend() -> None:
     (found,) = read_document(Path("f.yaml"), text=text).problems
     assert "lists null" in found.message
     assert "required: true" in (found.hint or "")
+
+
+@pytest.mark.parametrize("key", ["quality", "resilience", "version"])
+def test_a_key_with_nothing_after_it_is_pointed_out(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "orders.yaml"
+    lines = [line for line in GOOD.partition("  quality:")[0].splitlines() if "version" not in line]
+    path.write_text("\n".join([*lines, f"  {key}:", "  description: null", ""]))
+
+    (problem,) = read_document(path).problems
+
+    assert problem.severity is ProblemSeverity.WARNING
+    assert f"{key!r} has nothing after it" in problem.message

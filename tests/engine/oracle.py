@@ -36,7 +36,10 @@ def broken_by(prop: SchemaProperty, value: Any) -> set[str]:
 
     def limit(of: Any) -> Any:
         # A float is compared with the float that the limit is.
-        return float(of) if isinstance(value, float) else exact(of)
+        if isinstance(value, float):
+            return float(of)
+        # Beside an exact value it is the number that was written: 0.1 is a tenth.
+        return Fraction(repr(of)) if isinstance(of, float) and math.isfinite(of) else exact(of)
 
     number = exact(value)
     if options.enum and not any(limit(allowed) == number for allowed in options.enum):

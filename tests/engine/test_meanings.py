@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +16,7 @@ import pytest
 
 from dagster_contracts.core.contract import ExtraColumns, LibraryMetric, LogicalType
 from dagster_contracts.core.outcome import OutcomeStatus
+from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.engine.validation import validate
 from tests.engine.builders import (
     BOOLEAN,
@@ -247,6 +249,26 @@ def test_decimals_are_exact(make):
     report = validate(make(table), made)
     assert failed_rows(report) == {"m.maximum": 1, "m.enum": 1}
     assert outcome(report, "total").status is OutcomeStatus.PASSED
+
+
+def test_a_fraction_of_a_document_is_the_decimal_that_it_says(make):
+    text = """
+        data_contract:
+          name: m
+          schema:
+            fields:
+              d: {type: number, minimum: 0.1, maximum: 19.99, enum: [0.1, 0.15, 0.2, 19.99]}
+            quality:
+              - {name: ok, column: d, metric: invalidValues, valid_values: [0.1, 0.15, 19.99, 0.2]}
+              - {name: gaps, column: d, metric: missingValues, missing_values: [0.1], must_be: 1}
+    """
+    made = load_contract("m.yaml", text=textwrap.dedent(text))
+    values = [Decimal(each) for each in ("0.10", "0.15", "0.20", "19.99")]
+
+    table = pa.table({"d": pa.array(values, pa.decimal128(10, 2))})
+    report = validate(make(table), made)
+
+    assert report.status is OutcomeStatus.PASSED, failed_rows(report)
 
 
 def test_an_empty_table_has_no_broken_rows(make):
