@@ -97,8 +97,8 @@ def measure_custom(
     except UnusableRuleError as error:
         return Finding(unmeasured=str(error))
     except Exception as error:  # the team's code may raise anything
-        reason = f"the rule raised {type(error).__name__}: {first_line(error)}"
-        return Finding(unmeasured=reason)
+        reason = f"the rule raised {type(error).__name__}"
+        return Finding(unmeasured=reason, quoted=first_line(error))
 
 
 def _call(function: Callable[..., Any], data: object, column: str | None) -> Any:
@@ -120,8 +120,8 @@ def _finding(returned: Any, rows: int, source: SampleSource, samples: int) -> Fi
         return Finding(
             tested=int(tested),
             failed=int(failed),
-            note=str(reason) if reason is not None else None,
-            samples=source.clean(shown),
+            quoted=str(reason) if reason is not None else None,
+            samples=source.clean(shown, made=True),
         )
     if type(returned).__name__ in ("bool", "bool_"):
         return Finding(broken=None if returned else "the function returned False")

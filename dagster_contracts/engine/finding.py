@@ -16,6 +16,9 @@ class Finding:
     ``failed`` of ``tested`` rows break it; ``value`` is an aggregate, a count of columns or what a
     query returned. ``broken`` says why the rule fails whatever its threshold (its column is
     missing); ``unmeasured`` why it could not be measured. At most one of the two is set.
+
+    ``quoted`` is what an engine or the team's code said of it; such words may hold values of the
+    data. ``withheld`` says of a value why it is compared and not shown.
     """
 
     tested: int | None = None
@@ -24,4 +27,6 @@ class Finding:
     broken: str | None = None
     unmeasured: str | None = None
     note: str | None = None
+    quoted: str | None = None
+    withheld: str | None = None
     samples: tuple[Mapping[str, Json], ...] = field(default=(), hash=False)

@@ -91,8 +91,8 @@ class Measurement:
     ``broken_rows`` has, for each kind of rule, the rows that break at least one row-level rule of
     it. ``missing`` has the null or NaN values of each column, ``spans`` the oldest and the newest
     moment of columns of time, as the engine gives them. ``torn_columns`` are those whose values
-    cannot be had, with the reason: a lazy frame may promise more than it keeps. The rest is kept
-    for the samples.
+    cannot be had, with what is said of them: a lazy frame may promise more than it keeps. The rest
+    is kept for the samples.
     """
 
     rows: int | None
@@ -103,7 +103,7 @@ class Measurement:
     row_rules: Mapping[str, RowRule] = field(default_factory=dict)
     key_rules: Mapping[str, KeyRule] = field(default_factory=dict)
     largest_groups: Mapping[str, Sequence[Row]] = field(default_factory=dict)
-    torn_columns: Mapping[str, str] = field(default_factory=dict)
+    torn_columns: Mapping[str, Finding] = field(default_factory=dict)
     unreadable: str | None = None
 
 
@@ -403,7 +403,9 @@ class _Plan:
             found = self._ask(staged.with_columns(flag.alias(name)), self._counts([name])[0], row)
             errors[name] = found
         torn = {
-            name: f"{name} cannot be read: {type(wrong).__name__}: {first_line(wrong)}"
+            name: Finding(
+                broken=f"{name} cannot be read: {type(wrong).__name__}", quoted=first_line(wrong)
+            )
             for name, part in self.missing_parts.items()
             if (wrong := errors[part]) is not None
         }
@@ -431,8 +433,10 @@ def _any_of(kind: OutcomeKind) -> str:
 
 
 def _failed_to_run(error: Exception | None) -> Finding:
-    what = f"{type(error).__name__}: {first_line(error)}" if error is not None else "no answer"
-    return Finding(unmeasured=f"the rule failed to run: {what}")
+    if error is None:
+        return Finding(unmeasured="the rule failed to run: no answer")
+    reason = f"the rule failed to run: {type(error).__name__}"
+    return Finding(unmeasured=reason, quoted=first_line(error))
 
 
 def _aggregate(

@@ -103,7 +103,7 @@ def _failures(error: Any, rows: int, source: SampleSource, samples: int) -> Find
     shown = []
     for case in rowwise[:samples]:
         name = str(case.get("column"))
-        cleaned = source.clean([{name: case["failure_case"]}])[0]
+        cleaned = source.clean([{name: case["failure_case"]}], made=True)[0]
         shown.append(
             {"row": int(case["index"]), **cleaned, "check": json_value(str(case["check"]))}
         )

@@ -81,8 +81,8 @@ def _measured(
     try:
         absent = _absent_keys(test, source.scan, other, [t for t in common if t is not None])
     except Exception as error:  # engines raise what they like
-        reason = f"the rule failed to run: {type(error).__name__}: {first_line(error)}"
-        return Finding(unmeasured=reason)
+        reason = f"the rule failed to run: {type(error).__name__}"
+        return Finding(unmeasured=reason, quoted=first_line(error))
     failed = sum(row[COUNT] for row in absent)
     shown = absent[:samples]
     cleaned = source.clean([{k: v for k, v in row.items() if k != COUNT} for row in shown])

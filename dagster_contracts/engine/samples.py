@@ -157,8 +157,11 @@ class SampleSource:
         found = any_of(same)
         return found if rule.within is None else found & rule.within
 
-    def clean(self, rows: Sequence[Row]) -> tuple[Sample, ...]:
-        """Rows as JSON values, without what must stay hidden."""
+    def clean(self, rows: Sequence[Row], *, made: bool = False) -> tuple[Sample, ...]:
+        """Rows as JSON values, without what must stay hidden.
+
+        ``made`` by the team's code: what is no column of the data may be made of hidden ones.
+        """
         cleaned: list[Sample] = []
         for row in rows:
             shown: dict[str, Json] = {}
@@ -166,8 +169,10 @@ class SampleSource:
                 plain = name.removeprefix(RAW_PREFIX)
                 if plain == COUNT:
                     continue
-                hide = plain in self.hidden and value is not None
-                shown[plain] = REDACTED if hide else json_value(value)
+                hide = plain in self.hidden or (
+                    made and bool(self.hidden) and plain not in self.scan.schema
+                )
+                shown[plain] = REDACTED if hide and value is not None else json_value(value)
             cleaned.append(shown)
         return tuple(cleaned)
 

@@ -44,8 +44,8 @@ def measure_sql(
     except ImportError:
         return Finding(unmeasured="SQL rules need the package duckdb")
     except Exception as error:  # the query is the contract's, its errors are many
-        reason = f"the query failed: {type(error).__name__}: {first_line(error)}"
-        return Finding(unmeasured=reason)
+        reason = f"the query failed: {type(error).__name__}"
+        return Finding(unmeasured=reason, quoted=first_line(error))
     if len(found) != 1 or len(found[0]) != 1:
         return Finding(unmeasured="the query must return one row with one number")
     value = found[0][0]

@@ -43,6 +43,7 @@ from dagster_contracts.engine.metrics import (
     time_columns,
     time_span,
 )
+from dagster_contracts.engine.redaction import Redaction
 from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
@@ -244,11 +245,13 @@ class _Request:
                 findings[name] = finding
         for rule in rules:
             if isinstance(rule.test, Presence) and rule.test.path[0] in measurement.torn_columns:
-                findings[rule.name] = Finding(broken=measurement.torn_columns[rule.test.path[0]])
+                findings[rule.name] = measurement.torn_columns[rule.test.path[0]]
             if rule.name not in findings:
                 findings[rule.name] = self._measure_elsewhere(
                     rule, data, source, columns, measurement.rows
                 )
+        redaction = Redaction(source.hidden, self.names)
+        findings = {rule.name: redaction.apply(rule, findings[rule.name]) for rule in rules}
         findings = _complete(rules, findings, measurement.rows)
         return self._judged(scan, measurement, findings, source, event_column)
 

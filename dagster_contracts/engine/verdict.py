@@ -58,13 +58,18 @@ def judge(rule: PlannedRule, finding: Finding) -> CheckOutcome:
         column=rule.column,
         rows_tested=finding.tested if counts else None,
         failed_rows=finding.failed,
-        value=float(value) if value is not None else None,
+        value=float(value) if value is not None and finding.withheld is None else None,
         threshold=threshold,
         severity=rule.severity,
         description=rule.description,
-        reason=finding.broken or finding.unmeasured or finding.note,
+        reason=_reason(finding),
         samples=finding.samples,
     )
+
+
+def _reason(finding: Finding) -> str | None:
+    said = (finding.broken or finding.unmeasured or finding.note, finding.quoted, finding.withheld)
+    return ": ".join(part for part in said if part) or None
 
 
 def _status(rule: PlannedRule, finding: Finding) -> tuple[OutcomeStatus, Fraction | None]:
