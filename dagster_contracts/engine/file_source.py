@@ -13,7 +13,12 @@ import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
-from dagster_contracts.engine.scan import Scan, UnreadableDataError, polars_scan
+from dagster_contracts.engine.scan import (
+    Scan,
+    UnreadableDataError,
+    polars_scan,
+    refuse_duplicates,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -88,7 +93,9 @@ def _scan(
         case "csv":
             separator = "\t" if ".tsv" in path.lower() else ","
             lazy = pl.scan_csv(source, infer_schema=False, separator=separator)
-            _refuse_separator(lazy.collect_schema().names(), separator, path, declared)
+            names = lazy.collect_schema().names()
+            _refuse_separator(names, separator, path, declared)
+            _refuse_renamed(names, source, separator)
             scan = scan_csv(lazy, columns, declared)
         case "json":
             scan = scan_json(_scan_json(source), columns, declared)
@@ -111,6 +118,16 @@ def _refuse_separator(
                 hint=f"save it with {wanted} between the fields"
                 + ("" if other != "\t" else ", or name it .tsv"),
             )
+
+
+def _refuse_renamed(names: Sequence[str], source: Any, separator: str) -> None:
+    """Raise where the first line names a column twice: Polars gives the second another name."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    if not any("_duplicated_" in name for name in names):
+        return
+    head = pl.scan_csv(source, infer_schema=False, separator=separator, has_header=False, n_rows=1)
+    refuse_duplicates([str(name).removeprefix("\ufeff") for name in head.collect().row(0)])
 
 
 def text_trouble(path: str) -> UnreadableDataError | None:

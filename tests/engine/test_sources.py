@@ -245,6 +245,22 @@ def test_two_columns_of_one_name_are_refused():
         assert outcome(report, "schema").reason == "the column 'n' occurs more than once"
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.tsv"])
+def test_a_csv_file_that_names_a_column_twice_is_refused(tmp_path, name):
+    path = tmp_path / name
+    text = 'n,s,"n"\n1,a,x\n' if name != "rows.tsv" else "n\ts\tn\n1\ta\tx\n"
+    path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    report = validate(path, contract(column("n", INTEGER), column("s", STRING)))
+    assert outcome(report, "schema").reason == "the column 'n' occurs more than once"
+
+
+def test_a_csv_column_may_have_a_name_like_that_of_a_second_one(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("\ufeffn,n_duplicated_0\n1,-1\n")
+    made = contract(column("n", INTEGER), column("n_duplicated_0", INTEGER, minimum=0))
+    assert failed_rows(validate(path, made)) == {"n_duplicated_0.minimum": 1}
+
+
 def test_the_index_of_pandas_is_left_alone():
     frame = FRAME.to_pandas().set_index(pd.Index([7, 7, 8], name="n2"))
     before = frame.copy()
