@@ -62,6 +62,10 @@ def translate_schema(source: Any, *, name: str, implementation: str) -> Translat
     schema = as_schema(source)
     polars = "polars" in type(schema).__module__
     left: list[str] = list(_left_of_schema(schema))
+    # What may be there has no property, and would be refused as a column too many.
+    loose = any(column.regex or not column.required for column in schema.columns.values())
+    if schema.strict is True and loose:
+        left.append("strict, where columns may be absent or are named by a pattern")
     properties: list[SchemaProperty] = []
     for column_name, column in schema.columns.items():
         found = _Column(str(column_name), column, polars)
@@ -99,7 +103,9 @@ def translate_schema(source: Any, *, name: str, implementation: str) -> Translat
         name=name,
         properties=tuple(properties),
         description=schema.description or None,
-        extra_columns=ExtraColumns.FORBID if schema.strict is True else ExtraColumns.ALLOW,
+        extra_columns=(
+            ExtraColumns.FORBID if schema.strict is True and not loose else ExtraColumns.ALLOW
+        ),
         ordered=bool(schema.ordered),
         quality=tuple(quality),
     )

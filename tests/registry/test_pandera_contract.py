@@ -183,3 +183,25 @@ def test_what_is_no_schema_is_refused() -> None:
         from_pandera(int, name="x")
     with pytest.raises(DocumentError, match="cannot name a contract"):
         from_pandera(PANDAS, name="a b")
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "frame"),
+    [
+        ("opt", pa.Column(str, required=False), {"a": [1], "opt": ["z"]}),
+        ("opt", pa.Column(str, required=False), {"a": [1]}),
+        ("x_.*", pa.Column(str, regex=True), {"a": [1], "x_1": ["z"]}),
+    ],
+)
+def test_a_strict_schema_with_columns_that_may_be_there_leaves_strict_to_pandera(
+    name: str, column: Any, frame: dict[str, list[Any]]
+) -> None:
+    made = from_pandera(
+        pa.DataFrameSchema({"a": pa.Column(int), name: column}, strict=True), name="o"
+    )
+    assert made.contract.objects[0].extra_columns is ExtraColumns.ALLOW
+    assert any(words.startswith("strict") for words in made.untranslated)
+    good = validate(pd.DataFrame(frame), made.contract, custom=made.custom)
+    assert good.status is OutcomeStatus.PASSED
+    wrong = validate(pd.DataFrame({**frame, "more": [1]}), made.contract, custom=made.custom)
+    assert wrong.status is OutcomeStatus.FAILED
