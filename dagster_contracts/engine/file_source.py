@@ -13,6 +13,7 @@ import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
+from dagster_contracts.engine.parquet_files import drift
 from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
@@ -89,7 +90,7 @@ def _scan(
 
     match kind:
         case "parquet":
-            scan = polars_scan(kind, _scan_parquet(source, declared))
+            scan = _scan_parquet(source, declared)
         case "csv":
             separator = "\t" if ".tsv" in path.lower() else ","
             lazy = pl.scan_csv(source, infer_schema=False, separator=separator)
@@ -202,22 +203,37 @@ def _remote(kind: str, path: str) -> Any:
     return contents if len(contents) > 1 else contents[0]
 
 
-def _scan_parquet(source: Any, declared: Mapping[str, LogicalType]) -> pl.LazyFrame:
+def _scan_parquet(source: Any, declared: Mapping[str, LogicalType]) -> Scan:
     """A scan that knows the columns which stand in the names of folders alone."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if not isinstance(source, str):
-        known = isinstance(source, bytes | list)
-        return pl.scan_parquet(source) if known else pl.scan_pyarrow_dataset(source)
-    partitions = _partitions(source)
-    lazy = pl.scan_parquet(source, hive_partitioning=True if partitions else None)
-    if not partitions:
-        return lazy
+    if not isinstance(source, str | bytes | list):
+        return polars_scan("parquet", pl.scan_pyarrow_dataset(source))
+    partitions = _partitions(source) if isinstance(source, str) else []
+    differing = drift(source)
+    options = differing.options if differing is not None else {}
+    lazy = pl.scan_parquet(source, hive_partitioning=True if partitions else None, **options)
+    if partitions and isinstance(source, str):
+        lazy = _with_text_partitions(source, lazy, partitions, declared, options)
+    scan = polars_scan("parquet", lazy)
+    return scan if differing is None else differing.told(scan, partitions)
+
+
+def _with_text_partitions(
+    source: str,
+    lazy: pl.LazyFrame,
+    partitions: Sequence[str],
+    declared: Mapping[str, LogicalType],
+    options: Mapping[str, Any],
+) -> pl.LazyFrame:
+    """The scan, with partitions as text where the contract says so."""
+    import polars as pl  # late: importing the package must stay cheap
+
     # Polars guesses their types, and 007 would become 7.
     found = lazy.collect_schema()
     text = {n for n in partitions if declared.get(n) is LogicalType.STRING}
     schema = {n: pl.String() if n in text else found[n] for n in partitions if n in found}
-    return pl.scan_parquet(source, hive_schema=schema, hive_partitioning=True)
+    return pl.scan_parquet(source, hive_schema=schema, hive_partitioning=True, **options)
 
 
 def _partitions(path: str) -> list[str]:

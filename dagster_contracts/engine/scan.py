@@ -73,7 +73,7 @@ class Scan:
 
     ``spelled`` are the names of columns in ``frame`` where they differ from the data's own: some
     engines misread names such as ``a.b``. ``refused`` says of columns why this engine cannot
-    measure their values.
+    measure their values, ``gaps`` in which files a column is missing, whose rows have null there.
 
     ``type_flags``: columns of a container that has no type of its own for what the contract
     declares, tested value by value: an expression, true where the value is not of the declared
@@ -92,6 +92,7 @@ class Scan:
     type_flags: Mapping[str, nw.Expr] = field(default_factory=dict)
     spelled: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
+    gaps: Mapping[str, str] = field(default_factory=dict)
     folds_case: bool = True
     run: Run | None = None
     close: Callable[[], None] = field(default=lambda: None)

@@ -43,6 +43,8 @@ def inspect_structure(rules: Sequence[PlannedRule], scan: Scan) -> Structure:
         match rule.test:
             case Presence(path) if path[0] in scan.refused and len(path) > 1:
                 findings[rule.name] = Finding(unmeasured=scan.refused[path[0]])
+            case Presence(path) if path[-1] in scan.gaps and len(path) == 1:
+                findings[rule.name] = Finding(broken=scan.gaps[path[0]])
             case Presence(path):
                 problem = _absence(path, known, problems)
                 if problem is not None:
