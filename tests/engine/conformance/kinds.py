@@ -190,11 +190,12 @@ def _spark_type(dtype: pa.DataType) -> Any:
 
 
 def _pyspark(table: pa.Table, places: Places) -> Any:
+    session = places.spark()  # first: where Spark or Java is absent, the test is skipped here
     from pyspark.sql import types as T  # noqa: N812 - its customary name
 
     schema = T.StructType([T.StructField(f.name, _spark_type(f.type)) for f in table.schema])
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
-    return places.spark().createDataFrame(rows, schema)
+    return session.createDataFrame(rows, schema)
 
 
 _MAKERS: dict[str, Callable[[pa.Table, Places], Any]] = {
