@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     import ibis
     import ibis.expr.datatypes as dt
 
-_EXACTLY = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
+_EXACTLY = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "modulus": operator.mod,
+}
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIME = re.compile(_CLOCK)
 _INSTANT = re.compile(
@@ -151,6 +156,8 @@ def _whole(name: str) -> Any:
     def computed(left: int | None, right: int | None) -> int | None:
         if left is None or right is None:
             return None
+        if name == "modulus" and right == 0:
+            return None
         # SQLite itself refuses what is beyond 64 bits, and so fails the statement.
         return int(_EXACTLY[name](left, right))
 
@@ -158,7 +165,7 @@ def _whole(name: str) -> Any:
 
 
 def for_sqlite(native: ibis.Table) -> ibis.Table:
-    """The same query without questions for NaN, and with exact sums of whole numbers."""
+    """The same query without questions for NaN, and with exact arithmetic of whole numbers."""
     import ibis
     import ibis.expr.datatypes as dt
     import ibis.expr.operations as ops
@@ -171,6 +178,7 @@ def for_sqlite(native: ibis.Table) -> ibis.Table:
         ops.Add: function("add"),
         ops.Subtract: function("subtract"),
         ops.Multiply: function("multiply"),
+        ops.Modulus: function("modulus"),
     }
 
     def replaced(node: Any, parts: Any) -> Any:

@@ -368,7 +368,7 @@ def _big_integers() -> Case:
     return Case(
         pa.table({"n": ints(BIG, BIG + 1, -(2**63), 2**63 - 1), "k": ints(1, 2, 3, 4)}),
         contract(
-            column("n", INTEGER, unique=True, maximum=BIG, enum=(BIG,)),
+            column("n", INTEGER, unique=True, maximum=BIG, enum=(BIG,), multiple_of=Decimal(2)),
             column("k", INTEGER, primary_key_position=1),
             quality=(
                 expression("limit", f"n <= {BIG}"),
@@ -377,12 +377,21 @@ def _big_integers() -> Case:
                 expression("less", "n - 1 < n"),
                 expression("square", "n * n >= n"),
                 expression("beyond", "n < 9223372036854775808"),
+                expression("even", "n % 2 = 0"),
                 _measured("least", LibraryMetric.MINIMUM, "n"),
             ),
         ),
-        {"n.maximum": 2, "n.enum": 3, "limit": 2, "equal": 1, "doubled": 1},
+        {
+            "n.maximum": 2,
+            "n.enum": 3,
+            "n.multiple_of": 2,
+            "limit": 2,
+            "equal": 1,
+            "doubled": 1,
+            "even": 2,
+        },
         {"least": -(2**63)},
-        keys={"equal": [2], "doubled": [3]},
+        keys={"equal": [2], "doubled": [3], "even": [2, 4]},
     )
 
 
