@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from dagster_contracts.core.contract import Contract, ContractStatus, FallbackLevel, SourceKind
 from dagster_contracts.core.reference import Version
@@ -24,35 +24,38 @@ def find_cycles(contracts: Iterable[Contract]) -> list[tuple[Contract, FallbackL
     found: list[tuple[Contract, FallbackLevel, str]] = []
     done: set[str] = set()
     for start in current:
-        _follow(start, [], governed, current, done, found)
+        if start not in done:
+            found += _cycles_from(start, governed, current, done)
     return found
 
 
-def _follow(
-    name: str,
-    path: list[str],
-    governed: dict[str, str],
-    current: dict[str, Contract],
-    done: set[str],
-    found: list[tuple[Contract, FallbackLevel, str]],
-) -> None:
-    if name in done:
-        return
-    path.append(name)
-    contract = current[name]
-    for level in contract.resilience.fallbacks if contract.resilience else ():
-        if level.source.kind is not SourceKind.ASSET:
-            continue
-        target = governed.get(level.source.name)
-        if target is None:
-            continue
-        if target in path:
-            cycle = [*path[path.index(target) :], target]
-            found.append((contract, level, " -> ".join(cycle)))
+def _cycles_from(
+    start: str, governed: Mapping[str, str], current: Mapping[str, Contract], done: set[str]
+) -> Iterator[tuple[Contract, FallbackLevel, str]]:
+    """Depth first, with a stack of its own: a chain may be longer than Python's recursion."""
+    path = {start: None}  # in order, and looked up at once
+    levels = [_levels(current[start])]
+    while levels:
+        for level in levels[-1]:
+            target = governed.get(level.source.name)
+            if target in path:
+                names = list(path)
+                circle = [*names[names.index(target) :], target]
+                yield current[names[-1]], level, " -> ".join(circle)
+            elif target is not None and target not in done:
+                path[target] = None
+                levels.append(_levels(current[target]))
+                break
         else:
-            _follow(target, path, governed, current, done, found)
-    path.pop()
-    done.add(name)
+            levels.pop()
+            done.add(path.popitem()[0])
+
+
+def _levels(contract: Contract) -> Iterator[FallbackLevel]:
+    """The fallbacks that read an asset."""
+    for level in contract.resilience.fallbacks if contract.resilience else ():
+        if level.source.kind is SourceKind.ASSET:
+            yield level
 
 
 def _current(contracts: Iterable[Contract]) -> dict[str, Contract]:

@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 
 from dagster_contracts.core.condition import parse_condition
+from dagster_contracts.core.contract import (
+    Contract,
+    FallbackLevel,
+    FallbackSource,
+    Resilience,
+    SchemaObject,
+    SourceKind,
+)
+from dagster_contracts.documents.fallback_graph import find_cycles
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.lint import ProblemSeverity, lint_contract, lint_paths
 from dagster_contracts.documents.satisfiability import Prospect, prospect
@@ -426,3 +435,50 @@ def test_a_version_that_two_files_carry_hides_no_circle(tmp_path: Path) -> None:
         (Path(file.path).name, p.code) for file in lint_paths([tmp_path]) for p in file.problems
     ]
     assert sorted(found) == [("b.yaml", "fallback-cycle"), ("b.yaml", "version")]
+
+
+def test_a_circle_of_thousands_of_contracts_is_found() -> None:
+    number = 3_000
+    chain = [
+        Contract(
+            name=f"c{i}",
+            version="1.0.0",
+            objects=(SchemaObject(name=f"c{i}"),),
+            resilience=Resilience(
+                levels=(
+                    FallbackLevel(
+                        name="other",
+                        source=FallbackSource(SourceKind.ASSET, f"c{(i + 1) % number}"),
+                    ),
+                )
+            ),
+        )
+        for i in range(number)
+    ]
+
+    ((contract, level, path),) = find_cycles(chain)
+
+    assert (contract.name, level.source.name) == (f"c{number - 1}", "c0")
+    assert path.startswith("c0 -> c1 -> ")
+    assert path.endswith(f" -> c{number - 1} -> c0")
+    assert find_cycles(chain[:-1]) == []
+
+
+def test_every_circle_is_told_once() -> None:
+    def contract(name: str, *sources: str) -> Contract:
+        levels = (
+            FallbackLevel(name=f"l{at}", source=FallbackSource(SourceKind.ASSET, source))
+            for at, source in enumerate(sources)
+        )
+        return Contract(
+            name=name,
+            version="1.0.0",
+            objects=(SchemaObject(name=name),),
+            resilience=Resilience(levels=tuple(levels)),
+        )
+
+    known = [contract("a", "b", "c"), contract("b", "c", "a"), contract("c", "a", "b", "c")]
+
+    paths = [path for _, _, path in find_cycles(known)]
+
+    assert paths == ["a -> b -> c -> a", "b -> c -> b", "c -> c", "a -> b -> a"]
