@@ -8,11 +8,12 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import pytest
 
-from dagster_contracts.core.compatibility import Verdict, diff
+from dagster_contracts.core.compatibility import Changes, Verdict, diff
 from dagster_contracts.core.condition import Hold, parse_condition
 from dagster_contracts.core.contract import (
     AlertPolicy,
@@ -41,6 +42,9 @@ from dagster_contracts.core.contract import (
     ThresholdUnit,
     TypeOptions,
 )
+
+# The differences that all of these tests look at are worked out once, in one process.
+pytestmark = pytest.mark.xdist_group("compatibility")
 
 # Where something stands, and what is derived from the rest; the version is what is judged.
 SILENT = {"location", "content_hash", "semantic_hash", "version"}
@@ -217,24 +221,26 @@ MUTANTS = [
 ]
 
 
+@cache
+def both_ways() -> list[tuple[str, Changes, Changes]]:
+    """Every mutant's path, the changes that lead to it, and those that lead back."""
+    return [(path, diff(CONTRACT, mutant), diff(mutant, CONTRACT)) for path, mutant in MUTANTS]
+
+
 def test_there_are_mutants_of_every_part() -> None:
     assert len(MUTANTS) > 1500
 
 
 @pytest.mark.parametrize("forwards", [True, False])
 def test_no_change_of_any_value_at_any_depth_is_silent(forwards: bool) -> None:
-    unseen = [
-        path
-        for path, mutant in MUTANTS
-        if not diff(*((CONTRACT, mutant) if forwards else (mutant, CONTRACT))).items
-    ]
+    unseen = [path for path, forth, back in both_ways() if not (forth if forwards else back).items]
 
     assert unseen == []
 
 
 def test_messages_are_sentences_without_the_machine_in_them() -> None:
-    for path, mutant in MUTANTS:
-        for change in diff(CONTRACT, mutant):
+    for path, changes, _ in both_ways():
+        for change in changes:
             for foreign in (
                 "Fraction(",
                 "Threshold(",
@@ -253,8 +259,8 @@ def test_messages_are_sentences_without_the_machine_in_them() -> None:
 def test_swapping_the_versions_swaps_the_sides_of_a_demand() -> None:
     """A demand that became stricter for one side became looser for the other."""
     mirrored = 0
-    for path, mutant in MUTANTS:
-        forth, back = diff(CONTRACT, mutant).items, diff(mutant, CONTRACT).items
+    for path, onwards, backwards in both_ways():
+        forth, back = onwards.items, backwards.items
         assert len(forth) * len(back) > 0, path
         if len(forth) == len(back) == 1:
             one, other = forth[0], back[0]
