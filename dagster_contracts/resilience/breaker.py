@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -50,7 +51,8 @@ from dagster_contracts.resilience.circuit_rows import (
     StoredCircuit,
     forget_events,
     lock_circuit,
-    of_key,
+    named,
+    of_named,
     read_circuit,
     read_circuits,
     read_history,
@@ -146,6 +148,9 @@ class CircuitBreaker:
         self._random = random
         self._checkpoint = checkpoint
         self._outbox = Outbox(store)
+        self._standings = {
+            everywhere: _standing(store, everywhere=everywhere) for everywhere in (True, False)
+        }
 
     # ---- evaluations -----------------------------------------------------------------------------
 
@@ -326,21 +331,9 @@ class CircuitBreaker:
     def _standing(
         self, contract: Contract, key: CircuitKey, partition: str | None
     ) -> tuple[Standing, bool]:
-        reads = degraded_reads.c
-        position = sa.select(sa.func.max(reads.id)).scalar_subquery()
-        marks = sa.select(reads.id).where(reads.consumer == key.asset, reads.settled_at.is_(None))
-        if partition is not None:
-            marks = marks.where(reads.consumer_partition == partition)
-        # The row must come even where the circuit has none yet.
-        one = sa.select(sa.literal(1).label("one")).subquery()
-        query = sa.select(
-            circuits,
-            position.label("position"),
-            sa.exists(marks).label("marked"),
-            self._store.clock().label("clock"),
-        ).select_from(one.outerjoin(circuits, of_key(circuits, key)))
+        read = {} if partition is None else {"read_partition": partition}
         with self._store.read() as conn:
-            row = conn.execute(query).one()
+            row = conn.execute(self._standings[partition is None], {**named(key), **read}).one()
         now = self._clock() if self._clock is not None else row.clock
         known = row.body is not None
         circuit = circuit_from_json(row.body) if known else Circuit(key=key)
@@ -664,6 +657,25 @@ class CircuitBreaker:
         verdict = self._apply(conn, stored, contract, [(kind, event)], now=now)
         self._checkpoint("breaker.commit")
         return verdict
+
+
+def _standing(store: Store, *, everywhere: bool) -> sa.Select[tuple[Any, ...]]:
+    """The query of :meth:`CircuitBreaker.standing`, built once: of one partition, or of any."""
+    reads = degraded_reads.c
+    position = sa.select(sa.func.max(reads.id)).scalar_subquery()
+    marks = sa.select(reads.id).where(
+        reads.consumer == sa.bindparam("of_asset"), reads.settled_at.is_(None)
+    )
+    if not everywhere:
+        marks = marks.where(reads.consumer_partition == sa.bindparam("read_partition"))
+    # The row must come even where the circuit has none yet.
+    one = sa.select(sa.literal(1).label("one")).subquery()
+    return sa.select(
+        circuits,
+        position.label("position"),
+        sa.exists(marks).label("marked"),
+        store.clock().label("clock"),
+    ).select_from(one.outerjoin(circuits, of_named(circuits)))
 
 
 def _observed(

@@ -42,9 +42,38 @@ def of_key(table: sa.Table, key: CircuitKey) -> sa.ColumnElement[bool]:
     )
 
 
+def of_named(table: sa.Table) -> sa.ColumnElement[bool]:
+    """The rows of the circuit that a statement is run with, by :func:`named`.
+
+    Such a statement is built once; to build it anew takes longer than to run it.
+    """
+    return sa.and_(
+        table.c.contract == sa.bindparam("of_contract"),
+        table.c.asset == sa.bindparam("of_asset"),
+        table.c.partition == sa.bindparam("of_partition"),
+    )
+
+
+def named(key: CircuitKey) -> dict[str, str]:
+    """The parameters of :func:`of_named`."""
+    return {
+        "of_contract": key.contract,
+        "of_asset": key.asset,
+        "of_partition": key.partition or "",
+    }
+
+
+_ONE = sa.select(circuits).where(of_named(circuits))
+_HELD = _ONE.with_for_update()
+_APPEND = sa.insert(circuit_events)
+_GUARDED = sa.update(circuits).where(
+    of_named(circuits), circuits.c.version == sa.bindparam("known_version")
+)
+
+
 def read_circuit(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
     """The circuit as it is; ``None`` where nothing ever happened to it."""
-    row = conn.execute(sa.select(circuits).where(of_key(circuits, key))).one_or_none()
+    row = conn.execute(_ONE, named(key)).one_or_none()
     return None if row is None else _stored(row)
 
 
@@ -63,12 +92,11 @@ def read_circuits(
 
 def lock_circuit(conn: sa.Connection, key: CircuitKey, now: datetime) -> StoredCircuit:
     """The circuit, held against every other writer until the transaction ends; new if needed."""
-    held = sa.select(circuits).where(of_key(circuits, key)).with_for_update()
-    row = conn.execute(held).one_or_none()
+    row = conn.execute(_HELD, named(key)).one_or_none()
     if row is None:
         circuit = Circuit(key=key)
         insert_once(conn, circuits, {**_key_columns(key), **_columns(circuit, 0, None, now)})
-        row = conn.execute(held).one()
+        row = conn.execute(_HELD, named(key)).one()
     return _stored(row)
 
 
@@ -107,15 +135,20 @@ def write_step(
                 "run_id": run_id,
                 # The last line of a step carries all that it changed.
                 "changes": changes if index == len(lines) - 1 else {},
+                "cause": None,
+                "actor": None,
             }
-            conn.execute(sa.insert(circuit_events).values(**{**values, **line}))
+            conn.execute(_APPEND, {**values, **line})
         circuit = step.circuit
     if version == before.version and wake_at == before.wake_at:
         return before
     updated = conn.execute(
-        sa.update(circuits)
-        .where(of_key(circuits, key), circuits.c.version == before.version)
-        .values(**_columns(circuit, version, wake_at, now))
+        _GUARDED,
+        {
+            **named(key),
+            "known_version": before.version,
+            **_columns(circuit, version, wake_at, now),
+        },
     )
     if updated.rowcount != 1:
         raise StoreError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,19 +81,15 @@ class DegradedReads:
         ``since`` (:meth:`position` before the input was loaded) the upstream counts as degraded by
         what was written after that, settled or not.
         """
-        when = _open() if since is None else sa.select(degraded_reads)
-        query = when.where(degraded_reads.c.consumer == upstream)
-        if since is not None:
-            query = query.where(degraded_reads.c.id > since)
-        if upstream_partition is not None:
-            query = query.where(degraded_reads.c.consumer_partition == upstream_partition)
+        query, first = _inherited(since is not None, upstream_partition is not None)
+        of = {"of_consumer": upstream, "of_partition": upstream_partition, "after": since}
         with self._store.read() as conn:
             # Every input of every asset comes by here: the everyday answer takes no write lock.
-            if conn.execute(query.limit(1)).first() is None:
+            if conn.execute(first, of).first() is None:
                 return ()
         with self._store.begin() as conn:
             marks: dict[tuple[CircuitKey, str | None], DegradedRead] = {}
-            for row in conn.execute(query.order_by(degraded_reads.c.id)):
+            for row in conn.execute(query, of):
                 origin = _read(row)
                 marks[(origin.circuit, origin.consumer_partition)] = DegradedRead(
                     circuit=origin.circuit,
@@ -181,7 +178,7 @@ class DegradedReads:
     def position(self) -> int:
         """Where the ledger stands; take it before an input is loaded, for :meth:`settle`."""
         with self._store.read() as conn:
-            return conn.scalar(sa.select(sa.func.max(degraded_reads.c.id))) or 0
+            return conn.scalar(_POSITION) or 0
 
     def settle(
         self,
@@ -225,18 +222,17 @@ class DegradedReads:
         now = self._store.now(conn)
         # One writer at a time on PostgreSQL too: two attempts of a step must not both insert.
         self._store.lock(conn, f"ledger:{read.consumer}:{read.consumer_partition or ''}")
-        older = conn.execute(
-            _open()
-            .where(
-                *_blames(read.circuit),
-                degraded_reads.c.consumer == read.consumer,
-                degraded_reads.c.consumer_partition == (read.consumer_partition or ""),
-                degraded_reads.c.upstream == read.upstream,
-                degraded_reads.c.upstream_partition == (read.upstream_partition or ""),
-                degraded_reads.c.via == (read.via or ""),
-            )
-            .order_by(degraded_reads.c.id)
-        ).all()
+        edge = {
+            "contract": read.circuit.contract,
+            "circuit_asset": read.circuit.asset,
+            "circuit_partition": read.circuit.partition or "",
+            "consumer": read.consumer,
+            "consumer_partition": read.consumer_partition or "",
+            "upstream": read.upstream,
+            "upstream_partition": read.upstream_partition or "",
+            "via": read.via or "",
+        }
+        older = conn.execute(_SAME_EDGE, edge).all()
         since = now
         for row in older:
             before = _read(row)
@@ -244,21 +240,15 @@ class DegradedReads:
                 since = min(since, before.since or now)
             if not anew and replace(read, generation=before.generation) == _as_asked(before):
                 return before
-        conn.execute(
-            sa.update(degraded_reads)
-            .where(degraded_reads.c.id.in_([row.id for row in older]))
-            .values(settled_at=now, settled_by=read.run_id)
-        )
+        if older:
+            conn.execute(
+                sa.update(degraded_reads)
+                .where(degraded_reads.c.id.in_([row.id for row in older]))
+                .values(settled_at=now, settled_by=read.run_id)
+            )
         values = {
-            "contract": read.circuit.contract,
-            "circuit_asset": read.circuit.asset,
-            "circuit_partition": read.circuit.partition or "",
+            **edge,
             "generation": read.generation,
-            "consumer": read.consumer,
-            "consumer_partition": read.consumer_partition or "",
-            "upstream": read.upstream,
-            "upstream_partition": read.upstream_partition or "",
-            "via": read.via or "",
             "level": read.level,
             "source": read.source,
             "reason": read.reason,
@@ -266,12 +256,44 @@ class DegradedReads:
             "read_at": now,
             "since": since,
         }
-        inserted = sa.insert(degraded_reads).values(**values).returning(degraded_reads.c.id)
-        return replace(read, id=conn.execute(inserted).scalar_one(), read_at=now, since=since)
+        number = conn.execute(_WRITE, values).scalar_one()
+        return replace(read, id=number, read_at=now, since=since)
 
 
 def _open() -> sa.Select[Any]:
     return sa.select(degraded_reads).where(degraded_reads.c.settled_at.is_(None))
+
+
+# Statements that every read runs are built once: building takes longer than running.
+_POSITION = sa.select(sa.func.max(degraded_reads.c.id))
+_WRITE = sa.insert(degraded_reads).returning(degraded_reads.c.id)
+_EDGE = (
+    "contract",
+    "circuit_asset",
+    "circuit_partition",
+    "consumer",
+    "consumer_partition",
+    "upstream",
+    "upstream_partition",
+    "via",
+)
+_SAME_EDGE = (
+    _open()
+    .where(*(degraded_reads.c[name] == sa.bindparam(name) for name in _EDGE))
+    .order_by(degraded_reads.c.id)
+)
+
+
+@cache
+def _inherited(since: bool, one_partition: bool) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """What a consumer inherits from its upstream: all the rows in their order, and one of them."""
+    when = sa.select(degraded_reads) if since else _open()
+    query = when.where(degraded_reads.c.consumer == sa.bindparam("of_consumer"))
+    if since:
+        query = query.where(degraded_reads.c.id > sa.bindparam("after"))
+    if one_partition:
+        query = query.where(degraded_reads.c.consumer_partition == sa.bindparam("of_partition"))
+    return query.order_by(degraded_reads.c.id), query.limit(1)
 
 
 def _blames(circuit: CircuitKey) -> tuple[sa.ColumnElement[bool], ...]:

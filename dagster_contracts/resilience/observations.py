@@ -14,6 +14,8 @@ from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import metric_points, observations
 
+_POINTS = sa.insert(metric_points)
+
 
 def record_report(
     conn: sa.Connection,
@@ -125,5 +127,5 @@ def _record(
         if value is not None
     ]
     if points:
-        conn.execute(sa.insert(metric_points), points)
+        conn.execute(_POINTS, points)
     return True

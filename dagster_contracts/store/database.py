@@ -34,6 +34,9 @@ class Store:
 
     def __init__(self, engine: sa.Engine, *, clock: Callable[[], datetime] | None = None) -> None:
         self._engine = engine
+        # Options make an engine anew each time that they are given, so they are given once.
+        self._reading = engine.execution_options(**{_READ_ONLY: True})
+        self._file = Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
         self._clock = clock
         self._pid = os.getpid()
 
@@ -54,24 +57,24 @@ class Store:
         Commits when the block ends, rolls back when it raises. ``StoreError`` for what the
         database refuses.
         """
-        with self._connection({}) as conn:
+        with self._connection(self._engine) as conn:
             yield conn
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """A transaction that only reads: on SQLite it waits for no writer."""
-        with self._connection({_READ_ONLY: True}) as conn:
+        with self._connection(self._reading) as conn:
             yield conn
 
     @contextmanager
-    def _connection(self, options: dict[str, Any]) -> Iterator[sa.Connection]:
+    def _connection(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         if self._pid != os.getpid():
             # A forked child must not speak on its parent's sockets, nor close them.
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         self._restore()
         try:
-            with self._engine.execution_options(**options).begin() as conn:
+            with engine.begin() as conn:
                 yield conn
         except sa.exc.DBAPIError as error:
             raise store_error(error, self.url) from error
@@ -81,10 +84,10 @@ class Store:
 
         An open connection would go on with the deleted file, and every other process with another.
         """
-        if self.dialect != "sqlite" or Path(str(self._engine.url.database)).exists():
+        if self._file is None or self._file.exists():
             return
         self._engine.dispose()
-        Path(str(self._engine.url.database)).parent.mkdir(parents=True, exist_ok=True)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._engine.begin() as conn:
             upgrade_schema(conn, where=self.url)
 
@@ -105,7 +108,7 @@ class Store:
     def clock(self) -> sa.ColumnElement[Any]:
         """The database's clock as a column, for a query that needs it beside its row."""
         if self._clock is not None:
-            return sa.literal(self._clock(), UtcTime)
+            return sa.bindparam("clock", callable_=self._clock, type_=UtcTime)
         return sa.literal_column(_CLOCK[self.dialect], UtcTime)
 
     def lock(self, conn: sa.Connection, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,10 +15,12 @@ def insert_once(conn: sa.Connection, table: sa.Table, values: Mapping[str, Any])
 
     On PostgreSQL a second writer of the same key waits until the first one has ended.
     """
-    statement: sqlite.Insert | postgresql.Insert
-    if conn.dialect.name == "postgresql":
-        statement = postgresql.insert(table).values(**values).on_conflict_do_nothing()
-    else:
-        statement = sqlite.insert(table).values(**values).on_conflict_do_nothing()
+    return conn.execute(_once(table, conn.dialect.name), values).first() is not None
+
+
+@cache
+def _once(table: sa.Table, dialect: str) -> sa.ReturningInsert[tuple[int]]:
+    # Built once: building a statement takes SQLAlchemy longer than running it.
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # What RETURNING gives is what was inserted; rowcount is -1 on psycopg for some tables.
-    return conn.execute(statement.returning(sa.literal(1))).first() is not None
+    return insert(table).on_conflict_do_nothing().returning(sa.literal(1))
