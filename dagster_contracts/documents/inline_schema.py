@@ -15,7 +15,7 @@ from dagster_contracts.core.contract import (
     SchemaProperty,
 )
 from dagster_contracts.documents.problem import did_you_mean
-from dagster_contracts.documents.quality import name_rules, read_rule
+from dagster_contracts.documents.quality import mend_rule, name_rules, read_rule
 from dagster_contracts.documents.section import Section, describe
 from dagster_contracts.documents.type_options import read_options
 from dagster_contracts.documents.vocabulary import schema as words
@@ -144,7 +144,7 @@ def read_rules(section: Section, properties: tuple[SchemaProperty, ...]) -> tupl
     rules: list[QualityRule] = []
     names = ColumnNames.of(properties)
     physical = {prop.name: prop.column for prop in properties}
-    for item in section.sections("quality"):
+    for item in section.sections("quality", mend=mend_rule):
         rule = read_rule(item, column=None, strict=True)
         if rule is None:
             continue
@@ -299,7 +299,7 @@ def _read_field(
         field.wrong(key_node, "primary_key", "true, or its place in the key")
     rules = tuple(
         rule
-        for item in field.sections("quality")
+        for item in field.sections("quality", mend=mend_rule)
         if (rule := read_rule(item, column=field.text("physical_name") or name, strict=True))
     )
     prop = SchemaProperty(

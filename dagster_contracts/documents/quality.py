@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -195,6 +196,20 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
     for key in ("expression", "filter"):
         _check_expression(section, key, rule)
     return replace(rule, extras=extras) if extras else rule
+
+
+def mend_rule(node: YamlNode) -> str | None:
+    """How to write as a rule what stands where one should, bare: ``amount > 0``."""
+    if not isinstance(node, ScalarNode):
+        return None
+    text = node.text.strip()
+    if re.match(r"row_?count\b", text, re.IGNORECASE):
+        return "write it like - {metric: rowCount, must_be_greater_than: 0}"
+    try:
+        parse_expression(text)
+    except ExpressionSyntaxError:
+        return "write it like - {expression: amount > 0}"
+    return f"write - {{expression: {json.dumps(text, ensure_ascii=False)}}}"
 
 
 def _unwrapped(section: Section) -> Section:

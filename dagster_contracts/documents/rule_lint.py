@@ -127,7 +127,9 @@ def _why_not(test: RuleTest, schema_object: SchemaObject) -> str | None:
             what = "multiples are of numbers"
         case _:
             return None
-    return None if kind is None or kind in wanted else f"{what}, and the column is a {kind.value}"
+    if kind is None or kind in wanted:
+        return None
+    return f"{what}, and the column is of type {kind.value}"
 
 
 # --- expressions and filters -------------------------------------------------------------------

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from dagster_contracts.core.condition import Condition, parse_condition, parse_duration
 from dagster_contracts.core.contract import Json
@@ -26,6 +26,8 @@ from dagster_contracts.documents.yaml_text import (
 from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
 
 E = TypeVar("E", bound=StrEnum)
+Mend: TypeAlias = Callable[[YamlNode], str | None]
+"""How to write what stands in the wrong shape; ``None`` where nothing is known of it."""
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
@@ -320,24 +322,26 @@ class Section:
                 self.wrong(item, key, "a list of texts")
         return tuple(found)
 
-    def items(self, key: str) -> list[YamlNode]:
-        """The items of a list."""
+    def items(self, key: str, *, mend: Mend | None = None) -> list[YamlNode]:
+        """The items of a list; ``mend`` says how to write what is none."""
         node = self.take(key)
         if node is None:
             return []
         if isinstance(node, SequenceNode):
             return node.items
-        self.wrong(node, key, "a list", "begin each item with '- '")
+        hint = mend(node) if mend is not None else None
+        self.wrong(node, key, "a list", hint or "begin each item with '- '")
         return []
 
-    def sections(self, key: str) -> list[Section]:
-        """The items of a list of mappings."""
+    def sections(self, key: str, *, mend: Mend | None = None) -> list[Section]:
+        """The items of a list of mappings; ``mend`` says how to write one that is none."""
         found = []
-        for item in self.items(key):
+        for item in self.items(key, mend=mend):
             if isinstance(item, MappingNode):
                 found.append(Section(item, self.reading, f"an item of {key}"))
             else:
-                self.wrong(item, key, "a list of mappings")
+                hint = mend(item) if mend is not None else None
+                self.wrong(item, key, "a list of mappings", hint)
         return found
 
     def section(self, key: str) -> Section | None:

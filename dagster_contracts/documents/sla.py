@@ -54,6 +54,9 @@ from dagster_contracts.documents.yaml_text import (
 )
 from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
 
+_LISTED = (
+    'write it like - {property: freshness, must: "< 2h"}, or without a list: freshness: "< 2h"'
+)
 _AT_MOST = ComparisonOperator.LE
 _AT_LEAST = ComparisonOperator.GE
 
@@ -144,13 +147,17 @@ def read_compact_sla(parent: Section) -> tuple[SlaProperty, ...]:
     """
     node = parent.take("sla")
     if isinstance(node, SequenceNode):
-        return tuple(level for item in parent.sections("sla") for level in _read_listed_level(item))
+        items = parent.sections("sla", mend=lambda _: _LISTED)
+        return tuple(level for item in items for level in _read_listed_level(item))
     section = parent.section("sla")
     return () if section is None else _read_levels(section)
 
 
 def _read_listed_level(item: Section) -> tuple[SlaProperty, ...]:
     item.what = "a service level"
+    if "property" not in item:
+        item.missing("property", _LISTED)
+        return ()
     name = item.required_text("property")
     if not name:
         return ()

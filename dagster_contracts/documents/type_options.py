@@ -149,7 +149,8 @@ def read_scalar(
                 section.reading.complain(
                     node.location,
                     "wrong-type",
-                    f"{key!r} of a {logical_type} must be a number, not {describe(node)}",
+                    f"{key!r} of values of type {logical_type} must be a number, "
+                    f"not {describe(node)}",
                     "write it without quotes",
                 )
                 return None
@@ -183,7 +184,7 @@ def _moment(
         section.reading.complain(
             node.location,
             "wrong-value",
-            f"{key!r} of a {logical_type} cannot be read: {text!r}",
+            f"{key!r} of values of type {logical_type} cannot be read: {text!r}",
             f'write it as ISO 8601: "{example}"',
         )
         return None
@@ -226,7 +227,7 @@ def _check_fit(section: Section, present: list[str], logical_type: LogicalType) 
             section.findings.warning(
                 section.place(key),
                 "option-without-effect",
-                f"{key!r} does nothing to a {logical_type}: it is for {names}",
+                f"{key!r} does nothing to values of type {logical_type}: it is for {names}",
                 "remove it, or mend the type",
             )
 

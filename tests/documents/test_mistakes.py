@@ -203,6 +203,56 @@ MORE = [
     ('freshness: "< 5min"', "freshness: > 5min", 12, 18, "not YAML", '"> 5min"'),
     ('completeness: "> 95%"', 'completeness: "> 95"', 13, 19, "per cent", "'95%'"),
     ('freshness: "< 5min"', "freshness: {max: 5min}", 12, 16, "needs a 'must'", "must"),
+    # a list where a mapping stands, and a rule that is only its condition
+    (
+        '  sla:\n    freshness: "< 5min"\n    completeness: "> 95%"',
+        "  sla:\n    - freshness: 2h",
+        12,
+        7,
+        "needs a 'property'",
+        '- {property: freshness, must: "< 2h"}',
+    ),
+    (
+        '  sla:\n    freshness: "< 5min"\n    completeness: "> 95%"',
+        "  sla: [freshness]",
+        11,
+        9,
+        "the text 'freshness'",
+        '- {property: freshness, must: "< 2h"}',
+    ),
+    (
+        "- metric: rowCount\n      must_be_greater_than: 0",
+        "- order_id > 0 or email = 'a'",
+        9,
+        7,
+        "list of mappings",
+        """- {expression: "order_id > 0 or email = 'a'"}""",
+    ),
+    (
+        "quality:\n    - metric: rowCount\n      must_be_greater_than: 0",
+        "quality: order_id > 0",
+        8,
+        12,
+        "must be a list",
+        '- {expression: "order_id > 0"}',
+    ),
+    (
+        "- metric: rowCount\n      must_be_greater_than: 0",
+        "- row_count > 0",
+        9,
+        7,
+        "list of mappings",
+        "- {metric: rowCount, must_be_greater_than: 0}",
+    ),
+    (
+        "- metric: rowCount\n      must_be_greater_than: 0",
+        "- order ids are unique",
+        9,
+        7,
+        "list of mappings",
+        "- {expression: amount > 0}",
+    ),
+    ("email: string", "email: {quality: [email != '']}", 7, 25, "mappings", '{expression: "email'),
 ]
 
 
@@ -225,7 +275,12 @@ def test_more_mistakes_that_people_make(
     [
         ("source: last_valid", "source: last-valid", "'last-valid'", "'last_valid'"),
         ("source: last_valid", "source: lastvalid", "'lastvalid'", "'last_valid'"),
-        ("email: string", "email: {type: integer, min_length: 3}", "min_length", "mend the type"),
+        (
+            "email: string",
+            "email: {type: integer, min_length: 3}",
+            "'min_length' does nothing to values of type integer: it is for string",
+            "mend the type",
+        ),
         ("email: string", "email: {type: string, minimum: 3}", "minimum", "mend the type"),
         ("email: string", 'email: {type: string, pattern: "["}', "pattern", "plain subset"),
         ("must_be_greater_than: 0", "must_be: 0\n      severity: crit", "'crit'", "error, info"),
