@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -45,7 +46,11 @@ def lint(places: Places, paths: tuple[str, ...], strict: bool, output: str) -> N
     with ExitStack() as stack:
         roots = [_Root.of(text, stack.enter_context(open_path(text, places))) for text in given]
         with progress("linting"):
-            found = lint_paths([root.path for root in roots], allowed_env=places.allowed_env)
+            found = lint_paths(
+                [root.path for root in roots],
+                allowed_env=places.allowed_env,
+                today=datetime.now(UTC).date(),
+            )
         files = [_shown(file, roots) for file in found]
     match output:
         case "json":

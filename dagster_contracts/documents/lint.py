@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from dagster_contracts.core.condition import (
@@ -66,10 +67,12 @@ class LintedFile:
 
 
 def lint_paths(
-    paths: Iterable[str | Path], *, allowed_env: Collection[str] = ()
+    paths: Iterable[str | Path], *, allowed_env: Collection[str] = (), today: date | None = None
 ) -> tuple[LintedFile, ...]:
     """Lint files and folders; never raises for what is in them.
 
+    ``today`` is the day on which a deprecated contract may be past its end; without one no
+    calendar is looked at.
     What spans several files (a version that two of them carry, a cycle of fallbacks) is looked for
     among all of them.
     """
@@ -92,7 +95,7 @@ def lint_paths(
             found.extend(document.problems)
             if document.contract is not None:
                 contracts[document.path] = document.contract
-                found.extend(lint_contract(document.contract))
+                found.extend(lint_contract(document.contract, today=today))
     across = Findings()
     _across_files(list(contracts.values()), across)
     for problem in across:
@@ -108,11 +111,13 @@ def lint_paths(
     )
 
 
-def lint_contract(contract: Contract) -> tuple[Problem, ...]:
-    """Everything that is odd about one contract that loads."""
+def lint_contract(contract: Contract, *, today: date | None = None) -> tuple[Problem, ...]:
+    """Everything that is odd about one contract that loads, and about its end on ``today``."""
     findings = Findings()
     for check in _CHECKS:
         check(contract, findings)
+    if today is not None:
+        _past_end(contract, today, findings)
     return findings.sorted()
 
 
@@ -329,6 +334,18 @@ def _end(contract: Contract, findings: Findings) -> None:
             f"{contract.ref} is deprecated and does not say until when it is kept",
             "add deprecated_until: 2027-06-30, and successor: <name>@<version>",
         )
+
+
+def _past_end(contract: Contract, today: date, findings: Findings) -> None:
+    until = contract.deprecated_until
+    if until is None or until >= today or contract.status is ContractStatus.RETIRED:
+        return
+    findings.warning(
+        _place(contract),
+        "past-end",
+        f"{contract.ref} was to be kept until {until}, and that day is past",
+        "write status: retired, or a later deprecated_until",
+    )
 
 
 def _life(contract: Contract, findings: Findings) -> None:

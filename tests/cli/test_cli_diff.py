@@ -88,6 +88,18 @@ def test_the_same_contract_has_no_changes(project: Project) -> None:
     assert (ran.code, ran.stdout) == (0, "no changes\n")
 
 
+def test_github_is_told_the_path_from_the_top_of_the_repository(
+    repository: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("contracts/orders/1.0.1.yaml", NEXT)
+    monkeypatch.chdir(repository.root / "contracts")
+
+    ran = repository.run("diff", "git:HEAD:./orders", "orders", "--format", "github")
+
+    assert ran.code == 1
+    assert "file=contracts/orders/1.0.1.yaml," in ran.stdout
+
+
 def test_a_folder_is_compared_with_a_git_revision(repository: Project) -> None:
     repository.write("contracts/orders/1.0.1.yaml", NEXT)
 

@@ -63,6 +63,18 @@ def test_strict_counts_warnings(project: Project) -> None:
     assert lenient.json["files"][0]["problems"][0]["code"] == "deprecated-without-end"
 
 
+def test_a_contract_that_is_past_its_end_is_doubtful(project: Project) -> None:
+    ends = "  status: deprecated\n  deprecated_until: {}\n"
+    project.write("past.yaml", ORDERS.format(version="1.0.0") + ends.format("2020-01-31"))
+    project.write("kept.yaml", ORDERS.format(version="1.1.0") + ends.format("9999-12-31"))
+
+    past, kept = project.run("lint", "past.yaml"), project.run("lint", "kept.yaml")
+
+    assert "warning: orders@1.0.0 was to be kept until 2020-01-31" in past.stdout
+    assert "[past-end]" in past.stdout
+    assert kept.stdout == "1 file: no problem\n"
+
+
 def test_two_files_with_the_same_version_are_a_mistake(project: Project) -> None:
     project.write("contracts/copy.yaml", ORDERS.format(version="1.0.0"))
 
@@ -70,6 +82,30 @@ def test_two_files_with_the_same_version_are_a_mistake(project: Project) -> None
 
     assert ran.code == 1
     assert "two documents carry orders@1.0.0" in ran.stdout
+
+
+@pytest.mark.parametrize("git", ["folder", "file"])
+def test_github_is_told_the_path_from_the_top_of_the_repository(
+    project: Project, monkeypatch: pytest.MonkeyPatch, git: str
+) -> None:
+    project.write("shop/data/contracts/bad.yaml", MISTAKES)
+    project.write("shop/.git" if git == "file" else "shop/.git/HEAD", "gitdir: elsewhere")
+    monkeypatch.chdir(project.root / "shop" / "data")
+
+    below = project.run("lint", "contracts", "--format", "github").stdout
+    monkeypatch.chdir(project.root)
+    above = project.run("lint", "shop/data/contracts", "--format", "github").stdout
+
+    assert below.startswith("::error file=data/contracts/bad.yaml,line=4,")
+    assert above == below
+
+
+def test_github_is_told_the_path_as_it_is_outside_of_a_repository(project: Project) -> None:
+    project.write("data/bad.yaml", MISTAKES)
+
+    lines = project.run("lint", "data", "--format", "github").stdout
+
+    assert lines.startswith("::error file=data/bad.yaml,line=4,")
 
 
 def test_github_lines_cannot_be_broken_by_what_they_quote(project: Project) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -423,6 +424,25 @@ def test_a_circle_of_fallbacks_across_files(tmp_path: Path) -> None:
 )
 def test_what_serves_nobody(body: str, found: list[str]) -> None:
     assert codes(SCHEMA + body) == found
+
+
+@pytest.mark.parametrize(
+    ("status", "until", "found"),
+    [
+        ("deprecated", "2026-03-01", ["past-end"]),
+        ("active", "2026-03-01", ["past-end"]),
+        ("deprecated", "2026-03-02", []),  # kept to the end of that day
+        ("retired", "2026-03-01", []),
+    ],
+)
+def test_a_contract_is_past_its_end_on_a_day(status: str, until: str, found: list[str]) -> None:
+    text = f"{HEAD}  status: {status}\n  deprecated_until: {until}\n{SCHEMA}"
+    contract = load_contract("orders.yaml", text=text)
+
+    problems = lint_contract(contract, today=date(2026, 3, 2))
+
+    assert [problem.code for problem in problems] == found
+    assert lint_contract(contract) == ()
 
 
 def test_a_version_that_two_files_carry_hides_no_circle(tmp_path: Path) -> None:
