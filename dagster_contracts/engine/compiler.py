@@ -7,9 +7,11 @@ missing too, and comparisons with it are guarded on float columns only, where it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from functools import reduce
 from typing import Any, TypeAlias, assert_never
 
@@ -38,17 +40,20 @@ from dagster_contracts.core.rules import (
 )
 from dagster_contracts.core.text_format import TEXT_FORMATS
 from dagster_contracts.engine.literal import (
+    AnyDecimal,
     IncomparableError,
     all_of,
     any_of,
     fit_bound,
     fit_values,
+    in_units,
     instant_literal,
     integer_range,
     is_text,
+    units_of,
 )
 from dagster_contracts.engine.row_expression import InexpressibleError, compile_expression
-from dagster_contracts.engine.scan import Scan
+from dagster_contracts.engine.scan import Backend, Scan
 
 ItemTest: TypeAlias = (
     Required
@@ -161,8 +166,15 @@ def compile_test(test: RowTest, columns: Columns) -> nw.Expr:
 
     Raises :class:`BrokenColumnError` or :class:`UncompilableError`.
     """
-    try:
+    with _said_as_reasons():
         return _compile(test, columns)
+
+
+@contextmanager
+def _said_as_reasons() -> Iterator[None]:
+    """What cannot be expressed becomes an :class:`UncompilableError`."""
+    try:
+        yield
     except (IncomparableError, InexpressibleError) as error:
         raise UncompilableError(str(error)) from error
     except UnportablePattern as error:
@@ -214,7 +226,7 @@ def _compile(test: RowTest, columns: Columns) -> nw.Expr:
                 raise UncompilableError(f"the format {name!r} is not known here (known: {known})")
             return ~_text(value, dtype).str.contains(translate(form, dialect))
         case MultipleOf(_, divisor):
-            return _multiple(value, dtype, divisor)
+            return _multiple(value, dtype, divisor, columns)
         case _:
             assert_never(test)
 
@@ -315,15 +327,33 @@ def _text(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     raise UncompilableError(f"a column of type {dtype} holds no text")
 
 
-def _multiple(value: nw.Expr, dtype: nw.dtypes.DType, divisor: Decimal) -> nw.Expr:
+def _multiple(
+    value: nw.Expr, dtype: nw.dtypes.DType, divisor: Decimal, columns: Columns
+) -> nw.Expr:
     if divisor <= 0:
         raise UncompilableError(f"nothing is a multiple of {divisor}")
-    if dtype.is_integer() and divisor == divisor.to_integral_value():
+    if dtype.is_integer():
+        units = units_of(divisor, 0)
         low, high = integer_range(dtype)
-        if divisor > max(high, -low):
+        if units > max(high, -low):
             return value != 0
         wide = nw.Int128() if dtype in (nw.UInt64, nw.UInt128, nw.Int128) else nw.Int64()
-        return value.cast(wide) % nw.lit(int(divisor), dtype=wide) != 0
+        return value.cast(wide) % nw.lit(units, dtype=wide) != 0
+    if isinstance(dtype, nw.Decimal):
+        zero = nw.lit(Decimal(0), dtype=dtype)
+        if isinstance(dtype, AnyDecimal):
+            literal = dtype.literal(Fraction(divisor), up=False)
+            if literal is None:
+                raise UncompilableError(f"{divisor} has more than 38 digits")
+            return value % literal != zero
+        units = units_of(divisor, dtype.scale)
+        if units >= 10**dtype.precision:
+            return value != zero
+        held = dtype
+        if columns.scan.backend is Backend.PYSPARK:
+            # It adds the divisor to the rest, and drops digits where that might have too many.
+            held = nw.Decimal(max(len(str(units)), dtype.scale), dtype.scale)
+        return value % nw.lit(in_units(units, dtype.scale), dtype=held) != zero
     if not dtype.is_numeric():
         raise UncompilableError(f"a column of type {dtype} has no multiples")
     infinite = value.cast(nw.Float64).abs() == nw.lit(math.inf, dtype=nw.Float64())
@@ -355,7 +385,8 @@ def holds(text: str, columns: Columns) -> nw.Expr:
         raise UncompilableError("the expression names no column")
     for name in columns_in(tree):
         columns.require((columns.names.get(name, name),))
-    return compile_expression(tree, columns.scan, columns.schema, columns.names)
+    with _said_as_reasons():
+        return compile_expression(tree, columns.scan, columns.schema, columns.names)
 
 
 def expression_columns(text: str, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from dagster_contracts.core.contract import Scalar
 from dagster_contracts.core.rules import BoundOperator
 
 _LOWER = (BoundOperator.AT_LEAST, BoundOperator.MORE_THAN)
+# Python's own context would round what has more than 28 digits.
 _DIGITS = Context(prec=40)
 _NANOSECONDS_FROM = datetime(1677, 9, 22, tzinfo=UTC)
 _NANOSECONDS_TO = datetime(2262, 4, 11, tzinfo=UTC)
@@ -62,7 +63,7 @@ class AnyDecimal(nw.Decimal):
         if scale < 0:
             return None
         units = math.ceil(value * 10**scale) if up else math.floor(value * 10**scale)
-        return nw.lit(Decimal(units).scaleb(-scale, _DIGITS), dtype=nw.Decimal(38, scale))
+        return nw.lit(in_units(units, scale), dtype=nw.Decimal(38, scale))
 
 
 class IncomparableError(Exception):
@@ -131,7 +132,7 @@ def _fit_number(
         scaled = exact * 10**dtype.scale
         units = math.ceil(scaled) if up else math.floor(scaled)
         if abs(units) < 10**dtype.precision:
-            value = Decimal(units).scaleb(-dtype.scale)
+            value = in_units(units, dtype.scale)
             return FittedBound(operator, nw.lit(value, dtype=dtype))
         return FittedBound(operator, None, always=(units < 0) == (operator in _LOWER))
     raise IncomparableError(f"a column of type {dtype} has no order that is known here")
@@ -257,11 +258,11 @@ def _fit_exact(value: int | float | Decimal, dtype: nw.dtypes.DType) -> Any:
         whole = exact.denominator == 1 and low <= exact <= high
         return int(exact) if whole else None
     if isinstance(dtype, AnyDecimal):
-        return Decimal(exact.numerator) / Decimal(exact.denominator)
+        return _DIGITS.divide(Decimal(exact.numerator), Decimal(exact.denominator))
     if isinstance(dtype, nw.Decimal):
         scaled = exact * 10**dtype.scale
         if scaled.denominator == 1 and abs(scaled) < 10**dtype.precision:
-            return Decimal(int(scaled)).scaleb(-dtype.scale)
+            return in_units(int(scaled), dtype.scale)
         return None
     raise IncomparableError(f"values of type {dtype} cannot be listed")
 
@@ -281,6 +282,20 @@ def _nearest_float(value: int | float | Decimal, dtype: nw.dtypes.DType) -> floa
     except OverflowError:
         return math.copysign(math.inf, number)
     return packed[0]
+
+
+def in_units(units: int, scale: int) -> Decimal:
+    """A decimal of this scale from its units: 125 of scale 2 are 1.25."""
+    return Decimal(units).scaleb(-scale, _DIGITS)
+
+
+def units_of(divisor: Decimal, scale: int) -> int:
+    """What the units of a decimal of this scale must be a multiple of, for the value to be one.
+
+    Whole numbers have scale 0. Among tenths the multiples of 0.25 are those of 0.5.
+    """
+    # In lowest terms n/d, only each d-th multiple is whole, and that is a multiple of n.
+    return (Fraction(divisor) * 10**scale).numerator
 
 
 def is_text(dtype: nw.dtypes.DType) -> bool:

@@ -59,6 +59,11 @@ class _Value:
     bits: int | None = None
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether it is null in every row, of a column that holds nothing and has no type."""
+        return self.dtype == nw.Unknown
+
+    @property
     def is_whole(self) -> bool:
         """Whether it is a whole number, be it in the type of wide sums."""
         dtype = self.dtype
@@ -131,6 +136,8 @@ class _Compilation:
                 return nw.lit(truth)
             case Literal() | Column() | Arithmetic() | Call():
                 found = self.value(node)
+                if found.is_nothing:
+                    return _unknown(found)
                 if found.dtype != nw.Boolean:
                     raise InexpressibleError(f"a value of type {found.dtype} is no condition")
                 return found.expr
@@ -145,6 +152,8 @@ class _Compilation:
                 column = self.names.get(name, name)
                 dtype = self.schema[column]
                 expr = self.scan.column(column)
+                if column in self.scan.untyped:
+                    return _Value(expr, nw.Unknown())
                 if dtype.is_float():
                     # NaN is missing: unknown in comparisons, as null is.
                     expr = nw.when(~expr.is_nan()).then(expr)
@@ -188,12 +197,16 @@ class _Compilation:
 
     def text(self, node: Node) -> nw.Expr:
         found = self.value(node)
+        if found.is_nothing:
+            return nw.when(_no_row(found)).then(nw.lit(""))
         if found.dtype != nw.String:
             raise InexpressibleError(f"a value of type {found.dtype} is no text")
         return found.expr
 
     def compare(self, comparator: Comparator, left_node: Node, right_node: Node) -> nw.Expr:
         left, right = self.value(left_node), self.value(right_node)
+        if left.is_nothing or right.is_nothing:
+            return _unknown(left if left.is_nothing else right)
         if left.literal is not None and right.literal is None:
             left, right, comparator = right, left, _MIRRORED[comparator]
         if right.literal is not None and left.literal is None:
@@ -240,6 +253,8 @@ class _Compilation:
 
     def one_of(self, operand: _Value, values: tuple[Literal, ...]) -> nw.Expr:
         written = [item.value for item in values]
+        if operand.is_nothing:
+            return _unknown(operand)
         if any(isinstance(value, timedelta) or value is None for value in written):
             raise InexpressibleError("durations and null cannot be listed")
         scalars = tuple(v for v in written if v is not None and not isinstance(v, timedelta))
@@ -257,6 +272,8 @@ class _Compilation:
         return any_of(tests)
 
     def arithmetic(self, operator: str, left: _Value, right: _Value) -> _Value:
+        if left.is_nothing or right.is_nothing:
+            return left if left.is_nothing else right
         if left.dtype.is_numeric() and right.dtype.is_numeric():
             return self.numbers(operator, left, right)
         temporal = (nw.Datetime, nw.Date)
@@ -335,6 +352,8 @@ class _Compilation:
                 return self.part_of_time(function, first)
 
     def rounded(self, function: str, first: _Value, arguments: tuple[Node, ...]) -> _Value:
+        if first.is_nothing:
+            return first
         if not first.dtype.is_numeric():
             raise InexpressibleError(f"{function} asks for a number, not {first.dtype}")
         wide: nw.dtypes.DType = self.whole if first.is_whole else nw.Float64()
@@ -345,20 +364,31 @@ class _Compilation:
             raise InexpressibleError("round asks for a whole number of digits")
         return _Value(first.expr.cast(nw.Float64).round(digits.value), nw.Float64())
 
-    def coalesced(self, values: list[_Value]) -> _Value:
-        dtype = next(v.dtype for v in values)
+    def coalesced(self, given: list[_Value]) -> _Value:
+        values = [value for value in given if not value.is_nothing]
+        if not values:
+            return given[0]
+        dtype = values[0].dtype
+        bits = None
         if all(v.dtype.is_numeric() for v in values):
-            whole = all(v.is_whole for v in values)
-            wide: nw.dtypes.DType = self.whole if whole else nw.Float64()
+            dtype = self.whole if all(v.is_whole for v in values) else nw.Float64()
             bits = max(v.width for v in values)
-            return _Value(nw.coalesce(*[v.expr.cast(wide) for v in values]), wide, bits=bits)
-        for value in values:
-            self.check_comparable(dtype, value.dtype)
-        return _Value(nw.coalesce(*[value.expr for value in values]), dtype)
+            expr = nw.coalesce(*[v.expr.cast(dtype) for v in values])
+        else:
+            for value in values:
+                self.check_comparable(dtype, value.dtype)
+            expr = nw.coalesce(*[value.expr for value in values])
+        if len(values) < len(given):
+            # What is left may be a single value, and is asked for in each row.
+            nothing = next(value for value in given if value.is_nothing)
+            expr = nw.when(nothing.expr.is_null()).then(expr)
+        return _Value(expr, dtype, bits=bits)
 
     def part_of_time(self, function: str, first: _Value) -> _Value:
         if first.literal is not None and first.dtype == nw.String:
             return self.written_day(function, str(first.literal.value))
+        if first.is_nothing:
+            return first
         if first.dtype not in (nw.Datetime, nw.Date):
             raise InexpressibleError(f"{function} asks for a date or timestamp, not {first.dtype}")
         if function == "date":
@@ -379,6 +409,16 @@ class _Compilation:
             raise InexpressibleError(f"{text!r} is no date in ISO 8601") from None
         assert not isinstance(day, datetime)
         return _Value(nw.lit(day, dtype=nw.Date()), nw.Date())
+
+
+def _no_row(value: _Value) -> nw.Expr:
+    """False for every row; a literal alone would be a single value."""
+    return value.expr.is_null() & nw.lit(False)
+
+
+def _unknown(value: _Value) -> nw.Expr:
+    """Neither true nor false for any row."""
+    return nw.when(_no_row(value)).then(nw.lit(False))
 
 
 def _in_one_zone(left: _Value, right: _Value) -> tuple[nw.Expr, nw.Expr]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -66,25 +67,11 @@ class SampleSource:
         queries: dict[str, nw.LazyFrame[Any]] = {}
         most = len(rules) if together else _MOST_QUERIES.get(self.scan.backend, 100)
         for rule in list(rules)[:most]:
-            shown = self._shown(rule)
-            flag: nw.Expr | None = None
-            if rule.name in measurement.row_rules:
-                flag = measurement.row_rules[rule.name].broken
-                numbered = not self.key
-            elif measurement.largest_groups.get(rule.name):
-                groups = measurement.largest_groups[rule.name]
-                flag = self._in_groups(measurement.key_rules[rule.name], groups)
-                numbered = True
-            elif isinstance(rule.test, TypeMatch) and shown:
-                numbered = False
-            else:
-                continue
-            whole = self._narrowed(rule, shown)
-            frame = self._numbered(whole) if numbered else whole
-            if frame is not whole:
-                shown = [ROW_NUMBER, *shown]
-            chosen = frame if flag is None else frame.filter(flag)
-            queries[rule.name] = self._named(chosen, shown).head(limit)
+            # A sample that cannot be asked for must not cost the counts.
+            with suppress(Exception):
+                query = self._query(rule, measurement)
+                if query is not None:
+                    queries[rule.name] = query.head(limit)
         if not queries:
             return {}
         if not together:
@@ -94,6 +81,28 @@ class SampleSource:
         except Exception:  # a sample that cannot be shown must not cost the others
             return {name: self._alone(query) for name, query in queries.items()}
         return {name: self.clean(rows) for name, rows in zip(queries, answers, strict=True)}
+
+    def _query(self, rule: PlannedRule, measurement: Measurement) -> nw.LazyFrame[Any] | None:
+        """The rows that break a rule; ``None`` where it is not about rows."""
+        shown = self._shown(rule)
+        flag: nw.Expr | None = None
+        if rule.name in measurement.row_rules:
+            flag = measurement.row_rules[rule.name].broken
+            numbered = not self.key
+        elif measurement.largest_groups.get(rule.name):
+            groups = measurement.largest_groups[rule.name]
+            flag = self._in_groups(measurement.key_rules[rule.name], groups)
+            numbered = True
+        elif isinstance(rule.test, TypeMatch) and shown:
+            numbered = False
+        else:
+            return None
+        whole = self._narrowed(rule, shown)
+        frame = self._numbered(whole) if numbered else whole
+        if frame is not whole:
+            shown = [ROW_NUMBER, *shown]
+        chosen = frame if flag is None else frame.filter(flag)
+        return self._named(chosen, shown)
 
     def _named(self, frame: nw.LazyFrame[Any], shown: Sequence[str]) -> nw.LazyFrame[Any]:
         """These columns, under the data's own names."""

@@ -97,7 +97,8 @@ def _open(
         case "pyarrow" | "pyarrow_batch" | "pyarrow_reader":
             return _scan_arrow(data, columns)
         case "pyarrow_dataset":
-            return polars_scan(kind, pl.scan_pyarrow_dataset(data))
+            # Filters that Arrow runs compare time zones and unsigned integers in their own way.
+            return polars_scan(kind, pl.scan_pyarrow_dataset(data, allow_pyarrow_filter=False))
         case _ if kind in _FILES:
             return scan_files(kind, str(data), columns, declared)
         case "narwhals":

@@ -84,6 +84,7 @@ def _temporal(quoted: str, kind: LogicalType | None, first: Callable[[], Any]) -
     """A column of times, each in the one text form that is ordered as the times are."""
     import ibis.expr.datatypes as dt
 
+    empty = False
     match kind:
         case LogicalType.DATE:
             # Moved by nothing, 30 February becomes 1 March.
@@ -91,10 +92,13 @@ def _temporal(quoted: str, kind: LogicalType | None, first: Callable[[], Any]) -
         case LogicalType.TIME:
             dtype, read = dt.time, f"contracts_time({quoted})"
         case _:
-            found = _INSTANT.fullmatch(str(first()))
+            value = first()
+            found = _INSTANT.fullmatch(str(value))
             zone = "UTC" if found and found[3] else None
             dtype, read = dt.Timestamp(timezone=zone, scale=6), f"contracts_instant({quoted})"
+            empty = value is None
     return {
+        "empty": empty,
         "value": f"{read} COLLATE BINARY",
         "dtype": dtype,
         "misfit": f"{quoted} IS NOT NULL AND {read} IS NULL",

@@ -428,6 +428,101 @@ def _decimals() -> Case:
     )
 
 
+def _long_decimals() -> Case:
+    """More digits than a float has, and more than Python's own decimals keep."""
+    long = Decimal("123456789012345678.00000000000000000001")
+    fine = [long, Decimal("0.1"), Decimal("1E-20"), Decimal(-1), None]
+    whole = [Decimal(10**37), Decimal(10**37 + 1), Decimal(2**53 + 1), Decimal(0), None]
+    return Case(
+        pa.table(
+            {
+                "f": pa.array(fine, pa.decimal128(38, 20)),
+                "w": pa.array(whole, pa.decimal128(38, 0)),
+                "i": ints(2**53 + 1, 2**53, 5, 3, 0),
+            }
+        ),
+        contract(
+            column("f", NUMBER, enum=(long, 0.1), maximum=long, exclusive_maximum=long, minimum=0),
+            column("w", NUMBER, multiple_of=Decimal(2), unique=True),
+            column("i", INTEGER, multiple_of=Decimal("2.5")),
+            quality=(
+                _invalid("tenths", "f", options=TypeOptions(multiple_of=Decimal("0.1"))),
+                _invalid("quarters", "w", options=TypeOptions(multiple_of=Decimal("2.5"))),
+            ),
+        ),
+        {
+            "f.enum": 2,
+            "f.exclusive_maximum": 1,
+            "f.minimum": 1,
+            "w.multiple_of": 2,
+            "i.multiple_of": 3,
+            "tenths": 2,
+            "quarters": 2,
+        },
+    )
+
+
+def _nothing_to_compare() -> Case:
+    """A column that holds nothing may have no type: what is asked of it is unknown."""
+    return Case(
+        pa.table({"n": pa.nulls(3), "t": instants(None, None, None), "i": ints(1, 2, 2)}),
+        contract(
+            column("n", STRING, pattern="x", enum=("x",)),
+            column("t", TIMESTAMP, minimum=at(2024, 1, 1)),
+            column("i", INTEGER),
+            quality=(
+                expression("equal", "n = 'x' or t >= '2024-01-01T00:00:00'"),
+                expression("listed", "n in ('x', 'y')"),
+                expression("found", "n matches 'x' and starts_with(n, 'x')"),
+                expression("absent", "n is null and t is null"),
+                expression("filled", "coalesce(n, 'x') = 'y'"),
+                expression("either", "i = 1 or length(n) = 1"),
+                expression("both", "i = 1 and n = 'x'"),
+                library("few", LibraryMetric.DUPLICATE_VALUES, "i", filter="n = 'x'"),
+                library("rest", LibraryMetric.DUPLICATE_VALUES, "i", filter="n is null"),
+            ),
+        ),
+        {"filled": 3, "both": 2, "rest": 1},
+    )
+
+
+def _filters() -> Case:
+    """A filter that cannot be run concerns its own rule alone."""
+    seconds = [at(2024, 3, 31, 0, 59, 59, 999999, zone=UTC), at(2024, 3, 31, 1, zone=UTC)]
+    zoned = instants(*seconds, *seconds, zone="Europe/Paris")
+    twice = LibraryMetric.DUPLICATE_VALUES
+    return Case(
+        pa.table({"i": ints(1, 1, 1, 1), "s": texts("a", "b", None, "b"), "t": zoned}),
+        contract(
+            column("i", INTEGER, unique=True),
+            column("s", STRING),
+            column("t", TIMESTAMP),
+            quality=(
+                library("lookahead", LibraryMetric.NULL_VALUES, "s", filter="s matches '(?=b)'"),
+                library("naive", twice, "i", filter="t > '2024-01-01T00:00:00'"),
+                library(
+                    "of_text",
+                    LibraryMetric.ROW_COUNT,
+                    filter="s > 1",
+                    threshold=threshold("mustBe", 1),
+                ),
+                expression("unread", "i > 0", filter="i >"),
+                library("b", twice, "i", filter="s = 'b'"),
+                library("then", twice, "i", filter=f"t = '{seconds[0].isoformat()}'"),
+                library("late", twice, "t", filter=f"t >= '{seconds[1].isoformat()}'"),
+                expression("none", "i < 1", filter="s = 'nobody'"),
+            ),
+        ),
+        {"i.unique": 3, "b": 1, "then": 1, "late": 1},
+        unmeasured={
+            "lookahead": "not portable",
+            "naive": "time zone",
+            "of_text": "",
+            "unread": "cannot be read",
+        },
+    )
+
+
 def _instants(unit: str) -> Case:
     noon = at(2024, 1, 1, 12)
     return Case(
@@ -825,6 +920,9 @@ CASES: dict[str, Case] = {
     "big_integers": _big_integers(),
     "wide_sums": _wide_sums(),
     "decimals": _decimals(),
+    "long_decimals": _long_decimals(),
+    "nothing_to_compare": _nothing_to_compare(),
+    "filters": _filters(),
     "instants_ms": _instants("ms"),
     "instants_us": _instants("us"),
     "instants_ns": _instants("ns"),

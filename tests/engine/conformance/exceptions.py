@@ -14,6 +14,7 @@ NOT_HELD: dict[tuple[str, str], str] = {
     ("postgresql", "nested"): _NO_FIELDS,
     ("sqlite", "nested"): _NO_FIELDS,
     ("sqlite", "lists"): _NO_LISTS,
+    ("sqlite", "long_decimals"): "all decimals are floats",
     ("sqlite", "short_floats"): "all floats are long",
     ("pyspark", "instants_ns"): "timestamps have microseconds",
     ("pyspark", "times"): "there is no time of day",
