@@ -21,7 +21,7 @@ from dagster_contracts.documents.yaml_text import (
     SequenceNode,
     YamlNode,
 )
-from dagster_contracts.errors import DocumentError
+from dagster_contracts.errors import DocumentError, SourceLocation
 
 _TYPES = {
     "string": LogicalType.STRING,
@@ -61,6 +61,7 @@ _SILENT = {
     "write_only",
 }
 _MAX_NESTING = 30
+_MOST_PROPERTIES = 10_000
 
 
 def read_json_schema(content: bytes | str, path: str, name: str, reading: Reading) -> SchemaObject:
@@ -69,18 +70,18 @@ def read_json_schema(content: bytes | str, path: str, name: str, reading: Readin
     What it says and a contract cannot check (``if``, ``allOf`` of conditions, ...) is a warning.
     """
     root = parse_json(content, path)
-    node = _Reader(reading, root).resolve(root, 0)
+    reader = _Reader(reading, root)
+    node = reader.resolve(root)
     if isinstance(node, MappingNode) and _word(node, "type") == "array" and "items" in node.entries:
-        node = _Reader(reading, root).resolve(node.entries["items"], 0)
+        node = reader.resolve(node.entries["items"])
     if not isinstance(node, MappingNode) or "properties" not in node.entries:
         raise DocumentError(
             "the JSON Schema of a contract describes an object with properties",
             where=node.location,
             hint='write {"type": "object", "properties": {...}, "required": [...]}',
         )
-    reader = _Reader(reading, root)
     section = Section(node, reading, "the JSON Schema")
-    properties, extra = reader.properties(section, 0)
+    properties, extra = reader.columns(section)
     for key in ("type", *_SILENT):
         section.take(key)
     for word in section.rest():
@@ -99,14 +100,18 @@ class _Reader:
     def __init__(self, reading: Reading, root: YamlNode) -> None:
         self._reading = reading
         self._root = root
+        self._within: list[YamlNode] = []
+        self._cut: set[SourceLocation] = set()
+        self._unfolded = 0
 
-    def resolve(self, node: YamlNode, depth: int) -> YamlNode:
+    def resolve(self, node: YamlNode) -> YamlNode:
         """Follow ``$ref`` within the file."""
+        followed = 0
         while isinstance(node, MappingNode) and "$ref" in node.entries:
-            depth += 1
+            followed += 1
             target = node.entries["$ref"]
             text = target.text if isinstance(target, ScalarNode) else ""
-            if depth > _MAX_NESTING:
+            if followed > _MAX_NESTING:
                 raise DocumentError(f"the reference {text!r} leads to itself", where=node.location)
             if not text.startswith("#"):
                 raise DocumentError(
@@ -123,6 +128,13 @@ class _Reader:
                 raise DocumentError(f"the reference {text!r} leads nowhere", where=target.location)
             node = found
         return node
+
+    def columns(self, section: Section) -> tuple[tuple[SchemaProperty, ...], ExtraColumns]:
+        """The properties of the whole schema, which may refer to itself too."""
+        self._within.append(section.node)
+        found = self.properties(section, 0)
+        self._within.pop()
+        return found
 
     def properties(
         self, section: Section, depth: int
@@ -149,7 +161,16 @@ class _Reader:
             raise DocumentError(
                 f"the JSON Schema is nested more than {_MAX_NESTING} deep", where=node.location
             )
-        node, nullable = self._without_null(self.resolve(node, depth), depth)
+        self._unfolded += 1
+        if self._unfolded > _MOST_PROPERTIES:
+            raise DocumentError(
+                f"the JSON Schema has more than {_MOST_PROPERTIES:,} properties with all that "
+                "its references lead to",
+                where=node.location,
+                hint="leave out what is nested deep, or write its type alone",
+            )
+        place = node.location
+        node, nullable = self._without_null(self.resolve(node))
         if not isinstance(node, MappingNode):
             if isinstance(node, ScalarNode) and node.value is False:
                 self._reading.findings.warning(
@@ -159,6 +180,32 @@ class _Reader:
                     'leave the property out, and write "additionalProperties": false',
                 )
             return SchemaProperty(name=name, required=required, location=node.location)
+        if any(node is outer for outer in self._within):
+            self._note_recursion(name, place)
+            return SchemaProperty(
+                name=name,
+                logical_type=_TYPES.get(_word(node, "type") or ""),
+                required=required and not nullable,
+                location=node.location,
+            )
+        self._within.append(node)
+        prop = self._property(name, node, required, nullable, depth)
+        self._within.pop()
+        return prop
+
+    def _note_recursion(self, name: str, place: SourceLocation) -> None:
+        if place in self._cut:
+            return
+        self._cut.add(place)
+        self._reading.findings.warning(
+            place,
+            "recursive-type",
+            f"{name!r} is of a type that contains itself; only its first level is checked",
+        )
+
+    def _property(
+        self, name: str, node: MappingNode, required: bool, nullable: bool, depth: int
+    ) -> SchemaProperty:
         section = Section(node, self._reading, f"the property {name!r}")
         kinds = [kind for kind in section.texts("type") if kind != "null"]
         nullable = nullable or len(kinds) < len(section.texts("type"))
@@ -245,7 +292,7 @@ class _Reader:
             "write it as a quality rule if it matters",
         )
 
-    def _without_null(self, node: YamlNode, depth: int) -> tuple[YamlNode, bool]:
+    def _without_null(self, node: YamlNode) -> tuple[YamlNode, bool]:
         """``anyOf`` or ``oneOf`` of one schema and null is that schema, nullable."""
         if not isinstance(node, MappingNode):
             return node, False
@@ -253,7 +300,7 @@ class _Reader:
             branches = node.entries.get(key)
             if not isinstance(branches, SequenceNode):
                 continue
-            found = [self.resolve(branch, depth) for branch in branches.items]
+            found = [self.resolve(branch) for branch in branches.items]
             values = [branch for branch in found if _word(branch, "type") != "null"]
             if len(values) != 1:
                 raise DocumentError(

@@ -244,6 +244,48 @@ def test_a_json_schema_of_rows_is_that_of_one_row(tmp_path: Path) -> None:
     assert json_contract(tmp_path, rows).objects[0].properties[0].name == "a"
 
 
+def test_a_recursive_json_schema_is_read_to_its_first_level(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "parent": {"anyOf": [{"$ref": "#"}, {"type": "null"}]},
+            "tree": {"$ref": "#/$defs/tree"},
+        },
+        "required": ["parent", "tree"],
+        "$defs": {
+            "tree": {
+                "type": "object",
+                "properties": {
+                    "label": {"type": "string"},
+                    "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+                },
+            }
+        },
+    }
+    path = contract_with(tmp_path, schema, "s.json")
+
+    name, parent, tree = load_contract(path).objects[0].properties
+
+    assert (name.logical_type, name.properties) == (LogicalType.STRING, ())
+    assert (parent.logical_type, parent.properties) == (LogicalType.OBJECT, ())
+    assert (parent.required, tree.required) == (False, True)
+    label, children = tree.properties
+    assert label.logical_type is LogicalType.STRING
+    assert children.items is not None
+    assert (children.items.logical_type, children.items.properties) == (LogicalType.OBJECT, ())
+    assert [problem.message for problem in warnings_of(path)] == [
+        "'parent' is of a type that contains itself; only its first level is checked",
+        "'items' is of a type that contains itself; only its first level is checked",
+    ]
+
+
+def test_a_json_schema_that_unfolds_without_end_is_refused_soon(tmp_path: Path) -> None:
+    each = {f"to{n}": {"$ref": f"#/$defs/d{n}"} for n in range(9)}
+    schema = {"properties": each, "$defs": {f"d{n}": {"properties": each} for n in range(9)}}
+    assert "more than 10,000 properties" in str(refused(contract_with(tmp_path, schema, "s.json")))
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
