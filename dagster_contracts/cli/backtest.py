@@ -10,13 +10,12 @@ from pathlib import Path
 import click
 
 from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.parameters import DURATION
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.sources import read_one
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count, duration
-from dagster_contracts.core.condition import parse_duration
 from dagster_contracts.core.contract import Contract, Json
-from dagster_contracts.errors import ContractsError
 from dagster_contracts.resilience.backtest import (
     Backtest,
     CircuitBacktest,
@@ -31,16 +30,6 @@ _MOST_OPENINGS = 20
 _MOST_CIRCUITS = 20
 
 
-def _since(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    if value is None:
-        return None
-    try:
-        return parse_duration(value)
-    except ContractsError as error:
-        said = f"{error.what}; {error.hint}" if error.hint else error.what
-        raise click.BadParameter(said, ctx, param) from None
-
-
 @click.command(
     "backtest",
     epilog="""\
@@ -52,7 +41,7 @@ Examples:
 )
 @click.argument("contract")
 @click.option(
-    "--since", callback=_since, metavar="DURATION", help="How far back, such as 90d. Default: all."
+    "--since", type=DURATION, metavar="DURATION", help="How far back, such as 90d. Default: all."
 )
 @click.option("--asset", help="Only the circuits on this asset.")
 @click.option(

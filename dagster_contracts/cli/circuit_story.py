@@ -15,6 +15,7 @@ from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.quantity import Dimension, format_quantity
 from dagster_contracts.monitoring.history import Evaluation
 from dagster_contracts.monitoring.standing import LevelStanding
+from dagster_contracts.resilience.history import short_id, without_holders
 from dagster_contracts.resilience.ledger import DegradedRead
 
 _HEADLINE_METRICS = (
@@ -149,9 +150,16 @@ def metric_text(name: str, value: Fraction) -> str:
 
 
 def _trouble(circuit: Circuit, now: datetime) -> Iterator[tuple[str, str]]:
-    by = f" by evaluation {circuit.evaluation_id}" if circuit.evaluation_id else ""
+    by = f" by evaluation {short_id(circuit.evaluation_id)}" if circuit.evaluation_id else ""
     when = f"{moment(circuit.opened_at, now)}" if circuit.opened_at else "at an unknown time"
     yield "opened", f"{when}{by}: {circuit.reason or 'no reason was recorded'}"
+    said = coming(circuit, now)
+    if said:
+        yield "probes", said
+
+
+def coming(circuit: Circuit, now: datetime) -> str:
+    """``2 probes failed; next probe 10:32 UTC (in 4min)``: what was tried, what comes next."""
     failed = failed_probes(circuit)
     said = [f"{count(failed, 'probe')} failed"] if failed else []
     match circuit.state:
@@ -159,7 +167,7 @@ def _trouble(circuit: Circuit, now: datetime) -> Iterator[tuple[str, str]]:
             said.append("no more probes by itself; `reset` closes it, a good evaluation probes it")
         case CircuitState.HALF_OPEN if circuit.lease is not None:
             said.append(
-                f"being probed by {circuit.lease.holder} "
+                f"being probed by {without_holders(circuit.lease.holder)} "
                 f"until {moment(circuit.lease.expires_at, now)} at the latest"
             )
         case CircuitState.HALF_OPEN:
@@ -173,8 +181,7 @@ def _trouble(circuit: Circuit, now: datetime) -> Iterator[tuple[str, str]]:
             )
         case _:
             pass
-    if said:
-        yield "probes", "; ".join(said)
+    return "; ".join(said)
 
 
 def _evaluated(evaluation: Evaluation | None, now: datetime) -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import datetime
 
 import click
 
+from dagster_contracts.cli.circuit_story import Standing, coming, headline
 from dagster_contracts.cli.declared import check_known
-from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
-from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.cli.words import duration
+from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.history import HistoryEntry
-from dagster_contracts.store.database import Store
 
 _COLOURS = {
     CircuitState.CLOSED: "green",
@@ -59,9 +61,19 @@ def history(
     name = ContractRef.parse(contract).name
     store = open_existing(places)
     entries: list[HistoryEntry] = []
+    circuits: list[Circuit] = []
+    now: datetime | None = None
     if store is not None:
         with closing(store):
-            entries = _entries(store, name, asset, partition, limit, everything)
+            breaker = CircuitBreaker(store)
+            circuits = [
+                each
+                for each in breaker.circuits_of([name])
+                if asset in (None, each.key.asset) and partition in (None, each.key.partition)
+            ]
+            entries = _entries(breaker, circuits, limit, everything)
+            with store.read() as conn:
+                now = store.now(conn)
     if not entries:
         check_known(places, name)
     if output == "json":
@@ -70,29 +82,40 @@ def history(
     if not entries:
         print_line(f"nothing happened to {name} yet")
         print_line(f"  looked for it at {shown_url(places)}")
+    _print(entries, circuits, now)
+
+
+def _print(entries: list[HistoryEntry], circuits: list[Circuit], now: datetime | None) -> None:
+    """Each line, how long each opening lasted, and how the circuits stand now."""
     several = len({entry.key for entry in entries}) > 1
+    opened: dict[CircuitKey, datetime] = {}
     for entry in entries:
         circuit = f"{entry.key} " if several else ""
         colour = _COLOURS[entry.after] if entry.is_transition else None
-        print_line(f"{circuit}{entry.sentence()}", fg=colour)
+        lasted = ""
+        if entry.is_transition and entry.before is CircuitState.CLOSED:
+            opened[entry.key] = entry.at
+        elif entry.is_transition and entry.after is CircuitState.CLOSED and entry.key in opened:
+            lasted = f" (was not closed for {duration(entry.at - opened.pop(entry.key))})"
+        print_hanging(f"{circuit}{entry.sentence()}{lasted}", 4, fg=colour)
+    if now is None:
+        return
+    for each in circuits:
+        overridden = each.override is not Override.NONE
+        if each.state is CircuitState.CLOSED and not overridden:
+            continue
+        standing = Standing(circuit=each, evaluation=None, reads=())
+        come = coming(each, now) if each.state is not CircuitState.CLOSED else ""
+        said = f"{headline(standing, now)}{f'; {come}' if come else ''}"
+        print_hanging(f"now {said}", 4, bold=True)
 
 
 def _entries(
-    store: Store,
-    name: str,
-    asset: str | None,
-    partition: str | None,
-    limit: int,
-    everything: bool,
+    breaker: CircuitBreaker, circuits: list[Circuit], limit: int, everything: bool
 ) -> list[HistoryEntry]:
-    breaker = CircuitBreaker(store)
     found: list[HistoryEntry] = []
-    for circuit in breaker.circuits():
+    for circuit in circuits:
         key = circuit.key
-        if key.contract != name or asset not in (None, key.asset):
-            continue
-        if partition not in (None, key.partition):
-            continue
         # What was only recorded is many times more than what is told of.
         asked = limit if everything else max(limit * 20, 1000)
         told = [e for e in breaker.history(key, asked) if everything or _worth_telling(e)]

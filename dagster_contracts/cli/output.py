@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -44,6 +46,26 @@ def print_json(value: Json) -> None:
 def print_line(text: str = "", **style: bool | str | None) -> None:
     """One line on stdout, in colour where stdout is a terminal."""
     click.echo(click.style(plain(text), **style) if style else plain(text))  # type: ignore[arg-type]
+
+
+def print_hanging(text: str, indent: int, **style: bool | str | None) -> None:
+    """One line; on a terminal its continuation stands ``indent`` columns in.
+
+    Into a pipe it stays one line, so that it can be searched.
+    """
+    if not sys.stdout.isatty():
+        print_line(text, **style)
+        return
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    wrapped = textwrap.wrap(
+        plain(text),
+        width,
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        drop_whitespace=True,
+    )
+    for line in wrapped or [""]:
+        print_line(line, **style)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

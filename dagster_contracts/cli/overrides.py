@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -12,41 +11,24 @@ import click
 
 from dagster_contracts.cli.declared import check_known, declared_versions
 from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.parameters import DURATION, actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
-from dagster_contracts.cli.words import moment
-from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
-from dagster_contracts.core.condition import parse_duration
+from dagster_contracts.core.circuit import Circuit, CircuitKey
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.core.reference import ContractRef
-from dagster_contracts.errors import ContractsError, PolicyError
-from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
+from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.decision import (
+    Decision,
+    decide,
+    next_sentence,
+    standing_sentence,
+)
+from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.store.database import Store
 
 Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def actor_option(command: Function) -> Function:
-    """``--actor``, which defaults to the user of the machine."""
-    return click.option(
-        "--actor",
-        envvar="DAGSTER_CONTRACTS_ACTOR",
-        default=_user,
-        show_default="the user of this machine",
-        help="Who decides.",
-    )(command)
-
-
-def reason_option(command: Function) -> Function:
-    """``--reason``, without which nothing is decided."""
-    return click.option("--reason", required=True, help="Why; it is kept in the history.")(command)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return ""  # a user without a name: the operation then asks for --actor
 
 
 def _circuit_options(command: Function) -> Function:
@@ -60,16 +42,6 @@ def _circuit_options(command: Function) -> Function:
     return click.argument("contract")(command)
 
 
-def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    if value is None:
-        return None
-    try:
-        return parse_duration(value)
-    except ContractsError as error:
-        said = f"{error.what}; {error.hint}" if error.hint else error.what
-        raise click.BadParameter(said, ctx, param) from None
-
-
 def _examples(name: str) -> str:
     return f"""\
 \b
@@ -79,8 +51,8 @@ Examples:
 """
 
 
-def _override_command(name: str, override: Override, promise: str) -> click.Command:
-    """One command that sets ``override``."""
+def _override_command(name: str, decision: Decision, promise: str) -> click.Command:
+    """One command that sets an override."""
 
     @click.command(name, help=promise, epilog=_examples(name))
     @_circuit_options
@@ -88,7 +60,7 @@ def _override_command(name: str, override: Override, promise: str) -> click.Comm
         "--for",
         "length",
         metavar="DURATION",
-        callback=_duration,
+        type=DURATION,
         help="How long, such as 2h or 1h30min. Default: until `reset` lifts it.",
     )
     @pass_places
@@ -104,31 +76,24 @@ def _override_command(name: str, override: Override, promise: str) -> click.Comm
     ) -> None:
         with closing(open_for_change(places)) as store:
             document, key = find_circuit(store, places, contract, asset, partition)
-            until = None
-            if length is not None:
-                with store.read() as conn:
-                    until = store.now(conn) + length
-            verdict = CircuitBreaker(store).force(
-                key, override, actor=actor, reason=reason, until=until, contract=document
-            )
-            _tell(store, verdict, output)
+            _decide(store, key, decision, document, actor, reason, length, output)
 
     return command
 
 
 force_open = _override_command(
     "force-open",
-    Override.FORCED_OPEN,
+    Decision.FORCE_OPEN,
     "Keep consumers on the fallback.\n\nWhatever evaluations say; they are still recorded.",
 )
 force_closed = _override_command(
     "force-closed",
-    Override.FORCED_CLOSED,
+    Decision.FORCE_CLOSED,
     "Keep consumers on the primary.\n\nWhatever evaluations say; they are still recorded.",
 )
 metrics_only = _override_command(
     "metrics-only",
-    Override.METRICS_ONLY,
+    Decision.METRICS_ONLY,
     "Record what the circuit would do, and do nothing.\n\n"
     "Consumers read the primary; `status` and `history` tell when it would have opened.",
 )
@@ -158,8 +123,7 @@ def reset(
     """
     with closing(open_for_change(places)) as store:
         document, key = find_circuit(store, places, contract, asset, partition)
-        verdict = CircuitBreaker(store).reset(key, actor=actor, reason=reason, contract=document)
-        _tell(store, verdict, output)
+        _decide(store, key, Decision.RESET, document, actor, reason, None, output)
 
 
 def find_circuit(
@@ -215,10 +179,33 @@ def _only_asset(document: Contract | None, name: str) -> str:
     )
 
 
-def _tell(store: Store, verdict: BreakerVerdict, output: str) -> None:
+def _decide(
+    store: Store,
+    key: CircuitKey,
+    decision: Decision,
+    document: Contract | None,
+    actor: str,
+    reason: str,
+    lasting: timedelta | None,
+    output: str,
+) -> None:
+    """Carry the decision out, and tell how the circuit stands and what happens now."""
+    with store.read() as conn:
+        now = store.now(conn)
+    verdict = decide(
+        CircuitBreaker(store),
+        key,
+        decision,
+        actor=actor,
+        reason=reason,
+        now=now,
+        lasting=lasting,
+        contract=document,
+    )
     circuit = verdict.circuit
+    following = next_sentence(circuit, len(DegradedReads(store).open_reads(key)))
     if output == "json":
-        document: dict[str, Json] = {
+        told: dict[str, Json] = {
             "contract": circuit.key.contract,
             "asset": circuit.key.asset,
             "partition": circuit.key.partition,
@@ -228,15 +215,9 @@ def _tell(store: Store, verdict: BreakerVerdict, output: str) -> None:
             "until": circuit.override_until.isoformat() if circuit.override_until else None,
             "actor": circuit.override_actor,
             "explanation": verdict.explanation,
+            "next": following,
         }
-        print_json(document)
+        print_json(told)
         return
-    words = circuit.effective_state.value.replace("_", "-")
-    if circuit.override is Override.NONE:
-        print_line(f"{circuit.key}: {words}, no override")
-        return
-    with store.read() as conn:
-        now = store.now(conn)
-    until = f" until {moment(circuit.override_until, now)}" if circuit.override_until else ""
-    said = circuit.override.value.replace("_", " ")
-    print_line(f"{circuit.key}: {said}{until}, {words} for consumers")
+    print_line(standing_sentence(circuit))
+    print_line(f"  {following}")

@@ -9,8 +9,14 @@ from pathlib import Path
 import click
 
 from dagster_contracts.cli.lazy_group import USAGE
-from dagster_contracts.cli.output import format_option, print_json, print_line, print_table
-from dagster_contracts.cli.overrides import actor_option, reason_option
+from dagster_contracts.cli.output import (
+    format_option,
+    print_hanging,
+    print_json,
+    print_line,
+    print_table,
+)
+from dagster_contracts.cli.parameters import actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count
@@ -107,7 +113,10 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
             f"{batch.decision_reason}"
         )
     for outcome in _broken(batch):
-        print_line(f"  {outcome}", fg="red")
+        print_hanging(f"  {outcome}", 4, fg="red")
+    if batch.state is QuarantineState.HELD:
+        decide = f"`quarantine release {batch.id} --to FILE` or `quarantine drop {batch.id}`"
+        print_line(f"  next       consumers read the last good batch; {decide}")
     if table is not None:
         print_line()
         print_table(
@@ -153,6 +162,9 @@ def release(
         print_json({"id": batch_id, "state": "released", "to": str(target), "rows": table.num_rows})
         return
     print_line(f"batch {batch_id} released: {count(table.num_rows, 'row')} in {target}")
+    print_line(
+        "  publish it from there, or let the producer deliver it again: no consumer reads it yet"
+    )
 
 
 @quarantine.command()
@@ -168,7 +180,7 @@ def drop(places: Places, batch_id: int, reason: str, actor: str, output: str) ->
     if output == "json":
         print_json(_batch_json(batch, report=False))
         return
-    print_line(f"batch {batch.id} of {_asset(batch)} dropped")
+    print_line(f"batch {batch.id} of {_asset(batch)} dropped; its report stays")
 
 
 def _quarantine(store: Store, places: Places) -> Quarantine:
@@ -196,11 +208,12 @@ def _broken(batch: QuarantinedBatch) -> list[str]:
     for outcome in _outcomes(batch):
         failed, tested = outcome.get("failed_rows"), outcome.get("rows_tested")
         rows = (
-            f"{failed:,} of {tested:,} rows"
+            f"{failed:,} of {tested:,} rows are broken"
             if isinstance(failed, int) and isinstance(tested, int)
             else ""
         )
-        reason = outcome.get("reason") or outcome.get("threshold") or ""
+        threshold = outcome.get("threshold")
+        reason = outcome.get("reason") or (f"must be {threshold}" if threshold else "")
         said.append(": ".join(str(part) for part in (outcome.get("rule"), rows, reason) if part))
     return said
 

@@ -13,9 +13,21 @@ from dagster_contracts.store.schema import stored_revision
 
 
 def open_existing(places: Places) -> Store | None:
-    """The store, or ``None`` where nothing was ever recorded."""
+    """The store, or ``None`` where nothing was ever recorded.
+
+    ``StoreError`` where a file was named that is not there: silence would pass for health.
+    """
     url = places.store_url()
-    return open_store(url) if has_state(url) else None
+    if has_state(url):
+        return open_store(url)
+    if places.store is not None and (path := _sqlite_file(url)) is not None and not path.exists():
+        raise StoreError(
+            "there is no state store",
+            where=shown_url(places),
+            why="no such file; it was named by --store or DAGSTER_CONTRACTS_STORE",
+            hint="check the path; `dagster-contracts --store URL db upgrade` creates one there",
+        )
+    return None
 
 
 def open_for_change(places: Places) -> Store:
@@ -39,11 +51,10 @@ def has_state(url: str) -> bool:
     """
     try:
         parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-        if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-            if not Path(parsed.database).exists():
-                return False
-        elif backend != "postgresql":
+        file = _sqlite_file(url)
+        if file is not None and not file.exists():
+            return False
+        if file is None and parsed.get_backend_name() != "postgresql":
             return True
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
@@ -55,6 +66,14 @@ def has_state(url: str) -> bool:
             return stored_revision(conn) is not None
     except sa.exc.DBAPIError as error:
         raise store_error(error, parsed.render_as_string(hide_password=True)) from error
+
+
+def _sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return None
+    return Path(str(parsed.database))
 
 
 def shown_url(places: Places) -> str:

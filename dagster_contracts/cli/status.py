@@ -10,14 +10,14 @@ import click
 from dagster_contracts.cli.circuit_story import Standing, headline, lines
 from dagster_contracts.cli.declared import check_known, declared_contracts
 from dagster_contracts.cli.lazy_group import FINDINGS
-from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.reference import ContractRef
-from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.ledger import DegradedReads
@@ -62,8 +62,10 @@ def status(places: Places, ref: str | None, output: str) -> None:
         if name is not None and not circuits:
             check_known(places, name)
         declared = {contract.name: contract for contract in declared_contracts(places)}
+        newest = MetricHistory(store).newest(circuits)
         standings = [
-            _standing(store, circuit, declared.get(circuit.key.contract)) for circuit in circuits
+            _standing(store, circuit, newest.get(circuit.key), declared.get(circuit.key.contract))
+            for circuit in circuits
         ]
         with store.read() as conn:
             now = store.now(conn)
@@ -83,11 +85,13 @@ def status(places: Places, ref: str | None, output: str) -> None:
         raise click.exceptions.Exit(FINDINGS)
 
 
-def _standing(store: Store, circuit: Circuit, contract: Contract | None) -> Standing:
+def _standing(
+    store: Store, circuit: Circuit, evaluation: Evaluation | None, contract: Contract | None
+) -> Standing:
     key = circuit.key
     return Standing(
         circuit=circuit,
-        evaluation=MetricHistory(store).latest(key.contract, key.asset),
+        evaluation=evaluation,
         reads=DegradedReads(store).open_reads(key),
         levels=()
         if contract is None
@@ -108,7 +112,7 @@ def _print(standings: list[Standing], silent: tuple[str, ...], now: datetime) ->
             colour = "yellow"
         print_line(headline(standing, now), fg=colour, bold=True)
         for word, sentence in lines(standing, now):
-            print_line(f"  {word:<12} {sentence}")
+            print_hanging(f"  {word:<12} {sentence}", 15)
         print_line()
     if silent:
         print_line(f"not evaluated yet: {', '.join(silent)}")

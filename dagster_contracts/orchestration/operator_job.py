@@ -3,38 +3,27 @@
 # No `from __future__ import annotations` here: Dagster reads the type of `config` from the
 # annotation itself, and does not resolve one that is text.
 from collections.abc import Callable
-from enum import Enum
 from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
 
-from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.condition import parse_duration
 from dagster_contracts.core.contract import CircuitScope
 from dagster_contracts.errors import ConditionSyntaxError, ContractsError, PolicyError
 from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.resilience.decision import (
+    Decision,
+    decide,
+    next_sentence,
+    standing_sentence,
+)
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
 JOB_NAME = "operate_circuit"
-
-
-class Decision(Enum):
-    """What an operator may decide."""
-
-    FORCE_OPEN = "force_open"
-    FORCE_CLOSED = "force_closed"
-    METRICS_ONLY = "metrics_only"
-    RESET = "reset"
-
-
-_OVERRIDES = {
-    Decision.FORCE_OPEN: Override.FORCED_OPEN,
-    Decision.FORCE_CLOSED: Override.FORCED_CLOSED,
-    Decision.METRICS_ONLY: Override.METRICS_ONLY,
-}
 
 
 class CircuitDecision(dg.Config):
@@ -64,7 +53,7 @@ def build_operator_job(
         description="Carry out an operator's decision about one circuit, and keep who and why.",
         out=dg.Out(dg.Nothing),
     )
-    def decide(context: dg.OpExecutionContext, config: CircuitDecision) -> None:
+    def carry_out(context: dg.OpExecutionContext, config: CircuitDecision) -> None:
         try:
             said = _decide(config, bindings, open_runtime())
         except ContractsError as error:
@@ -79,7 +68,7 @@ def build_operator_job(
         executor_def=dg.in_process_executor,
     )
     def operate_circuit() -> None:
-        decide()
+        carry_out()
 
     return operate_circuit
 
@@ -87,35 +76,28 @@ def build_operator_job(
 def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRuntime") -> str:
     binding = _binding(config, bindings)
     key = _key(config, binding)
-    if config.decision is Decision.RESET:
-        if config.duration:
+    lasting = None
+    if config.duration:
+        if config.decision is Decision.RESET:
             raise PolicyError("a reset has no duration", hint="leave 'duration' empty")
-        verdict = runtime.breaker.reset(
-            key, actor=config.actor, reason=config.reason, contract=binding.contract
-        )
-    else:
-        until = None
-        if config.duration:
-            try:
-                until = runtime.now() + parse_duration(config.duration)
-            except ConditionSyntaxError as error:
-                raise PolicyError(
-                    f"{config.duration!r} is no duration", hint=error.hint or "write it like 2h"
-                ) from None
-        verdict = runtime.breaker.force(
-            key,
-            _OVERRIDES[config.decision],
-            actor=config.actor,
-            reason=config.reason,
-            until=until,
-            contract=binding.contract,
-        )
-    circuit = verdict.circuit
-    override = circuit.override.value.replace("_", " ")
-    lasts = f" until {circuit.override_until:%Y-%m-%d %H:%M} UTC" if circuit.override_until else ""
-    stands = f"{override}{lasts}" if circuit.override is not Override.NONE else "no override"
-    state = circuit.effective_state.value.replace("_", "-")
-    return f"{key}: {stands}, {state} for consumers"
+        try:
+            lasting = parse_duration(config.duration)
+        except ConditionSyntaxError as error:
+            raise PolicyError(
+                f"{config.duration!r} is no duration", hint=error.hint or "write it like 2h"
+            ) from None
+    circuit = decide(
+        runtime.breaker,
+        key,
+        config.decision,
+        actor=config.actor,
+        reason=config.reason,
+        now=runtime.now(),
+        lasting=lasting,
+        contract=binding.contract,
+    ).circuit
+    waiting = len(runtime.ledger.open_reads(key))
+    return f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}"
 
 
 def _binding(config: CircuitDecision, bindings: Bindings) -> Binding:

@@ -426,10 +426,13 @@ class _Replay:
                 yield self._current.since + level.min_dwell
 
 
-def _openings(transitions: Iterable[StateTransition]) -> tuple[Opening, ...]:
+def _openings(changes: Iterable[StateTransition | HistoryEntry]) -> tuple[Opening, ...]:
+    """The openings among changes of one circuit, oldest first."""
     found: list[Opening] = []
-    for change in transitions:
-        if change.before is CircuitState.CLOSED and change.after is not CircuitState.CLOSED:
+    for change in changes:
+        if change.before is change.after:
+            continue
+        if change.before is CircuitState.CLOSED:
             found.append(
                 Opening(
                     since=change.at,
@@ -439,46 +442,26 @@ def _openings(transitions: Iterable[StateTransition]) -> tuple[Opening, ...]:
                 )
             )
         elif found and found[-1].until is None:
-            found[-1] = _gone_on(found[-1], change.before, change.after, change.at, change)
+            found[-1] = _gone_on(found[-1], change)
     return tuple(found)
 
 
 def _recorded_openings(history: Sequence[HistoryEntry], begin: datetime) -> tuple[Opening, ...]:
-    found: list[Opening] = []
-    for entry in sorted(history, key=lambda entry: entry.version):
-        if not entry.is_transition:
-            continue
-        if entry.before is CircuitState.CLOSED and entry.after is not CircuitState.CLOSED:
-            found.append(
-                Opening(
-                    since=entry.at,
-                    until=None,
-                    reason=entry.explanation,
-                    evaluation_id=entry.evaluation_id,
-                )
-            )
-        elif found and found[-1].until is None:
-            found[-1] = _gone_on(found[-1], entry.before, entry.after, entry.at, entry)
+    """Those that really happened and reach into the time of the replay."""
     return tuple(
         replace(opening, since=max(opening.since, begin))
-        for opening in found
+        for opening in _openings(sorted(history, key=lambda entry: entry.version))
         if opening.until is None or opening.until > begin
     )
 
 
-def _gone_on(
-    opening: Opening,
-    before: CircuitState,
-    after: CircuitState,
-    at: datetime,
-    said: StateTransition | HistoryEntry,
-) -> Opening:
+def _gone_on(opening: Opening, change: StateTransition | HistoryEntry) -> Opening:
     """An opening after one more change of its circuit."""
-    if after is CircuitState.CLOSED:
-        return replace(opening, until=at, ended=said.explanation)
-    failed = before is CircuitState.HALF_OPEN
+    if change.after is CircuitState.CLOSED:
+        return replace(opening, until=change.at, ended=change.explanation)
+    failed = change.before is CircuitState.HALF_OPEN
     return replace(
         opening,
         failed_probes=opening.failed_probes + failed,
-        exhausted=opening.exhausted or after is CircuitState.EXHAUSTED,
+        exhausted=opening.exhausted or change.after is CircuitState.EXHAUSTED,
     )

@@ -313,6 +313,7 @@ def _stored(row: sa.Row[Any]) -> StoredCircuit:
 
 
 def _entry(row: sa.Row[Any]) -> HistoryEntry:
+    probe = row.changes.get("set", {}).get("next_probe_at")
     return HistoryEntry(
         key=CircuitKey(row.contract, row.asset, row.partition or None),
         version=row.version,
@@ -326,4 +327,5 @@ def _entry(row: sa.Row[Any]) -> HistoryEntry:
         evaluation_id=row.evaluation_id,
         run_id=row.run_id,
         actor=row.actor,
+        next_probe_at=datetime.fromisoformat(probe) if probe else None,
     )

@@ -59,25 +59,25 @@ def standing_sentence(circuit: Circuit) -> str:
     if circuit.override is Override.NONE:
         return f"{circuit.key}: {state}, no override"
     until = f" until {circuit.override_until:%Y-%m-%d %H:%M} UTC" if circuit.override_until else ""
-    return f"{circuit.key}: {circuit.override.value.replace('_', ' ')}{until}, {state} for consumers"
+    return (
+        f"{circuit.key}: {circuit.override.value.replace('_', ' ')}{until}, {state} for consumers"
+    )
 
 
 def next_sentence(circuit: Circuit, waiting: int) -> str:
     """What happens now; ``waiting`` is how many reads of a fallback are to be healed."""
-    built = f"{waiting:,} read{'' if waiting == 1 else 's'} of a fallback"
+    built = f"; {waiting:,} read{'' if waiting == 1 else 's'} of a fallback to be healed"
     match circuit.override:
         case Override.FORCED_OPEN:
             said = "consumers read the first usable fallback; evaluations are only recorded"
         case Override.FORCED_CLOSED:
             said = "consumers read the primary, whatever it is; evaluations are only recorded"
-            if waiting:
-                said += f"; the sensor builds {built} anew"
+            said += built if waiting else ""
         case Override.METRICS_ONLY:
             said = "consumers read the primary; what the circuit would do is recorded"
         case Override.NONE if circuit.effective_state is CircuitState.CLOSED:
             said = "consumers read the primary; the next evaluation is judged as ever"
-            if waiting:
-                said += f"; the sensor builds {built} anew"
+            said += built if waiting else ""
         case Override.NONE:
             said = "consumers read a fallback until a good probe closes it"
     ends = circuit.override is not Override.NONE and circuit.override_until is None

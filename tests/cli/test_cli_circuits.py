@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from tests.cli.conftest import ORDERS, Project
 
@@ -41,6 +44,34 @@ def test_a_command_that_reads_creates_no_store(
     assert not project.state.parent.exists()
 
 
+@pytest.mark.parametrize("command", [["status"], ["history", "orders"], ["alerts"]])
+def test_a_named_store_that_is_not_there_is_an_error_and_not_silence(
+    project: Project, command: list[str]
+) -> None:
+    ran = project.run("--store", "sqlite:///typo/state.db", *command)
+
+    assert ran.code == 2
+    assert "there is no state store" in ran.stderr
+    assert "--store" in ran.stderr
+    assert not (project.root / "typo").exists()
+
+
+def test_each_partition_has_its_own_evaluation(project: Project) -> None:
+    scoped = ORDERS.format(version="1.0.0").replace(
+        "open_when:", "scope: partition\n      open_when:"
+    )
+    project.write("contracts/orders/1.0.0.yaml", scoped)
+    project.evaluate("good.csv", partition="2026-03-01")
+    project.evaluate("bad.csv", partition="2026-03-02")
+
+    circuits = project.run("status", "--format", "json").json["circuits"]
+
+    assert [(c["partition"], c["last_evaluation"]["rows"]) for c in circuits] == [
+        ("2026-03-01", 2),
+        ("2026-03-02", 3),
+    ]
+
+
 def test_status_says_plainly_that_there_is_no_state_yet(project: Project) -> None:
     assert "no state yet" in project.run("status").stdout
     assert str(project.state) in project.run("status").stdout
@@ -65,7 +96,8 @@ def test_status_tells_since_when_why_and_what_comes_next(project: Project) -> No
 
     assert ran.code == 1
     assert "orders/orders: open for" in ran.stdout
-    assert f"by evaluation {verdict.circuit.evaluation_id}" in ran.stdout
+    assert verdict.circuit.evaluation_id is not None
+    assert f"by evaluation {verdict.circuit.evaluation_id[:8]}: " in ran.stdout
     assert "schema_validation_errors was 100%, which is > 5%" in ran.stdout
     assert "next probe" in ran.stdout
     assert "(in 14min" in ran.stdout
@@ -101,8 +133,33 @@ def test_history_tells_the_transitions_in_order(project: Project) -> None:
     assert len(lines) == 2
     assert "opened by evaluation" in lines[0]
     assert "schema_validation_errors was 100%, which is > 5%" in lines[0]
-    assert "closed by ada" in lines[1]
-    assert "mended by hand" in lines[1]
+    assert "reset by ada: mended by hand (was not closed for " in lines[1]
+
+
+def test_history_tells_decisions_once_and_ends_with_how_it_stands(project: Project) -> None:
+    project.evaluate("bad.csv")
+    project.run("force-open", "orders", "--reason", "cents", "--actor", "ada", "--for", "2h")
+
+    opened, forced, now = project.run("history", "orders").stdout.splitlines()
+
+    assert re.search(r"is > 5%; next probe (\S+ )?\d\d:\d\d UTC$", opened)
+    assert re.search(r"UTC forced open by ada until \S+ \S+ UTC: cents$", forced)
+    assert now.startswith("now orders/orders: forced open (open for consumers); next probe ")
+
+
+def test_history_of_a_probe_names_no_machine_s_tag(project: Project) -> None:
+    project.evaluate("bad.csv")
+    store = project.store()
+    breaker = CircuitBreaker(store)
+    key = CircuitKey("orders", "orders")
+    breaker.reset(key, actor="ada", reason="so that a probe is refused")
+    breaker.ask_probe(project.contract(), key, "probe:orders/orders:2:0")
+    store.close()
+
+    told = project.run("history", "orders").stdout
+
+    assert "the sensor's run is not the probe" in told
+    assert "probe:orders" not in told
 
 
 def test_history_with_all_has_the_evaluations_too(project: Project) -> None:
@@ -153,7 +210,11 @@ def test_an_override_may_come_before_the_first_evaluation(project: Project) -> N
     ran = project.run("force-open", "orders", "--reason", "not ready", "--actor", "ada")
 
     assert ran.code == 0
-    assert ran.stdout == "orders/orders: forced open, open for consumers\n"
+    assert ran.stdout.splitlines() == [
+        "orders/orders: forced open, open for consumers",
+        "  consumers read the first usable fallback; evaluations are only recorded; "
+        "it stays so until a reset",
+    ]
 
 
 def test_reset_lifts_an_override(project: Project) -> None:
@@ -162,7 +223,8 @@ def test_reset_lifts_an_override(project: Project) -> None:
 
     ran = project.run("reset", "orders", "--reason", "done", "--actor", "ada")
 
-    assert (ran.code, ran.stdout) == (0, "orders/orders: closed, no override\n")
+    assert ran.code == 0
+    assert ran.stdout.startswith("orders/orders: closed, no override\n  consumers read the primary")
     assert project.run("status").code == 0
 
 

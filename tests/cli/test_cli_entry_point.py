@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -92,6 +93,32 @@ def test_a_reader_that_goes_away_is_no_error(project: Project) -> None:
 
     assert "Traceback" not in ran.stderr
     assert ran.stdout == "orders 1.0.0, active\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_has_colours_and_wrapped_lines_and_a_pipe_has_neither(project: Project) -> None:
+    import pty
+
+    project.evaluate("bad.csv")
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [str(COMMAND), "status", "orders"],
+        cwd=project.root,
+        env={**os.environ, "COLUMNS": "60"},
+        stdout=theirs,
+        check=False,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    piped = run("status", "orders", cwd=project.root).stdout
+
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    assert "\x1b[" in shown
+    assert max(map(len, plain)) <= 60
+    assert any(line.startswith(" " * 15) and line.strip() for line in plain)
+    assert "\x1b[" not in piped
+    assert "which is > 5%\n" in piped
 
 
 def every_command() -> list[tuple[list[str], click.Command]]:

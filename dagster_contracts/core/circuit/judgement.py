@@ -10,6 +10,7 @@ from typing import Final
 
 from dagster_contracts.core.circuit.events import Observed
 from dagster_contracts.core.circuit.state import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit.waiting import in_words
 from dagster_contracts.core.condition import (
     Condition,
     Decision,
@@ -144,7 +145,7 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
     made, counted = event.evaluated_at, circuit.last_observed_at
     same_data = event.partition == circuit.last_partition
     if made is not None and counted is not None and same_data and counted - made > CLOCK_SKEW:
-        return f"late: made at {made}, before the one of {counted}"
+        return f"late: made at {in_words(made)}, before the one of {in_words(counted)}"
     if circuit.key.partition is not None:
         return None
     if event.backfill:
@@ -152,7 +153,8 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
     if circuit.watermark is None or event.event_time is None:
         return None
     if event.partition != circuit.watermark_partition and event.event_time < circuit.watermark:
-        return f"late: its newest event {event.event_time} is older than {circuit.watermark}"
+        newest, known = in_words(event.event_time), in_words(circuit.watermark)
+        return f"late: its newest event {newest} is older than {known}"
     return None
 
 

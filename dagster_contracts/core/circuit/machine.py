@@ -59,7 +59,7 @@ from dagster_contracts.core.circuit.judgement import (
     why_late,
 )
 from dagster_contracts.core.circuit.state import Circuit, CircuitState, Lease, Override
-from dagster_contracts.core.circuit.waiting import probe_wait, recent_openings
+from dagster_contracts.core.circuit.waiting import in_words, probe_wait, recent_openings
 from dagster_contracts.core.condition import Observation
 from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, ProbeMode
 
@@ -307,7 +307,9 @@ class _Turn:
         """Whether an evaluation of an open circuit is its probe; the reason is noted if not."""
         self._probe_if_due()
         if self.circuit.state is CircuitState.OPEN:
-            self._recorded(event.evaluation_id, f"open; next probe {self.circuit.next_probe_at}")
+            self._recorded(
+                event.evaluation_id, f"open; next probe {in_words(self.circuit.next_probe_at)}"
+            )
             return False
         lease = self.circuit.lease
         if lease is None or is_probe(self.circuit, event.lease_holder):
@@ -347,9 +349,11 @@ class _Turn:
         if circuit.frozen:
             refusal = self._frozen_by
         elif circuit.state is not CircuitState.HALF_OPEN:
-            refusal = f"the circuit is {circuit.state}; next probe {circuit.next_probe_at}"
+            refusal = (
+                f"the circuit is {circuit.state}; next probe {in_words(circuit.next_probe_at)}"
+            )
         elif circuit.lease is not None and circuit.lease.holder != event.holder:
-            refusal = f"{circuit.lease.holder} probes until {circuit.lease.expires_at}"
+            refusal = f"{circuit.lease.holder} probes until {in_words(circuit.lease.expires_at)}"
         else:
             if circuit.lease is None:
                 expires_at = self._now + self._policy.recovery.probe_timeout
@@ -520,7 +524,7 @@ class _Turn:
             would_open=None,
             lease=None,
         )
-        until = "until it is lifted" if event.until is None else f"until {event.until}"
+        until = "until it is lifted" if event.until is None else f"until {in_words(event.until)}"
         explanation = f"{event.override} by {event.actor} {until}: {event.reason}"
         self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
         self._alert(AlertTopic.OVERRIDE, explanation, f"{event.override}:{self._now.isoformat()}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from dagster_contracts.core.contract import CircuitPolicy
@@ -38,3 +38,10 @@ def probe_wait(policy: CircuitPolicy, *, attempts: int, openings: int, random: f
             wait *= recovery.backoff
     wait = min(wait, cap) * (1 + recovery.jitter * (2 * Fraction(random) - 1))
     return timedelta(microseconds=max(0, int(wait)))
+
+
+def in_words(moment: datetime | None) -> str:
+    """``2026-03-02 06:00:00 UTC``, as explanations say it."""
+    if moment is None:
+        return "at once"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
