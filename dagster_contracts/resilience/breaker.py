@@ -623,9 +623,8 @@ class CircuitBreaker:
         run_id: str | None = None,
         evaluation_id: str | None = None,
     ) -> StoredCircuit:
-        circuit = steps[-1][1].circuit
         # Without the contract nobody knows when to wake: the next tick, which has it, finds out.
-        wake = now if contract is None else wake_after(last, circuit, contract, now)
+        wake = now if contract is None else wake_after(last, steps[-1][1], contract, now)
         written = write_step(
             conn,
             stored,

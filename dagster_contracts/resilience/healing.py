@@ -72,12 +72,15 @@ def plan_healing(
     """
     suffering = _by_target(reads)
     rank = {name: index for index, name in enumerate(order)}
-    room = max(0, limit - len(set(in_flight)))
+    room = limit - len(set(in_flight))
     ready: list[HealRequest] = []
     for (consumer, partition), mine in sorted(
         suffering.items(),
         key=lambda item: (rank.get(item[0][0], len(rank)), item[0][0], item[0][1] or ""),
     ):
+        # Asking whether circuits are closed costs queries: no more of them than there is room for.
+        if len(ready) >= room:
+            break
         if (consumer, partition) in in_flight or (only is not None and not only(consumer)):
             continue
         if not all(closed(read.circuit) for read in mine):
@@ -88,7 +91,7 @@ def plan_healing(
         request = _request(consumer, partition, mine, attempts or {})
         if request.attempt <= max_attempts:
             ready.append(request)
-    return tuple(ready[:room])
+    return tuple(ready)
 
 
 class Healing:
@@ -236,11 +239,10 @@ class Healing:
 
 
 def _by_target(reads: Iterable[DegradedRead]) -> dict[Target, tuple[DegradedRead, ...]]:
-    found: dict[Target, tuple[DegradedRead, ...]] = {}
+    found: dict[Target, list[DegradedRead]] = {}
     for read in reads:
-        target = (read.consumer, read.consumer_partition)
-        found[target] = (*found.get(target, ()), read)
-    return found
+        found.setdefault((read.consumer, read.consumer_partition), []).append(read)
+    return {target: tuple(mine) for target, mine in found.items()}
 
 
 def _request(

@@ -110,13 +110,9 @@ class DegradedReads:
 
     def degraded_since(self, upstreams: Iterable[str], position: int) -> frozenset[str]:
         """Which of these assets anything was written of, as consumers, after ``position``."""
-        query = (
-            sa.select(degraded_reads.c.consumer)
-            .where(degraded_reads.c.consumer.in_(list(upstreams)), degraded_reads.c.id > position)
-            .distinct()
-        )
+        asked = {"upstreams": list(upstreams), "after": position}
         with self._store.read() as conn:
-            return frozenset(conn.scalars(query))
+            return frozenset(conn.scalars(_SINCE, asked))
 
     def renew(
         self, *, consumer: str, consumer_partition: str | None, run_id: str, anew: bool = False
@@ -128,17 +124,13 @@ class DegradedReads:
         are written anew too, so that nobody who had loaded his input before can still close them.
         Returns how many rows were written.
         """
-        query = (
-            sa.select(degraded_reads)
-            .where(
-                degraded_reads.c.consumer == consumer,
-                degraded_reads.c.consumer_partition == (consumer_partition or ""),
-                degraded_reads.c.run_id == run_id,
-            )
-            .order_by(degraded_reads.c.id)
-        )
+        asked = {
+            "of_consumer": consumer,
+            "of_partition": consumer_partition or "",
+            "of_run": run_id,
+        }
         with self._store.begin() as conn:
-            reads = [_read(row) for row in conn.execute(query)]
+            reads = [_read(row) for row in conn.execute(_OF_RUN, asked)]
             # The last row of each edge tells how it stands.
             edges = {(r.circuit, r.upstream, r.upstream_partition, r.via): r for r in reads}
             due = [read for read in edges.values() if anew or read.settled_at is not None]
@@ -266,6 +258,23 @@ def _open() -> sa.Select[Any]:
 
 # Statements that every read runs are built once: building takes longer than running.
 _POSITION = sa.select(sa.func.max(degraded_reads.c.id))
+_SINCE = (
+    sa.select(degraded_reads.c.consumer)
+    .where(
+        degraded_reads.c.consumer.in_(sa.bindparam("upstreams", expanding=True)),
+        degraded_reads.c.id > sa.bindparam("after"),
+    )
+    .distinct()
+)
+_OF_RUN = (
+    sa.select(degraded_reads)
+    .where(
+        degraded_reads.c.consumer == sa.bindparam("of_consumer"),
+        degraded_reads.c.consumer_partition == sa.bindparam("of_partition"),
+        degraded_reads.c.run_id == sa.bindparam("of_run"),
+    )
+    .order_by(degraded_reads.c.id)
+)
 _WRITE = sa.insert(degraded_reads).returning(degraded_reads.c.id)
 _EDGE = (
     "contract",

@@ -130,7 +130,8 @@ class SnapshotArchive:
     ) -> Snapshot | None:
         """The newest snapshot of that partition (or of any), no older than ``max_age``.
 
-        The age is counted from the moment at which the batch was kept.
+        The newest is the one that was kept last, whatever the clock said; its age is counted from
+        the moment at which it was kept.
         """
         found = self.newest(
             contract, asset, partition, any_partition=any_partition, max_age=max_age, limit=1
@@ -151,7 +152,8 @@ class SnapshotArchive:
         query = (
             sa.select(snapshots)
             .where(snapshots.c.contract == contract, snapshots.c.asset == asset)
-            .order_by(snapshots.c.kept_at.desc(), snapshots.c.id.desc())
+            # Clocks do not order snapshots: one of them may have been turned back.
+            .order_by(snapshots.c.id.desc())
             .limit(limit)
         )
         if not any_partition:
@@ -192,7 +194,7 @@ class SnapshotArchive:
                         snapshots.c.asset,
                         snapshots.c.partition,
                     ),
-                    order_by=(snapshots.c.kept_at.desc(), snapshots.c.id.desc()),
+                    order_by=snapshots.c.id.desc(),
                 )
                 .label("rank")
             )

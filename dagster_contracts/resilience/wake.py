@@ -11,9 +11,11 @@ from dagster_contracts.core.circuit import (
     CircuitEvent,
     CircuitState,
     Failed,
+    NoteKind,
     Observed,
     Override,
     ProbeAsked,
+    Step,
     Ticked,
 )
 from dagster_contracts.core.condition import Comparison, comparisons_of
@@ -69,18 +71,21 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
 
 
 def wake_after(
-    event: CircuitEvent, circuit: Circuit, contract: Contract, now: datetime
+    event: CircuitEvent, step: Step, contract: Contract, now: datetime
 ) -> datetime | None:
-    """:func:`wake_at`, for a circuit that ``event`` has just led to.
+    """:func:`wake_at`, for a circuit that ``event`` has just led to by ``step``.
 
     Only a tick judges by the clock. After anything else a threshold may have been crossed already:
-    a late batch closed the circuit, or an operator gave it back to a feed that had stopped.
+    a late batch closed the circuit, or an operator gave it back to a feed that had stopped. And
+    what came late was not judged by: an override that ended with it leaves a window unjudged.
     """
+    circuit = step.circuit
     waking = wake_at(circuit, contract, now)
     closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
     if isinstance(event, Ticked | Failed | ProbeAsked) or not closed:
         return waking
-    if isinstance(event, Observed) and contract.resilience is not None:
+    late = any(note.kind is NoteKind.LATE for note in step.notes)
+    if isinstance(event, Observed) and not late and contract.resilience is not None:
         open_when = contract.resilience.circuit.open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
         if all(crossing > now for crossing in _crossings(circuit, contract, comparisons)):

@@ -500,6 +500,20 @@ def test_an_override_that_has_ended_lets_no_bad_batch_through(
     assert verdict.circuit.state is CircuitState.OPEN
 
 
+def test_what_was_counted_under_an_override_is_judged_when_a_late_batch_sees_its_end(
+    breaker, contract, key, report, clock
+):
+    until = clock() + timedelta(minutes=5)
+    breaker.force(
+        key, Override.FORCED_CLOSED, actor="ann", reason="x", until=until, contract=contract
+    )
+    breaker.record(contract, report(7), key=key)
+    clock.advance(minutes=6)
+    late = breaker.record(contract, report(0), key=key, backfill=True)
+    assert late.circuit.override is Override.NONE
+    assert breaker.standing(contract, key).circuit.state is CircuitState.OPEN
+
+
 def test_what_a_read_asks_is_one_query(breaker, contract, key, report, store):
     breaker.record(contract, report(), key=key)
     sent = []

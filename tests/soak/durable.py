@@ -51,6 +51,22 @@ from tests.soak.services import Evaluation, Outcome, World
 from tests.soak.truth import demand
 
 NOT_MOVES = ("override", "unknown_metric")
+_NEWER = (
+    sa.select(circuit_events)
+    .where(circuit_events.c.id > sa.bindparam("last"))
+    .order_by(circuit_events.c.id)
+)
+_KINDS_OF_EVENTS = (
+    sa.select(sa.func.max(circuit_events.c.id)),
+    sa.select(sa.func.count()).select_from(observations),
+    sa.select(sa.func.max(outbox.c.id)),
+    sa.select(sa.func.max(degraded_reads.c.id), sa.func.count(degraded_reads.c.settled_at)),
+)
+
+
+def _survive_no_power_cut(connection: Any, record: Any) -> None:
+    """The deaths that are simulated need no disk to be waited for."""
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 class Died(BaseException):
@@ -64,8 +80,18 @@ class DurableServices:
     of the named points that it passes, half have the database refuse a statement.
     """
 
-    def __init__(self, world: World, url: str, root: Path, *, trouble: float = 0.05) -> None:
+    def __init__(
+        self,
+        world: World,
+        url: str,
+        root: Path,
+        *,
+        trouble: float = 0.05,
+        jitter: Callable[[], float] | None = None,
+    ) -> None:
         self._world = world
+        self._jitter = jitter or world.random.random
+        self._last = 0
         self._url = url
         self._root = root
         self._trouble = trouble
@@ -82,8 +108,11 @@ class DurableServices:
     def _open(self) -> None:
         self._store = open_store(self._url, clock=lambda: self._world.now)
         sa.event.listen(self._store._engine, "do_execute", self._maybe_refuse)
+        if self._store.dialect == "sqlite":
+            sa.event.listen(self._store._engine, "connect", _survive_no_power_cut)
+            self._store.close()
         more: dict[str, Any] = {"checkpoint": self._maybe_die}
-        self._breaker = CircuitBreaker(self._store, random=self._world.random.random, **more)
+        self._breaker = CircuitBreaker(self._store, random=self._jitter, **more)
         self._ledger = DegradedReads(self._store, **more)
         self._healing = Healing(self._store, self._ledger, **more)
         self._archive = SnapshotArchive(self._store, self._root / "snapshots", **more)
@@ -149,35 +178,26 @@ class DurableServices:
 
     def _print(self) -> tuple[object, ...]:
         """What a call that came to nothing must leave as it is."""
-        queries = (
-            sa.select(sa.func.count(), sa.func.max(circuit_events.c.id)),
-            sa.select(sa.func.count()).select_from(observations),
-            sa.select(sa.func.count()).select_from(outbox),
-            sa.select(sa.func.max(degraded_reads.c.id), sa.func.count(degraded_reads.c.settled_at)),
-        )
         with self._store.read() as conn:
-            return tuple(tuple(conn.execute(query).one()) for query in queries)
+            return tuple(tuple(conn.execute(query).one()) for query in _KINDS_OF_EVENTS)
 
     # -- circuits -------------------------------------------------------------------------------
 
     def _moved(
         self, contract: Contract | None, key: CircuitKey, call: Callable[[], Any]
     ) -> tuple[Any, Outcome]:
-        with self._store.read() as conn:
-            last = conn.scalar(sa.select(sa.func.max(circuit_events.c.id))) or 0
         answer, applied, died = self._try(call)
-        return answer, Outcome(moves=self._since(key, last), applied=applied, died=died)
+        return answer, Outcome(moves=self._moves(key), applied=applied, died=died)
 
-    def _since(self, key: CircuitKey, last: int) -> tuple[StateTransition, ...]:
-        rows = circuit_events.c
-        query = (
-            sa.select(circuit_events)
-            .where(rows.id > last, rows.before != rows.after)
-            .order_by(rows.version)
-        )
+    def _moves(self, key: CircuitKey) -> tuple[StateTransition, ...]:
+        """The transitions among the events that are new since the last look."""
         with self._store.read() as conn:
-            found = conn.execute(query).all()
-        demand(all(row.asset == key.asset for row in found), "another circuit was moved")
+            new = conn.execute(_NEWER, {"last": self._last}).all()
+        if not new:
+            return ()
+        self._last = new[-1].id
+        demand(all(row.asset == key.asset for row in new), "another circuit was touched")
+        found = [row for row in new if row.before != row.after]
         return tuple(
             StateTransition(
                 key=key,
@@ -334,6 +354,7 @@ class DurableServices:
             if self._ledger.degraded_since([upstream], position) and self._ledger.inherit(
                 **edge, upstream_partition=partition, since=position
             ):
+                self.on_inherited_since(consumer, (upstream, partition), run_id, position)
                 continue
             _, applied, died = self._try(
                 lambda edge=edge, partition=partition, position=position: self._ledger.settle(
@@ -342,7 +363,16 @@ class DurableServices:
             )
             if died or not applied:
                 return Outcome(applied=applied, died=died)
+            self.on_closed(consumer, (upstream, partition), position)
         return Outcome()
+
+    def on_inherited_since(
+        self, consumer: Target, upstream: Target, run_id: str, position: int
+    ) -> None:
+        """One input became degraded while it was loaded, and its reader was marked."""
+
+    def on_closed(self, consumer: Target, upstream: Target, position: int) -> None:
+        """The marks of one input were closed."""
 
     def open_reads(self) -> Sequence[DegradedRead]:
         return self._ledger.open_reads()
@@ -356,6 +386,10 @@ class DurableServices:
         requests, _, _ = self._try(
             lambda: self._healing.due(lambda key: key in known and key not in shut, order=order)
         )
+        for request in requests or ():
+            # A sensor that dies before this asks for the same run again, under the same key.
+            if self._calm or self._world.random.random() > self._trouble:
+                self._healing.started(request.run_key, f"healing by {request.run_key}")
         return requests or ()
 
     def healed(self, request: HealRequest, *, succeeded: bool) -> None:

@@ -1,4 +1,7 @@
-"""What the simulation asks of the package; and the pure core, with a dictionary for its store."""
+"""What the simulation asks of the package; and the pure core, with dictionaries for its store.
+
+The dictionaries are a model of the store. :mod:`tests.soak.lockstep` holds it against the real one.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ from dagster_contracts.core.contract import Contract
 from dagster_contracts.resilience.healing import HealRequest, Target, plan_healing
 from dagster_contracts.resilience.ledger import DegradedRead
 from dagster_contracts.resilience.wake import clock_metrics, wake_after
-from dagster_contracts.resilience.watched import policy_of
+from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from tests.soak.plan import PARTITIONS, per_cent
 from tests.soak.truth import Batch, demand
 
@@ -119,8 +122,9 @@ class PureServices:
     service does it: too late a moment would be found out.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, jitter: Callable[[], float] | None = None) -> None:
         self._world = world
+        self._jitter = jitter or world.random.random
         self._circuits: dict[CircuitKey, Circuit] = {}
         self._wake: dict[CircuitKey, datetime | None] = {}
         self._seen: set[str] = set()
@@ -141,12 +145,14 @@ class PureServices:
         bound = self._bind(contract, key)
         now = self._world.now
         made = min(evaluation.evaluated_at, now)
+        metrics = {
+            "schema_validation_errors": per_cent(batch.broken),
+            "data_freshness": per_cent(0),
+        }
+        watched = watched_metrics(contract)
         event = Observed(
             evaluation_id=evaluation.id,
-            metrics={
-                "schema_validation_errors": per_cent(batch.broken),
-                "data_freshness": per_cent(0),
-            },
+            metrics={name: value for name, value in metrics.items() if name in watched},
             event_time=batch.event_time,
             partition=evaluation.partition,
             backfill=evaluation.backfill,
@@ -241,11 +247,9 @@ class PureServices:
         before = self.circuit(key)
         now = self._world.now
         policy = None if contract is None else policy_of(contract)
-        step = advance(before, event, policy=policy, now=now, random=self._world.random.random())
+        step = advance(before, event, policy=policy, now=now, random=self._jitter())
         self._circuits[key] = step.circuit
-        self._wake[key] = (
-            now if contract is None else wake_after(event, step.circuit, contract, now)
-        )
+        self._wake[key] = now if contract is None else wake_after(event, step, contract, now)
         told = {e.generation: e for e in step.effects if isinstance(e, Alert) and e.topic in MOVES}
         for move in step.transitions:
             alert = told.pop(move.generation, None)
@@ -266,13 +270,20 @@ class PureServices:
     def position(self) -> int:
         return self._position
 
-    def degrade(self, read: DegradedRead) -> Outcome:
+    def degrade(self, read: DegradedRead, *, anew: bool = False) -> Outcome:
         mine = self._ledger.setdefault((read.consumer, read.consumer_partition), {})
         edge = (read.circuit, read.upstream, read.upstream_partition, read.via)
         older = mine.get(edge)
         since = self._world.now
-        if older is not None and older[1].generation == read.generation:
-            since = older[1].since or since
+        if older is not None:
+            if (
+                not anew
+                and replace(read, generation=older[1].generation, since=older[1].since)
+                == (older[1])
+            ):
+                return Outcome()
+            if older[1].generation == read.generation:
+                since = min(since, older[1].since or since)
         self._position += 1
         written = replace(read, since=since)
         mine[edge] = (self._position, written)
@@ -289,12 +300,16 @@ class PureServices:
     ) -> bool:
         """Mark the consumer by what is open; or, settled or not, by what was written since."""
         rows = self._ledger if since is None else self._ever
-        marks = {
-            (read.circuit, read.consumer_partition): read
+        found = [
+            (number, read)
             for partition in ((None, *PARTITIONS) if upstream[1] is None else (upstream[1],))
             for number, read in rows.get((upstream[0], partition), {}).values()
             if since is None or number > since
-        }
+        ]
+        if not found:
+            return False
+        found.sort(key=lambda one: one[0])
+        marks = {(read.circuit, read.consumer_partition): read for _, read in found}
         for read in marks.values():
             self.degrade(
                 DegradedRead(
@@ -305,7 +320,7 @@ class PureServices:
                     upstream_partition=read.consumer_partition,
                     level=read.level,
                     source=read.source,
-                    reason="inherited",
+                    reason=f"{upstream[0]} was itself built from {read.source}",
                     run_id=run_id,
                     generation=read.generation,
                     via=upstream[0],
@@ -316,21 +331,30 @@ class PureServices:
     def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
         for edge, read in self._of_run.get((run_id, consumer), {}).items():
             known = self._ledger.get(consumer, {}).get(edge)
-            if anew or known is None:
-                self.degrade(read)
+            # Open is what this run wrote last, or what another has written over it.
+            if anew or known is None or known[1].run_id != run_id:
+                self.degrade(read, anew=True)
         return Outcome()
 
     def settle(self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]) -> Outcome:
-        mine = self._ledger.get(consumer, {})
-        for (upstream, partition), position in good:
-            if self._inherit(consumer, (upstream, partition), run_id, since=position):
-                continue
-            for edge, (number, read) in list(mine.items()):
-                same = read.upstream == upstream and partition in (None, read.upstream_partition)
-                if same and number <= position:
-                    del mine[edge]
+        for upstream, position in good:
+            if not self.inherit_since(consumer, upstream, run_id, position):
+                self.close(consumer, upstream, position)
         self._of_run.pop((run_id, consumer), None)
         return Outcome()
+
+    def inherit_since(self, consumer: Target, upstream: Target, run_id: str, since: int) -> bool:
+        """Mark the consumer by what became degraded while its input was being loaded."""
+        return self._inherit(consumer, upstream, run_id, since=since)
+
+    def close(self, consumer: Target, upstream: Target, position: int) -> None:
+        """Close the marks of one input that was read from good data at that position."""
+        mine = self._ledger.get(consumer, {})
+        for edge, (number, read) in list(mine.items()):
+            same = (read.upstream, upstream[1]) == (upstream[0], read.upstream_partition)
+            whole = upstream[1] is None and read.upstream == upstream[0]
+            if (same or whole) and number <= position:
+                del mine[edge]
 
     def open_reads(self) -> Sequence[DegradedRead]:
         return [read for mine in self._ledger.values() for _, read in mine.values()]
