@@ -448,8 +448,10 @@ def _aggregate(
         case LibraryMetric.MAXIMUM:
             return value.max()
         case LibraryMetric.SUM:
-            # 64 bits wrap in silence on some engines.
-            return (value.cast(widest) if dtype.is_integer() else value).sum()
+            # 64 bits wrap in silence on some engines, and some add short floats as such.
+            if dtype.is_integer():
+                return value.cast(widest).sum()
+            return (value.cast(nw.Float64) if dtype.is_float() else value).sum()
         case LibraryMetric.MEAN:
             return value.cast(nw.Float64).mean()
         case LibraryMetric.STDDEV:
