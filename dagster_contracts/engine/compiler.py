@@ -161,6 +161,13 @@ def missing(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:
     return value.is_null() | value.is_nan() if dtype.is_float() else value.is_null()
 
 
+def absent(name: str, dtype: nw.dtypes.DType, scan: Scan) -> nw.Expr:
+    """Missing in the data itself: what cannot be read as its type is null here, but is there."""
+    flag = missing(scan.column(name), dtype)
+    misfit = scan.type_flags.get(name) if scan.nulls_misfits else None
+    return flag if misfit is None else flag & ~misfit
+
+
 def compile_test(test: RowTest, columns: Columns) -> nw.Expr:
     """The flag of a row test.
 
@@ -243,12 +250,11 @@ def _item_flag(test: ItemTest, columns: Columns) -> nw.Expr:
 
 
 def _required(path: Path, value: nw.Expr, dtype: nw.dtypes.DType, columns: Columns) -> nw.Expr:
-    flag = missing(value, dtype)
-    if len(path) > 1:
-        # What is not there as a whole has no fields that could be missing.
-        parents = [~columns.value_at(path[:length]).is_null() for length in range(1, len(path))]
-        flag = flag & all_of(parents)
-    return flag
+    if len(path) == 1:
+        return absent(path[0], dtype, columns.scan)
+    # What is not there as a whole has no fields that could be missing.
+    parents = [~columns.value_at(path[:length]).is_null() for length in range(1, len(path))]
+    return missing(value, dtype) & all_of(parents)
 
 
 def present(value: nw.Expr, dtype: nw.dtypes.DType) -> nw.Expr:

@@ -37,7 +37,7 @@ def scan_csv(
             flags[name] = nw.col(name).is_null() & ~nw.col(RAW_PREFIX + name).is_null()
     scan = polars_scan("csv", lazy.with_columns(values))
     schema = {name: scan.schema[name] for name in names}
-    return replace(scan, schema=schema, type_flags=flags)
+    return replace(scan, schema=schema, type_flags=flags, nulls_misfits=True)
 
 
 def scan_json(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import glob
+import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
-from dagster_contracts.engine.parquet_files import drift
+from dagster_contracts.engine.file_list import FileList, list_files, removal
+from dagster_contracts.engine.file_trouble import trouble_in
+from dagster_contracts.engine.parquet_files import drift, lacking
 from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
@@ -26,83 +29,103 @@ if TYPE_CHECKING:
 
 _SMALL_FILES = 96 * 2**20
 """Bytes on disk up to which files are read into memory once; Parquet grows about fourfold there."""
-
-_SUFFIXES = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "json",
-    ".ndjson": "json",
-    ".json": "json",
-    ".arrow": "arrow_file",
-    ".feather": "arrow_file",
-    ".ipc": "arrow_file",
-}
-_COMPRESSED = ("csv", "json")
-_OF_POLARS = ("file", "s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https")
-
-
-def file_kind(path: str) -> str | None:
-    """``parquet``, ``csv``, ``json`` or ``arrow_file``, by the name; ``None`` for other names.
-
-    A URL that ends with a slash is a folder of Parquet files.
-    """
-    lowered = path.lower().rstrip("/")
-    plain = lowered.removesuffix(".gz")
-    for suffix, kind in _SUFFIXES.items():
-        if plain.endswith(suffix):
-            return kind if plain == lowered or kind in _COMPRESSED else None
-    # A folder of Parquet or CSV files, partitioned or not.
-    if "://" in path and lowered != path.lower():
-        return "parquet"
-    if Path(path).is_dir():
-        for kind in ("parquet", "csv"):
-            if next(Path(path).rglob(f"*.{kind}"), None) is not None:
-                return kind
-    return None
+_PACKED = 8
+"""How often a compressed text file is larger than it is on disk, at a guess."""
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
 def scan_files(
-    kind: str, path: str, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+    path: str, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
 ) -> Scan:
     """A scan of the files at a path; raises :class:`UnreadableDataError` where there are none."""
     import polars as pl  # late: importing the package must stay cheap
 
-    source = _source(kind, path)
+    files = list_files(path)
     try:
-        return _scan(kind, path, source, columns, declared)
-    except pl.exceptions.PolarsError:
-        trouble = text_trouble(path) if kind in _COMPRESSED else None
-        if trouble is None:
-            raise
-        raise trouble from None
+        return _scan(files, columns, declared)
+    except BaseException as error:
+        trouble = None
+        if isinstance(error, pl.exceptions.PolarsError | OSError):
+            trouble = trouble_in(files, error)
+        files.close()
+        if trouble is not None:
+            raise trouble from error
+        raise
 
 
 def _scan(
-    kind: str,
-    path: str,
-    source: Any,
-    columns: Collection[str] | None,
-    declared: Mapping[str, LogicalType],
+    files: FileList, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
 ) -> Scan:
+    match files.kind:
+        case "parquet":
+            scan = _scan_parquet(files, declared)
+        case "csv":
+            lazy, gaps = _scan_csv(files, declared)
+            scan = replace(scan_csv(_unpruned(lazy), columns, declared), gaps=gaps)
+        case "json":
+            lazy = _together([_scan_json(path) for path in files.paths])
+            scan = scan_json(lazy, columns, declared)
+        case _:
+            scan = polars_scan(files.kind, _together([_scan_arrow(path) for path in files.paths]))
+    return _read_once(replace(scan, close=files.close), files, columns)
+
+
+def _together(scans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """The rows of all; what one lacks is null, and types become those that can hold all values."""
     import polars as pl  # late: importing the package must stay cheap
 
-    match kind:
-        case "parquet":
-            scan = _scan_parquet(source, declared)
-        case "csv":
-            separator = "\t" if ".tsv" in path.lower() else ","
-            lazy = pl.scan_csv(source, infer_schema=False, separator=separator)
-            names = lazy.collect_schema().names()
-            _refuse_separator(names, separator, path, declared)
-            _refuse_renamed(names, source, separator)
-            scan = scan_csv(lazy, columns, declared)
-        case "json":
-            scan = scan_json(_scan_json(source), columns, declared)
-        case _:
-            scan = polars_scan(kind, _scan_arrow(source))
-    return _read_once(scan, path, columns)
+    return scans[0] if len(scans) == 1 else pl.concat(scans, how="diagonal_relaxed")
+
+
+def _scan_csv(
+    files: FileList, declared: Mapping[str, LogicalType]
+) -> tuple[pl.LazyFrame, Mapping[str, str]]:
+    """Text columns under the names of all files' first lines, and where columns are missing.
+
+    Files whose first lines differ, in their order too, and those of each partition are scanned for
+    themselves.
+    """
+    import polars as pl  # late: importing the package must stay cheap
+
+    headers = {path: _header(files, path, declared) for path in files.paths}
+    folders = {path: files.folders(path) for path in files.paths}
+    scans = []
+    alike = groupby(files.paths, key=lambda path: (headers[path], folders[path]))
+    for (_, values), group in alike:
+        paths = list(group)
+        lazy = pl.scan_csv(paths, infer_schema=False, separator=_separator(paths[0]), glob=False)
+        if values:
+            lazy = lazy.with_columns(
+                **{
+                    name: pl.lit(None if value == _NO_VALUE else unquote(value), dtype=pl.String)
+                    for name, value in values.items()
+                }
+            )
+        scans.append(lazy)
+    of = {files.name(path): [*headers[path], *folders[path]] for path in files.paths}
+    return _together(scans), lacking(of)
+
+
+def _separator(path: str) -> str:
+    return "\t" if ".tsv" in path.lower() else ","
+
+
+def _header(files: FileList, path: str, declared: Mapping[str, LogicalType]) -> tuple[str, ...]:
+    """The names in the first line of a CSV file."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    separator = _separator(path)
+    names = pl.scan_csv(path, infer_schema=False, separator=separator, glob=False)
+    found = names.collect_schema().names()
+    shown = files.shown(path)
+    _refuse_separator(found, separator, shown, declared)
+    try:
+        _refuse_renamed(found, path, separator)
+    except UnreadableDataError as error:
+        if len(files.paths) == 1:
+            raise
+        raise UnreadableDataError(f"{shown}: {error}", hint=error.hint) from None
+    return tuple(found)
 
 
 def _refuse_separator(
@@ -121,182 +144,127 @@ def _refuse_separator(
             )
 
 
-def _refuse_renamed(names: Sequence[str], source: Any, separator: str) -> None:
+def _refuse_renamed(names: Sequence[str], source: str, separator: str) -> None:
     """Raise where the first line names a column twice: Polars gives the second another name."""
     import polars as pl  # late: importing the package must stay cheap
 
     if not any("_duplicated_" in name for name in names):
         return
-    head = pl.scan_csv(source, infer_schema=False, separator=separator, has_header=False, n_rows=1)
+    head = pl.scan_csv(
+        source, infer_schema=False, separator=separator, has_header=False, n_rows=1, glob=False
+    )
     refuse_duplicates([str(name).removeprefix("\ufeff") for name in head.collect().row(0)])
 
 
-def text_trouble(path: str) -> UnreadableDataError | None:
-    """Where a CSV or JSON file is no UTF-8, or a line has too many fields; ``None``: not found."""
-    file = Path(path)
-    if not file.is_file() or file.suffix.lower() == ".gz":
-        return None
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return UnreadableDataError(
-                    f"{path}:{number}:{error.start + 1}: byte 0x{line[error.start]:02x} is no "
-                    "UTF-8",
-                    hint="save the file as UTF-8, for example with iconv -f LATIN1 -t UTF-8",
-                )
-    if file_kind(path) != "csv":
-        return None
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        rows = csv.reader(text, delimiter="\t" if ".tsv" in path.lower() else ",")
-        try:
-            width = len(next(rows, []))
-            for row in rows:
-                if len(row) > width:
-                    return UnreadableDataError(
-                        f"{path}:{rows.line_num}: {len(row)} fields, and the first line names "
-                        f"{width}",
-                        hint="quote the values that hold a separator",
-                    )
-        except csv.Error as error:
-            return UnreadableDataError(f"{path}:{rows.line_num}: {error}")
-    return None
+def _unpruned(lazy: pl.LazyFrame) -> pl.LazyFrame:
+    """The same rows, of which no column is left unread.
+
+    Polars finds a line with too many fields only where it reads all of them.
+    """
+    return lazy.map_batches(lambda rows: rows, projection_pushdown=False, streamable=True)
 
 
-def _source(kind: str, path: str) -> Any:
-    """A path that Polars reads itself, or the bytes of the files that only fsspec reaches."""
-    scheme = path.partition("://")[0] if "://" in path else ""
-    if scheme and scheme not in _OF_POLARS:
-        return _remote(kind, path)
-    if not scheme:
-        root = Path(path)
-        if kind == "csv" and root.is_dir():
-            return [str(found) for found in sorted(root.rglob("*.csv"))]
-        if not root.exists() and not glob.glob(path, recursive=True):
-            raise UnreadableDataError(f"there is no file {path}")
-    return path
-
-
-def _remote(kind: str, path: str) -> Any:
-    """The contents of the files at an fsspec URL; a partitioned folder stays an Arrow dataset."""
-    import fsspec  # type: ignore[import-untyped]  # late: only for what Polars does not know
-
-    try:
-        filesystem, root = fsspec.core.url_to_fs(path)
-    except ImportError as error:
-        scheme = path.partition("://")[0]
-        raise UnreadableDataError(f"{scheme}:// needs another package: {error}") from None
-    except ValueError as error:
-        raise UnreadableDataError(f"no file system is known for {path}: {error}") from None
-    if filesystem.isdir(root):
-        import pyarrow.dataset
-
-        form = {"arrow_file": "arrow"}.get(kind, kind)
-        return pyarrow.dataset.dataset(
-            root, filesystem=filesystem, format=form, partitioning="hive"
-        )
-    found = sorted(filesystem.glob(root)) if glob.has_magic(root) else [root]
-    if not found or not all(filesystem.exists(one) for one in found):
-        raise UnreadableDataError(f"there is no file {path}")
-    contents = [filesystem.cat_file(one) for one in found]
-    return contents if len(contents) > 1 else contents[0]
-
-
-def _scan_parquet(source: Any, declared: Mapping[str, LogicalType]) -> Scan:
+def _scan_parquet(files: FileList, declared: Mapping[str, LogicalType]) -> Scan:
     """A scan that knows the columns which stand in the names of folders alone."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if not isinstance(source, str | bytes | list):
-        return polars_scan("parquet", pl.scan_pyarrow_dataset(source))
-    partitions = _partitions(source) if isinstance(source, str) else []
-    differing = drift(source)
-    options = differing.options if differing is not None else {}
-    lazy = pl.scan_parquet(source, hive_partitioning=True if partitions else None, **options)
-    if partitions and isinstance(source, str):
-        lazy = _with_text_partitions(source, lazy, partitions, declared, options)
-    scan = polars_scan("parquet", lazy)
-    return scan if differing is None else differing.told(scan, partitions)
-
-
-def _with_text_partitions(
-    source: str,
-    lazy: pl.LazyFrame,
-    partitions: Sequence[str],
-    declared: Mapping[str, LogicalType],
-    options: Mapping[str, Any],
-) -> pl.LazyFrame:
-    """The scan, with partitions as text where the contract says so."""
-    import polars as pl  # late: importing the package must stay cheap
-
-    # Polars guesses their types, and 007 would become 7.
+    partitions = list(dict.fromkeys(n for path in files.paths for n in files.folders(path)))
+    differing = drift(files)
+    options = dict(differing.options) if differing is not None else {}
+    if not partitions:
+        scan = pl.scan_parquet(files.paths, glob=False, hive_partitioning=False, **options)
+        told = polars_scan("parquet", scan)
+        return told if differing is None else differing.told(told, ())
+    options |= {"glob": False, "hive_partitioning": True}
+    lazy = pl.scan_parquet(files.paths, **options)
     found = lazy.collect_schema()
+    # Polars guesses their types, and 007 would become 7; it also takes the folders above for some.
+    above = [name for name in _pairs(files.base) if name not in partitions]
     text = {n for n in partitions if declared.get(n) is LogicalType.STRING}
-    schema = {n: pl.String() if n in text else found[n] for n in partitions if n in found}
-    return pl.scan_parquet(source, hive_schema=schema, hive_partitioning=True, **options)
+    schema = {n: pl.String() if n in text else found[n] for n in (*partitions, *above)}
+    lazy = pl.scan_parquet(files.paths, hive_schema=schema, **options).drop(above)
+    told = polars_scan("parquet", lazy)
+    return told if differing is None else differing.told(told, partitions)
 
 
-def _partitions(path: str) -> list[str]:
-    """The columns that the folders of the first file below a path or glob name."""
-    root = Path(path)
-    if root.is_dir():
-        first = next(iter(sorted(root.rglob("*.parquet"))), None)
-        below = first.relative_to(root).parts[:-1] if first is not None else ()
-    else:
-        found = sorted(glob.glob(path, recursive=True)) if glob.has_magic(path) else []
-        fixed = next((n for n, part in enumerate(root.parts) if glob.has_magic(part)), 0)
-        below = Path(found[0]).parts[fixed:-1] if found else ()
-    return [part.partition("=")[0] for part in below if "=" in part]
+def _pairs(folder: str) -> list[str]:
+    """The columns that the parts of a path would name."""
+    parts = Path(folder).parts
+    return [part.partition("=")[0] for part in parts if "=" in part]
 
 
-def _scan_json(source: Any) -> pl.LazyFrame:
+def _scan_json(source: str) -> pl.LazyFrame:
     """An array of rows, or one row a line; types are those of all rows, not only of the first."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if isinstance(source, str) and "://" not in source and Path(source).is_file():
+    start = b""
+    if "://" not in source:
         with Path(source).open("rb") as file:
             start = file.read(4096)
-    else:
-        start = source[:4096] if isinstance(source, bytes) else b""
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         return pl.read_json(source, infer_schema_length=None).lazy()
     return pl.scan_ndjson(source, infer_schema_length=None)
 
 
-def _scan_arrow(source: Any) -> pl.LazyFrame:
+def _scan_arrow(source: str) -> pl.LazyFrame:
     """Arrow's file format, or its stream format under the same name."""
     import polars as pl  # late: importing the package must stay cheap
 
     try:
-        lazy = pl.scan_ipc(source)
+        lazy = pl.scan_ipc(source, glob=False)
         lazy.collect_schema()
     except pl.exceptions.ComputeError:
         return pl.read_ipc_stream(source).lazy()
     return lazy
 
 
-def _read_once(scan: Scan, path: str, columns: Collection[str] | None) -> Scan:
-    """The scan over the columns in memory, where the files are small; else over the files.
+def _read_once(scan: Scan, files: FileList, columns: Collection[str] | None) -> Scan:
+    """The scan over columns that have been read, where that is worth it; else over the files.
 
-    Counts, keys and samples are several queries, and a file would be decoded for each.
+    Counts, keys and samples are several queries, and a file would be decoded for each. Small files
+    are held in memory; text, which is slow to read, is otherwise kept on disk in Arrow's format.
     """
-    if not _is_small(path):
-        return scan
+    is_text = files.kind in ("csv", "json")
+    small = _is_small(files)
     lazy: pl.LazyFrame = scan.frame.to_native()
     held = lazy.collect_schema().names()
     wanted = [name for name in held if columns is None or name.removeprefix(RAW_PREFIX) in columns]
-    if not wanted or set(wanted) & set(scan.strange):
+    if is_text and columns:
+        wanted = wanted or held[:1]  # for the number of rows
+    if not (small or is_text) or not wanted or set(wanted) & set(scan.strange):
         return scan
-    rows = lazy.select(wanted).collect(engine="streaming")
-    return replace(scan, frame=nw.from_native(rows.lazy()))
+    chosen = lazy.select(wanted)
+    if small:
+        rows = chosen.collect(engine="streaming")
+        return replace(scan, frame=nw.from_native(rows.lazy()))
+    return _kept_on_disk(scan, chosen)
 
 
-def _is_small(path: str) -> bool:
+def _kept_on_disk(scan: Scan, lazy: pl.LazyFrame) -> Scan:
+    import polars as pl  # late: importing the package must stay cheap
+
+    folder = tempfile.mkdtemp(prefix="dagster_contracts_")
+    remove = removal(folder)
+
+    def close() -> None:
+        remove()
+        scan.close()
+
+    path = Path(folder, "rows.arrow")
+    try:
+        lazy.sink_ipc(path, compression="lz4", engine="streaming")
+    except BaseException:
+        remove()
+        raise
+    return replace(scan, frame=nw.from_native(pl.scan_ipc(path, glob=False)), close=close)
+
+
+def _is_small(files: FileList) -> bool:
     """Whether the files, all of them local, are small enough to be held decoded."""
-    if "://" in path:
+    if not files.is_local:
         return False
-    root = Path(path)
-    files = [root] if root.is_file() else list(root.rglob("*")) if root.is_dir() else None
-    if files is None:
-        files = [Path(found) for found in glob.glob(path, recursive=True)]
-    return sum(file.stat().st_size for file in files if file.is_file()) <= _SMALL_FILES
+    sizes = (
+        Path(path).stat().st_size * (_PACKED if path.lower().endswith(".gz") else 1)
+        for path in files.paths
+    )
+    return sum(sizes) <= _SMALL_FILES

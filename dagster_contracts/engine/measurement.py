@@ -39,9 +39,9 @@ from dagster_contracts.engine.compiler import (
     BrokenColumnError,
     Columns,
     UncompilableError,
+    absent,
     compile_test,
     holds,
-    missing,
     present,
 )
 from dagster_contracts.engine.finding import Finding
@@ -183,7 +183,7 @@ class _Plan:
 
     def count_missing(self, name: str) -> str:
         if name not in self.missing_parts:
-            flag = missing(self.scan.column(name), self.columns.schema[name])
+            flag = absent(name, self.columns.schema[name], self.scan)
             self.missing_parts[name] = self.count(flag)
         return self.missing_parts[name]
 

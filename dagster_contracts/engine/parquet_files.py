@@ -6,18 +6,20 @@ That concerns the rules of this column, and no other.
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_contracts.engine.file_list import FileList
+from dagster_contracts.engine.file_trouble import trouble_in
 from dagster_contracts.engine.scan import Scan
 
 if TYPE_CHECKING:
     import polars as pl
 
 _MOST_NAMED = 3
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,53 +63,58 @@ class Drift:
         )
 
 
-def drift(source: Any) -> Drift | None:
-    """How the files of a local path, or the contents of several, differ; ``None``: they do not.
+def drift(files: FileList) -> Drift | None:
+    """How the files differ; ``None``: they do not.
 
-    Raises ``OSError`` or an error of Polars where a file cannot be read.
+    Raises :class:`UnreadableDataError` where one cannot be read.
     """
-    files = _files(source)
-    if len(files) < 2:
+    if len(files.paths) < 2:
         return None
-    import polars as pl  # late: importing the package must stay cheap
-
-    schemas = {label: pl.read_parquet_schema(file) for label, file in files.items()}
+    schemas = {files.name(path): schema for path, schema in _schemas(files).items()}
     first = next(iter(schemas.values()))
     if all(list(schema.items()) == list(first.items()) for schema in schemas.values()):
         return None
     order = list(dict.fromkeys(name for schema in schemas.values() for name in schema))
-    common, mixed, lacking = {}, {}, {}
+    common, mixed = {}, {}
     for name in order:
         found: dict[pl.DataType, list[str]] = {}
         for label, schema in schemas.items():
             if name in schema:
                 found.setdefault(schema[name], []).append(label)
-        absent = [label for label, schema in schemas.items() if name not in schema]
-        if absent:
-            lacking[name] = f"the column {name} is missing in {_listed(absent)}"
         widest = _widest(list(found))
         if widest is None:
             mixed[name] = " and ".join(f"{t} in {_listed(labels)}" for t, labels in found.items())
         else:
             common[name] = widest
-    return Drift(common, order, mixed, lacking)
+    return Drift(common, order, mixed, lacking(schemas))
 
 
-def _files(source: Any) -> dict[str, Any]:
-    """The files by their labels; none where they cannot be listed here."""
-    if isinstance(source, list):
-        return {f"file {number}": file for number, file in enumerate(source, 1)}
-    if not isinstance(source, str) or "://" in source:
-        return {}
-    root = Path(source)
-    if root.is_dir():
-        paths = sorted(root.rglob("*.parquet"))
-        return {str(path.relative_to(root)): path for path in paths}
-    if not glob.has_magic(source):
-        return {}
-    paths = [Path(path) for path in sorted(glob.glob(source, recursive=True))]
-    unlike = len({path.name for path in paths}) < len(paths)
-    return {str(path) if unlike else path.name: path for path in paths if path.is_file()}
+def lacking(columns: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Of columns that some files lack: in which they are missing."""
+    held = {label: frozenset(names) for label, names in columns.items()}
+    every = dict.fromkeys(name for names in columns.values() for name in names)
+    found = {}
+    for name in every:
+        absent = [label for label, names in held.items() if name not in names]
+        if absent:
+            found[name] = f"the column {name} is missing in {_listed(absent)}"
+    return found
+
+
+def _schemas(files: FileList) -> dict[str, Mapping[str, pl.DataType]]:
+    """The columns of each file, read from its footer."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    def schema(path: str) -> Mapping[str, pl.DataType]:
+        try:
+            return pl.read_parquet_schema(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise trouble_in(files, error, path) from error
+
+    if files.is_local:
+        return {path: schema(path) for path in files.paths}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:  # each waits for the network
+        return dict(zip(files.paths, pool.map(schema, files.paths), strict=True))
 
 
 def _widest(types: Sequence[pl.DataType]) -> pl.DataType | None:

@@ -78,6 +78,7 @@ class Scan:
     ``type_flags``: columns of a container that has no type of its own for what the contract
     declares, tested value by value: an expression, true where the value is not of the declared
     type. pandas keeps integers with gaps as floats and dates as timestamps, CSV keeps all as text.
+    ``nulls_misfits``: such a value is null in ``frame``; it is not missing for that.
 
     ``run`` runs one query where the engine needs more than Narwhals for it; ``close`` gives back
     what was opened for the scan (a connection, a setting).
@@ -93,6 +94,7 @@ class Scan:
     spelled: Mapping[str, str] = field(default_factory=dict)
     refused: Mapping[str, str] = field(default_factory=dict)
     gaps: Mapping[str, str] = field(default_factory=dict)
+    nulls_misfits: bool = False
     folds_case: bool = True
     run: Run | None = None
     close: Callable[[], None] = field(default=lambda: None)

@@ -15,7 +15,8 @@ from weakref import WeakSet
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
-from dagster_contracts.engine.file_source import file_kind, scan_files
+from dagster_contracts.engine.file_list import file_kind
+from dagster_contracts.engine.file_source import scan_files
 from dagster_contracts.engine.pandas_source import scan_pandas
 from dagster_contracts.engine.scan import (
     Backend,
@@ -58,10 +59,11 @@ def open_scan(
 def _no_table(data: object) -> UnreadableDataError:
     if not isinstance(data, str | Path):
         return UnreadableDataError(f"the asset returned no table but {type(data).__name__}")
-    path = Path(data)
+    text = str(data).removeprefix("file://")
+    path = Path(text)
     if path.is_dir():
         return UnreadableDataError(
-            f"the folder {data} holds no Parquet or CSV file",
+            f"the folder {data} holds no Parquet, CSV, JSON or Arrow file",
             hint="name the file, or a glob of files, where they are of another kind",
         )
     if not path.exists() and not path.suffix:
@@ -70,14 +72,14 @@ def _no_table(data: object) -> UnreadableDataError:
             f"the asset returned no table but {type(data).__name__}",
             hint="no file or folder has that name",
         )
-    if "://" in str(data):
-        scheme = str(data).partition("://")[0]
+    if "://" in text:
+        scheme = text.partition("://")[0]
         return UnreadableDataError(
             f"{scheme}:// names neither a database nor a kind of file that is known",
             hint="databases: postgresql, sqlite, duckdb; files: .parquet, .csv, .json, .arrow",
         )
     return UnreadableDataError(
-        f"{data} is no file that can be read by its name",
+        f"{text} is no file that can be read by its name",
         hint="known: .parquet, .csv, .tsv, .json, .jsonl, .arrow, .feather, and URLs of databases",
     )
 
@@ -100,7 +102,7 @@ def _open(
             # Filters that Arrow runs compare time zones and unsigned integers in their own way.
             return polars_scan(kind, pl.scan_pyarrow_dataset(data, allow_pyarrow_filter=False))
         case _ if kind in _FILES:
-            return scan_files(kind, str(data), columns, declared)
+            return scan_files(str(data), columns, declared)
         case "narwhals":
             return open_scan(data.to_native(), columns, declared)
         case "sql_table":
@@ -142,7 +144,7 @@ _KINDS = {
     ("narwhals", "DataFrame"): "narwhals",
     ("narwhals", "LazyFrame"): "narwhals",
 }
-_FILES = ("parquet", "csv", "json", "arrow_file")
+_FILES = ("parquet", "csv", "json", "arrow_file", "files")
 
 
 def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:

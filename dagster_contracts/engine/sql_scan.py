@@ -361,6 +361,7 @@ def _scan_columns(
         untyped=frozenset(c.name for c in found if c.empty),
         refused={c.name: c.refusal for c in found if c.refusal},
         type_flags=flags,
+        nulls_misfits=True,
         folds_case=runner.backend is Backend.POSTGRESQL and 'COLLATE "C"' not in str(selected),
         run=runner,
     )

@@ -212,7 +212,7 @@ def test_types_of_duckdb_that_no_contract_has_a_word_for(folder: Path) -> None:
         ("a.tsv", b"a,b\n1,2\n", "a.tsv: its first line has commas and no tabs"),
         ("a.jsonl", b'{"a": 1}\n{"a": "\xfc"}\n', "a.jsonl:2:8: byte 0xfc is no UTF-8"),
         ("a.txt", b"x", "a.txt is no file that can be read by its name"),
-        ("empty/readme.md", b"x", "the folder empty holds no Parquet or CSV file"),
+        ("empty/readme.md", b"x", "the folder empty holds no Parquet, CSV, JSON or Arrow file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_told_by_line(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime
 
 import fsspec
@@ -12,7 +14,9 @@ import pyarrow.dataset
 import pyarrow.feather
 import pytest
 
+from dagster_contracts.core.contract import LibraryMetric
 from dagster_contracts.core.outcome import OutcomeStatus
+from dagster_contracts.engine.sql_table import SqlTable
 from dagster_contracts.engine.validation import validate
 from tests.engine.builders import (
     BOOLEAN,
@@ -24,6 +28,7 @@ from tests.engine.builders import (
     column,
     contract,
     failed_rows,
+    library,
     outcome,
 )
 
@@ -147,10 +152,9 @@ def test_partitions_are_read_as_the_contract_declares_them(tmp_path):
 
 def test_csv_in_a_folder_by_glob_and_compressed(tmp_path):
     (tmp_path / "a.csv").write_text("n,s\n1,a\n-1,b\n")
-    (tmp_path / "b.csv").write_text("n,s\n,c\n")
-    (tmp_path / "all.csv.gz").write_bytes(gzip.compress(b"n,s\n1,a\n-1,b\n,c\n"))
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(b"n,s\n,c\n"))
     made = contract(column("n", INTEGER, required=True, minimum=0), column("s", STRING))
-    for path in (tmp_path, f"{tmp_path}/*.csv", tmp_path / "all.csv.gz"):
+    for path in (tmp_path, f"{tmp_path}/*.csv*"):
         assert failed_rows(validate(path, made)) == EXPECTED
 
 
@@ -266,3 +270,47 @@ def test_the_index_of_pandas_is_left_alone():
     before = frame.copy()
     assert failed_rows(validate(frame, MADE)) == EXPECTED
     pd.testing.assert_frame_equal(frame, before)
+
+
+def as_text_in(path, values):
+    path.write_text("n,at\n" + "".join(f"{n or ''},{at or ''}\n" for n, at in values))
+    return path
+
+
+def as_lines_of_json(path, values):
+    path = path.with_suffix(".jsonl")
+    path.write_text("\n".join(json.dumps({"n": n, "at": at}) for n, (_, at) in enumerate(values)))
+    return path
+
+
+def as_sqlite(path, values):
+    with closing(sqlite3.connect(path.with_suffix(".db"))) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER, at TIMESTAMP)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", values)
+        connection.commit()
+    return SqlTable(f"sqlite:///{path.with_suffix('.db')}", "t")
+
+
+@pytest.mark.parametrize("held", [as_text_in, as_lines_of_json, as_sqlite])
+def test_what_cannot_be_read_as_its_type_breaks_the_type_and_is_not_missing(tmp_path, held):
+    data = held(
+        tmp_path / "rows.csv",
+        [("x", "soon"), (1, "2024-01-01T10:00:00"), (None, None), ("y", "2025-13-01")],
+    )
+    bound = datetime(2024, 1, 1)  # noqa: DTZ001 - as it is written in the data
+    made = contract(
+        column("n", INTEGER, required=True, unique=True),
+        column("at", TIMESTAMP, required=True, minimum=bound),
+        quality=(library("nulls", LibraryMetric.NULL_VALUES, "at"),),
+    )
+    report = validate(data, made)
+    of_n = {"n.type": 2, "n.required": 1} if held is not as_lines_of_json else {}
+    assert failed_rows(report) == {
+        **of_n,
+        "at.type": 2,
+        "at.required": 1,
+        "nulls": 1,
+    }
+    assert report.metrics["null_ratio.at"] == pytest.approx(1 / 4)
+    assert report.metrics["schema_validation_errors"] == pytest.approx(3 / 4)
+    assert len(outcome(report, "at.required").samples) == 1

@@ -237,7 +237,7 @@ def test_sqlite_keeps_any_value_in_any_column(tmp_path: Path):
         "i.type": 1,
         "i.maximum": 1,
         "f.type": 1,
-        "f.required": 2,
+        "f.required": 1,
         "b.type": 1,
         "d.type": 1,
         "starts": 1,
