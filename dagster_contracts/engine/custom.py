@@ -20,6 +20,7 @@ from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.pandera_rule import run_pandera
 from dagster_contracts.engine.samples import SampleSource
 from dagster_contracts.engine.scan import first_line
+from dagster_contracts.engine.sources import kind_of
 
 _PYTHON_ENGINES = frozenset({"python", "function", "dagster_contracts"})
 
@@ -96,7 +97,7 @@ def measure_custom(
         return _finding(_call(target, data, test.column), rows, source, samples)
     except UnusableRuleError as error:
         return Finding(unmeasured=str(error))
-    except Exception as error:  # the team's code may raise anything
+    except (Exception, SystemExit) as error:  # the team's code may raise anything, or want to leave
         reason = f"the rule raised {type(error).__name__}"
         return Finding(unmeasured=reason, quoted=first_line(error))
 
@@ -106,7 +107,26 @@ def _call(function: Callable[..., Any], data: object, column: str | None) -> Any
     takes_column = any(
         p.name == "column" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
     )
-    return function(data, column=column) if takes_column else function(data)
+    own = _own(data)
+    return function(own, column=column) if takes_column else function(own)
+
+
+def _own(data: Any) -> Any:
+    """A frame that the function may change: it shares its values until something is written."""
+    match kind_of(data):
+        case "polars":
+            return data.clone()
+        case "pandas":
+            return data.copy(deep=_writes_through())
+        case _:
+            return data
+
+
+def _writes_through() -> bool:
+    """Whether pandas lets a shallow copy change the frame that it was made of."""
+    import pandas as pd  # late: the data is a pandas frame, so that it is loaded already
+
+    return int(pd.__version__.partition(".")[0]) < 3 and not pd.options.mode.copy_on_write
 
 
 def _finding(returned: Any, rows: int, source: SampleSource, samples: int) -> Finding:
@@ -115,6 +135,7 @@ def _finding(returned: Any, rows: int, source: SampleSource, samples: int) -> Fi
         tested: Any = returned.get("rows_tested", rows)
         if not _is_count(failed) or not _is_count(tested):
             raise UnusableRuleError("the function's mapping has no whole number failed_rows")
+        _require_so_many(failed, tested)
         reason = returned.get("reason")
         shown = [dict(row) for row in list(returned.get("samples") or ())[:samples]]
         return Finding(
@@ -126,11 +147,17 @@ def _finding(returned: Any, rows: int, source: SampleSource, samples: int) -> Fi
     if type(returned).__name__ in ("bool", "bool_"):
         return Finding(broken=None if returned else "the function returned False")
     if _is_count(returned):
+        _require_so_many(returned, rows)
         return Finding(tested=rows, failed=int(returned))
     raise UnusableRuleError(
         f"the function returned {type(returned).__name__}, "
         "not a bool, a number of rows or a mapping"
     )
+
+
+def _require_so_many(failed: Any, tested: Any) -> None:
+    if failed > tested:
+        raise UnusableRuleError(f"the function says that {failed} of {tested} rows break the rule")
 
 
 def _is_count(value: Any) -> bool:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import pandera.pandas as pa
 import pandera.polars as pap
 import polars as pl
@@ -139,3 +141,49 @@ def test_a_pandera_check_and_a_polars_schema():
     assert run(rule("p", engine="pandera"), custom={"p": schema}).failed_rows == 1
     whole = pap.DataFrameSchema({"gone": pap.Column(pl.Int64)})
     assert run(rule("p", engine="pandera"), custom={"p": whole}).status is OutcomeStatus.FAILED
+
+
+def test_a_function_that_wants_to_leave_is_kept():
+    found = run(rule("leave"), custom={"leave": lambda frame: sys.exit(3)})
+    assert found.status is OutcomeStatus.NOT_EVALUATED
+    assert found.reason == "the rule raised SystemExit: 3"
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        *(None, "yes", -1, 1.0, float("nan"), 4, FRAME),
+        *({"failed_rows": failed} for failed in (4, -1, None, "1")),
+        {"failed_rows": 2, "rows_tested": 1},
+        *({"failed_rows": 1, "samples": samples} for samples in (5, [1])),
+    ],
+)
+def test_what_is_no_answer_is_not_evaluated(returned):
+    found = run(rule("it"), custom={"it": lambda frame: returned})
+    assert found.status is OutcomeStatus.NOT_EVALUATED
+    assert found.reason
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas", "pandas_arrow"])
+def test_a_function_changes_no_frame_but_its_own(kind, tmp_path):
+    def changes(frame):
+        if kind == "polars":
+            frame[0, "n"] = -5
+            frame.insert_column(0, pl.Series("more", [1, 2, 3]))
+        else:
+            frame.loc[0, "n"] = -5
+            frame.drop(index=[1], inplace=True)
+        return True
+
+    data = as_kind(FRAME.to_arrow(), kind, tmp_path)
+    before = data.copy() if hasattr(data, "iloc") else data.clone()
+    changing = rule("changes")
+    later = QualityRule(name="later", kind=RuleKind.CUSTOM, implementation="rows")
+    made = contract(column("n", INTEGER, minimum=0), quality=(changing, later))
+    report = validate(
+        data, made, custom={"changes": changes, "rows": lambda frame: len(frame) == 3}
+    )
+    assert outcome(report, "r").status is OutcomeStatus.PASSED
+    assert outcome(report, "later").status is OutcomeStatus.PASSED
+    assert [row["n"] for row in outcome(report, "n.minimum").samples] == [-1]
+    assert data.equals(before)

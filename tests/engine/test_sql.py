@@ -58,3 +58,26 @@ def test_a_query_sees_nothing_but_the_batch(tmp_path):
 )
 def test_a_query_that_gives_no_number_is_not_evaluated(query):
     assert run(query).status is OutcomeStatus.NOT_EVALUATED
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1; SELECT 1",
+        "CREATE TABLE other AS SELECT 1",
+        "CREATE TABLE other (n INTEGER); SELECT 1",
+        "DELETE FROM {table}",
+        "INSERT INTO {table} VALUES (1)",
+        "PRAGMA database_size",
+        "",
+        "-- nothing",
+    ],
+)
+def test_a_query_is_one_select_and_no_more(query):
+    found = run(query)
+    assert found.status is OutcomeStatus.NOT_EVALUATED
+    assert found.reason
+
+
+def test_a_query_may_end_in_a_semicolon():
+    assert run("SELECT count(*) FROM {table} WHERE {column} < 0 ;\n").value == 1.0
