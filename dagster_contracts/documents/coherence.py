@@ -8,12 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from dagster_contracts.core.compatibility.acceptance import Span, contains
-from dagster_contracts.core.compatibility.quality import (
-    COUNTED,
-    acceptance,
-    describe,
-    meaning,
-)
+from dagster_contracts.core.compatibility.quality import COUNTED, acceptance, describe, meaning
 from dagster_contracts.core.contract import (
     Contract,
     LibraryMetric,
@@ -28,7 +23,7 @@ from dagster_contracts.core.contract import (
     TypeOptions,
 )
 from dagster_contracts.core.quantity import Dimension, Quantity, render_quantity
-from dagster_contracts.documents.problem import Findings
+from dagster_contracts.documents.problem import Findings, place_of
 from dagster_contracts.errors import SourceLocation
 
 
@@ -61,7 +56,7 @@ def lint_sources(contracts: Iterable[Contract], findings: Findings) -> None:
             if missing and len(source.objects) == 1:
                 shown = ", ".join(map(repr, missing[:5])) + (", ..." if len(missing) > 5 else "")
                 findings.warning(
-                    level.location or _place(contract),
+                    level.location or place_of(contract),
                     "fallback-too-small",
                     f"the level {level.name!r} reads from {source.name!r}, which has no {shown}",
                     "name a smaller schema for the level, or the columns that consumers need",
@@ -77,7 +72,7 @@ def _rules(contract: Contract, schema_object: SchemaObject, findings: Findings) 
     }
     seen: dict[object, QualityRule] = {}
     for rule in schema_object.all_quality():
-        where = rule.location or schema_object.location or _place(contract)
+        where = rule.location or schema_object.location or place_of(contract)
         _prospects(rule, where, findings)
         key = (meaning(rule), rule.threshold, rule.valid_values, rule.pattern, rule.options)
         twin = seen.setdefault(key, rule)
@@ -145,7 +140,7 @@ def _allowed_values(
         refused = _refusal(value, options, prop.logical_type)
         if refused:
             findings.warning(
-                prop.location or _place(contract),
+                prop.location or place_of(contract),
                 "value-refused",
                 f"{name!r} allows {value!r}, and its {refused} refuses it",
                 "remove the value, or mend the constraint",
@@ -175,7 +170,7 @@ def _leftovers(contract: Contract, findings: Findings) -> None:
     for name, schema in contract.schemas.items():
         if name not in served and schema.properties not in own:
             findings.warning(
-                schema.location or _place(contract),
+                schema.location or place_of(contract),
                 "unused-schema",
                 f"no level serves the schema {name!r}",
                 "name it in a fallback level, or remove it",
@@ -187,7 +182,7 @@ def _recovery(contract: Contract, findings: Findings) -> None:
     if contract.resilience is None or not contract.resilience.circuit.open_when:
         return
     circuit = contract.resilience.circuit
-    recovery, where = circuit.recovery, circuit.location or _place(contract)
+    recovery, where = circuit.recovery, circuit.location or place_of(contract)
     for level in contract.resilience.fallbacks:
         kept = level.source.kind is SourceKind.LAST_VALID
         if kept and level.max_age is not None and level.max_age < recovery.retry_after:
@@ -204,7 +199,3 @@ def _recovery(contract: Contract, findings: Findings) -> None:
 def _shown(duration: timedelta) -> str:
     seconds = Fraction(duration // timedelta(microseconds=1), 1_000_000)
     return render_quantity(Quantity(seconds, Dimension.DURATION))
-
-
-def _place(contract: Contract) -> SourceLocation:
-    return contract.location or SourceLocation(contract.ref)

@@ -7,11 +7,17 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 
+from dagster_contracts.core.contract import Contract
 from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation, shortened
 
 MAX_PROBLEMS = 100
 """So many mistakes of one document are told; nobody reads more of them at once."""
 _CANDIDATES = 200
+
+
+def place_of(contract: Contract) -> SourceLocation:
+    """Where a contract stands; its reference, where it was made in Python."""
+    return contract.location or SourceLocation(contract.ref)
 
 
 class ProblemSeverity(StrEnum):

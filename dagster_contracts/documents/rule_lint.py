@@ -41,7 +41,7 @@ from dagster_contracts.core.rules import (
     UniqueItems,
     Unmeasurable,
 )
-from dagster_contracts.documents.problem import Findings, did_you_mean, nearest
+from dagster_contracts.documents.problem import Findings, did_you_mean, nearest, place_of
 from dagster_contracts.errors import SourceLocation
 
 _NUMBERS = frozenset({LogicalType.NUMBER, LogicalType.INTEGER})
@@ -60,7 +60,7 @@ def lint_rules(contract: Contract, findings: Findings) -> None:
     """Rules without a measure, of the wrong type, or of columns that do not exist."""
     for schema_object in contract.objects:
         plan = plan_checks(contract, schema_object)
-        place = schema_object.location or contract.location or SourceLocation(contract.ref)
+        place = schema_object.location or place_of(contract)
         for planned in plan.checks[0].rules:
             if isinstance(planned.test, Unmeasurable):
                 prop = schema_object.property_named(planned.column or "")

@@ -14,7 +14,7 @@ from dagster_contracts.core.contract import Contract, Severity, SlaProperty
 from dagster_contracts.core.level_element import NO_MOMENT, momentless
 from dagster_contracts.core.metrics import OF_HISTORY, RETENTION, speaks_of_service
 from dagster_contracts.core.service_levels import LIFE
-from dagster_contracts.documents.problem import Findings, did_you_mean
+from dagster_contracts.documents.problem import Findings, did_you_mean, place_of
 from dagster_contracts.documents.satisfiability import Prospect, prospect
 from dagster_contracts.errors import SourceLocation
 
@@ -98,7 +98,7 @@ def _event_time(contract: Contract, findings: Findings) -> None:
     found = contract.objects[0].property_named(contract.event_time)
     if found is not None and found.logical_type in NO_MOMENT:
         findings.warning(
-            contract.location or SourceLocation(contract.ref),
+            place_of(contract),
             "no-moment",
             f"the event time {found.column!r} is of type {found.logical_type.value}, which holds "
             "no moment: what needs an event time is not evaluated",
@@ -127,7 +127,7 @@ def _feeding(contract: Contract, findings: Findings) -> None:
         for comparison in comparisons_of(condition):
             if comparison.metric.partition(".")[0] in OF_HISTORY and not circuit.close_when:
                 findings.warning(
-                    circuit.location or contract.location or SourceLocation(contract.ref),
+                    circuit.location or place_of(contract),
                     "feeds-itself",
                     f"{comparison.metric} gets worse while the circuit is open, and so keeps it "
                     "open",
@@ -161,4 +161,4 @@ def _elements(
 
 
 def _place(contract: Contract, level: SlaProperty) -> SourceLocation:
-    return level.location or contract.location or SourceLocation(contract.ref)
+    return level.location or place_of(contract)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
 
 from dagster_contracts.core.anomaly import BreachForecast, forecast_breach
 from dagster_contracts.core.condition import (
-    Both,
-    Comparison,
     ComparisonOperator,
-    Condition,
+    demands_of,
 )
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.monitoring.history import MetricHistory
@@ -25,23 +22,11 @@ def freshness_limit(contract: Contract) -> timedelta | None:
         comparison.quantity.value
         for level in contract.sla
         if level.condition is not None
-        for comparison in _demands(level.condition)
+        for comparison in demands_of(level.condition)
         if comparison.metric in ("data_freshness", "materialization_age")
         and comparison.operator in _UPPER
     ]
     return timedelta(seconds=float(min(limits))) if limits else None
-
-
-def _demands(condition: Condition) -> Iterable[Comparison]:
-    """The comparisons that must all hold."""
-    match condition:
-        case Comparison():
-            yield condition
-        case Both(left, right):
-            yield from _demands(left)
-            yield from _demands(right)
-        case _:
-            return
 
 
 def forecast_freshness(

@@ -23,6 +23,9 @@ from dagster_contracts.core.condition import (
     Observation,
     Quantity,
     Truth,
+    alternatives_of,
+    comparisons_of,
+    demands_of,
     evaluate,
     may_hold,
     metrics_of,
@@ -383,6 +386,24 @@ def _read_or_refuse(text: str, default_metric: str | None = None) -> Condition |
     assert 0 <= refusal.offset <= len(text)
     assert str(refusal)
     return None
+
+
+@pytest.mark.parametrize(
+    ("text", "alternatives", "demands"),
+    [
+        ("row_count < 5", 1, 1),
+        ("row_count < 5 or duplicates > 1% or completeness < 9%", 3, 0),
+        ("row_count < 5 and duplicates > 1% and completeness < 9%", 0, 3),
+        ("row_count < 5 or duplicates > 1% and completeness < 9%", 1, 0),
+        ("not row_count < 5", 0, 0),
+    ],
+)
+def test_what_decides_a_condition_by_itself(text: str, alternatives: int, demands: int) -> None:
+    condition = parse_condition(text)
+    every = comparisons_of(condition)
+
+    assert alternatives_of(condition) == every[:alternatives]
+    assert demands_of(condition) == every[:demands]
 
 
 def test_hostile_input_raises_a_syntax_error_or_nothing() -> None:

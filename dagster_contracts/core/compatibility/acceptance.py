@@ -56,9 +56,6 @@ class Span:
         )
 
 
-EVERYTHING: tuple[Span, ...] = (Span(None, None),)
-
-
 def contains(outer: tuple[Span, ...], inner: tuple[Span, ...]) -> bool:
     """Whether ``inner`` is a subset of ``outer``; both hold disjoint, non-adjacent intervals."""
     return all(any(span.within(home) for home in outer) for span in inner if not span.empty)

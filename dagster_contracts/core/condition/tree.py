@@ -129,6 +129,28 @@ def comparisons_of(condition: Condition) -> tuple[Comparison, ...]:
             assert_never(condition)
 
 
+def alternatives_of(condition: Condition) -> tuple[Comparison, ...]:
+    """The comparisons each of which makes a condition true by itself."""
+    match condition:
+        case Comparison():
+            return (condition,)
+        case Either(left, right):
+            return alternatives_of(left) + alternatives_of(right)
+        case _:
+            return ()
+
+
+def demands_of(condition: Condition) -> tuple[Comparison, ...]:
+    """The comparisons that must all hold for a condition to be true."""
+    match condition:
+        case Comparison():
+            return (condition,)
+        case Both(left, right):
+            return demands_of(left) + demands_of(right)
+        case _:
+            return ()
+
+
 def metrics_of(condition: Condition) -> frozenset[str]:
     """The metrics that a condition speaks of."""
     return frozenset(comparison.metric for comparison in comparisons_of(condition))
