@@ -83,6 +83,18 @@ _DEPRECATED_UNTIL = Key(
 )
 _SUCCESSOR = Key("successor", TEXT, "The contract that takes its place: `orders@^2`.")
 _OWNER = Key("owner", TEXT, "Who answers for the data: a team or a person.")
+#: Keys of the compact form's root, and custom properties of the same meaning in ODCS.
+_BEYOND_ODCS = (
+    _EVENT_TIME,
+    _METRICS,
+    _RESILIENCE,
+    _CONSUMERS,
+    _ALERTS,
+    _MONITORING,
+    _COMPATIBILITY,
+    _DEPRECATED_UNTIL,
+    _SUCCESSOR,
+)
 
 _SCHEMA = Key(
     "schema",
@@ -152,15 +164,7 @@ CONTRACT: Final = Table(
             Kind("[service levels](#sla)", {"$ref": "service_levels"}),
             "How fresh, complete and punctual the data must be.",
         ),
-        _EVENT_TIME,
-        _METRICS,
-        _RESILIENCE,
-        _CONSUMERS,
-        _ALERTS,
-        _MONITORING,
-        _COMPATIBILITY,
-        _DEPRECATED_UNTIL,
-        _SUCCESSOR,
+        *_BEYOND_ODCS,
         Key("tags", TEXTS, "Words to find the contract by."),
         EXTRAS,
     ),
@@ -181,15 +185,7 @@ EXTENSIONS: Final = Table(
         ),
         _OWNER,
         _INLINE_SCHEMAS,
-        _EVENT_TIME,
-        _METRICS,
-        _RESILIENCE,
-        _CONSUMERS,
-        _ALERTS,
-        _MONITORING,
-        _COMPATIBILITY,
-        _DEPRECATED_UNTIL,
-        _SUCCESSOR,
+        *_BEYOND_ODCS,
         CARRIED,
     ),
 )
