@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.scan import Scan
-from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
+from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.structure import type_text
 
 if TYPE_CHECKING:

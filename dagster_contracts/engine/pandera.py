@@ -176,3 +176,17 @@ class _Checks:
         return self.own(
             name, lambda frame: ~frame.duplicated(names) | frame[names].isna().any(axis=1)
         )
+
+
+def _polars_test(test: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A test of a Polars column, which NaN passes: it is missing."""
+    import polars as pl  # late: only for those who ask
+
+    def tested(data: Any) -> Any:
+        column = pl.col(data.key)
+        passed = test(column)
+        if data.lazyframe.collect_schema()[data.key].is_float():
+            passed = passed | column.is_nan()
+        return data.lazyframe.select(passed)
+
+    return tested

@@ -29,6 +29,7 @@ from dagster_contracts.core.rules import (
     TypeMatch,
     Unique,
 )
+from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.compiler import Columns
 from dagster_contracts.engine.csv_source import RAW_PREFIX
 from dagster_contracts.engine.finding import Finding
@@ -36,7 +37,7 @@ from dagster_contracts.engine.key_search import likely_keys
 from dagster_contracts.engine.literal import is_text
 from dagster_contracts.engine.measurement import measure
 from dagster_contracts.engine.scan import Backend, Row, Scan, UnreadableDataError, first_line
-from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
+from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.structure import is_of_type, type_text
 from dagster_contracts.engine.text_shapes import (
     CODE_OF_DIGITS,

@@ -6,15 +6,15 @@ database and a Spark frame are queried where they are.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.engine.arrow_source import scan_arrow
 from dagster_contracts.engine.file_list import file_kind
 from dagster_contracts.engine.file_source import scan_files
 from dagster_contracts.engine.pandas_source import scan_pandas
@@ -25,7 +25,6 @@ from dagster_contracts.engine.scan import (
     first_line,
     polars_scan,
     refuse_duplicates,
-    rows_only,
 )
 from dagster_contracts.engine.spark_source import scan_spark
 from dagster_contracts.engine.sql_scan import scan_sql
@@ -97,7 +96,7 @@ def _open(
         case "pandas":
             return scan_pandas(data, columns, declared)
         case "pyarrow" | "pyarrow_batch" | "pyarrow_reader":
-            return _scan_arrow(data, columns)
+            return scan_arrow(data, columns)
         case "pyarrow_dataset":
             # Filters that Arrow runs compare time zones and unsigned integers in their own way.
             return polars_scan(kind, pl.scan_pyarrow_dataset(data, allow_pyarrow_filter=False))
@@ -145,49 +144,6 @@ _KINDS = {
     ("narwhals", "LazyFrame"): "narwhals",
 }
 _FILES = ("parquet", "csv", "json", "arrow_file", "files")
-
-
-def _scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
-    import polars as pl  # late: importing the package must stay cheap
-    import pyarrow as pa
-
-    if isinstance(data, pa.RecordBatchReader):
-        data = read_whole(data)
-    elif isinstance(data, pa.RecordBatch):
-        data = pa.Table.from_batches([data])
-    refuse_duplicates(data.column_names)
-    wanted = [name for name in data.column_names if columns is None or name in columns]
-    frame = pl.DataFrame(data.select(wanted)) if wanted else rows_only(data.num_rows)
-    scan = polars_scan("pyarrow", frame.lazy())
-    return _with_whole_schema(scan, wanted, data.schema)
-
-
-_READ: WeakSet[Any] = WeakSet()
-
-
-def read_whole(reader: Any) -> Any:
-    """All rows of a reader as an Arrow table; it has them once, so a second time is refused."""
-    if reader in _READ:
-        raise UnreadableDataError(
-            "the reader has been read to its end before; pass a table or a new reader"
-        )
-    _READ.add(reader)
-    return reader.read_all()
-
-
-def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
-    """The scan of some columns, knowing the types of all."""
-    import polars as pl  # late: importing the package must stay cheap
-
-    if len(wanted) == len(schema.names):
-        return scan
-    whole = polars_scan(scan.kind, pl.DataFrame(schema.empty_table()).lazy())
-    return replace(
-        scan,
-        schema={name: scan.schema.get(name, dtype) for name, dtype in whole.schema.items()},
-        strange={**whole.strange, **scan.strange},
-        untyped=whole.untyped | scan.untyped,
-    )
 
 
 def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:

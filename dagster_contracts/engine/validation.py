@@ -28,6 +28,7 @@ from dagster_contracts.core.rules import (
     columns_of,
 )
 from dagster_contracts.core.service_levels import judge_level
+from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.compiler import Columns, expression_columns
 from dagster_contracts.engine.custom import Code, measure_custom
 from dagster_contracts.engine.finding import Finding
@@ -48,7 +49,7 @@ from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
-from dagster_contracts.engine.sources import kind_of, open_scan, read_whole
+from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.sql import measure_sql
 from dagster_contracts.engine.structure import inspect_structure
 from dagster_contracts.engine.verdict import judge, service_outcome

@@ -20,6 +20,7 @@ from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.retention import forget_old
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import Store, open_store
 from dagster_contracts.store.outbox import Outbox
@@ -139,10 +140,16 @@ class ContractsRuntime:
             return
         self._house_kept = time.monotonic()
         kept = timedelta(days=self.settings.retention_days)
-        self.snapshots.sweep(retain_count=self.settings.snapshots_kept)
-        self.quarantine.sweep()
-        self.breaker.prune(events=kept, observations=kept)
-        Outbox(self.store).prune(kept)
+        forget_old(
+            breaker=self.breaker,
+            reads=self.ledger,
+            healing=self.healing,
+            outbox=Outbox(self.store),
+            snapshots=self.snapshots,
+            quarantine=self.quarantine,
+            kept=kept,
+            snapshots_kept=self.settings.snapshots_kept,
+        )
 
     def now(self) -> datetime:
         """The store's clock, which waits, leases and ages are measured by."""

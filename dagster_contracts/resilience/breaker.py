@@ -530,10 +530,12 @@ class CircuitBreaker:
         """
         with self._store.begin() as conn:
             now = self._now(conn)
-            return (
+            gone = (
                 forget_events(conn, now - events),
                 forget_observations(conn, now - observations),
             )
+            self._checkpoint("breaker.pruned")
+        return gone
 
     # ---- within a transaction --------------------------------------------------------------------
 

@@ -215,6 +215,27 @@ class Healing:
             if request.attempt > self._max_attempts
         )
 
+    def prune(self, older_than: timedelta) -> int:
+        """Forget requests that ended longer ago; how many.
+
+        Those of a cause that is still to be healed stay: its attempts are counted by them.
+        """
+        reads = _by_target(self._reads.open_reads())
+        counted = {_request(*target, mine, {}).cause for target, mine in reads.items()}
+        with self._store.begin() as conn:
+            limit = self._store.now(conn) - older_than
+            ended = conn.execute(
+                sa.select(heal_requests.c.run_key, heal_requests.c.cause).where(
+                    heal_requests.c.finished_at < limit
+                )
+            ).all()
+            doomed = [{"doomed": row.run_key} for row in ended if row.cause not in counted]
+            if doomed:
+                one = heal_requests.c.run_key == sa.bindparam("doomed")
+                conn.execute(sa.delete(heal_requests).where(one), doomed)
+            self._checkpoint("healing.pruned")
+        return len(doomed)
+
     def _has_work(self, conn: sa.Connection) -> bool:
         """Whether a request is in flight, or a circuit has asked since the last plan."""
         asked = sa.select(outbox.c.id).where(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -207,6 +207,23 @@ class DegradedReads:
             closed = conn.execute(closing.values(settled_at=self._store.now(conn))).rowcount
             self._checkpoint("ledger.settled")
         return closed
+
+    def prune(self, older_than: timedelta) -> int:
+        """Forget reads that were settled longer ago; how many. Open ones stay, however old.
+
+        So does the newest of all: :meth:`position` must never go back, and a database may give the
+        number of a deleted last row to the next one.
+        """
+        with self._store.begin() as conn:
+            limit = self._store.now(conn) - older_than
+            newest = conn.scalar(_POSITION) or 0
+            gone = conn.execute(
+                sa.delete(degraded_reads).where(
+                    degraded_reads.c.settled_at < limit, degraded_reads.c.id < newest
+                )
+            )
+            self._checkpoint("ledger.pruned")
+        return gone.rowcount
 
     def _record(
         self, conn: sa.Connection, read: DegradedRead, *, anew: bool = False

@@ -162,7 +162,7 @@ class Quarantine:
     ) -> int:
         """Remove the files of dropped batches, of those released long ago, and orphans.
 
-        Returns the number of files removed. The rows stay: they are the audit.
+        Returns the number of files removed. The rows stay: they are the audit (:meth:`prune`).
         """
         with self._store.begin() as conn:
             self._store.lock(conn, _LOCK)
@@ -180,6 +180,25 @@ class Quarantine:
             for path in orphans:
                 path.unlink(missing_ok=True)
         return len(orphans)
+
+    def prune(self, older_than: timedelta) -> int:
+        """Forget batches that were released or dropped longer ago, with their reports; how many.
+
+        Held ones stay, however old, and so does the newest of all: its number is not given again.
+        """
+        with self._store.begin() as conn:
+            self._store.lock(conn, _LOCK)
+            limit = self._store.now(conn) - older_than
+            newest = conn.scalar(sa.select(sa.func.max(quarantine.c.id))) or 0
+            gone = conn.execute(
+                sa.delete(quarantine).where(
+                    quarantine.c.state != QuarantineState.HELD,
+                    quarantine.c.decided_at < limit,
+                    quarantine.c.id < newest,
+                )
+            )
+            self._checkpoint("quarantine.pruned")
+        return gone.rowcount
 
     def _decide(
         self, batch_id: int, state: QuarantineState, actor: str, reason: str

@@ -28,6 +28,7 @@ from dagster_contracts.store.outbox import MessageState, Outbox
 from dagster_contracts.store.tables import (
     circuit_events,
     circuits,
+    degraded_reads,
     metric_points,
     observations,
     snapshots,
@@ -61,6 +62,13 @@ PATHS = {
     "heal": ("healing.requested",),
     "healed": ("healing.finished",),
     "deliver_again": ("outbox.claimed", "outbox.done"),
+    "prune": (
+        "breaker.pruned",
+        "ledger.pruned",
+        "healing.pruned",
+        "outbox.pruned",
+        "quarantine.pruned",
+    ),
 }
 
 
@@ -322,6 +330,19 @@ def test_a_message_whose_claimer_died_is_delivered_by_the_next(world):
     assert {m.state for m in world.outbox.messages(kind="k")} == {MessageState.DONE}
 
 
+def test_killed_house_keeping_is_done_by_the_next(world):
+    world.do("record", ids=["a"])
+    world.do("degrade")
+    world.do("settle")
+    world.do("degrade", consumer="board")
+    for point in PATHS["prune"]:
+        world.kill("prune", point)
+        world.check()
+    world.do("prune")
+    assert world.rows(observations) == []
+    assert [row.consumer for row in world.rows(degraded_reads)] == ["board"]
+
+
 def test_every_point_of_every_write_path_is_known(world):
     """A new point in the code must be killed at, too."""
     package = Path(dagster_contracts.__file__).parent
@@ -355,7 +376,7 @@ def test_a_deployment_that_is_killed_again_and_again_stays_whole(world):
         world.check()
         if random.random() < 0.3:
             # Somebody is always luckier, and finds what the dead have left.
-            other = random.choice(("probe", "settle", "healed", "sweep", "reset", "deliver_again"))
+            other = random.choice(("probe", "settle", "healed", "sweep", "reset", "prune"))
             world.do(other, **({"holder": f"lucky {tried}"} if other == "probe" else {}))
     for path in world._root.rglob("*"):
         if path.is_file():

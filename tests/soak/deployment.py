@@ -500,6 +500,8 @@ class Deployment:
         if not self._tick(name, key):
             return
         circuit = self.services.circuit(key)
+        if circuit.lease is not None:
+            demand(self.guard(key).lease is not None, f"a lease that nobody holds: {circuit.lease}")
         if circuit.effective_state is not CircuitState.HALF_OPEN or circuit.lease is not None:
             return
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"

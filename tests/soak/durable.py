@@ -280,7 +280,7 @@ class DurableServices:
             contract, key, lambda: self._breaker.ask_probe(contract, key, holder)
         )
         if outcome.died and outcome.applied:
-            held = self.circuit(key).lease
+            held = self._breaker.circuit(key).lease
             return replace(outcome, granted=held is not None and held.holder == holder)
         return replace(outcome, granted=lease is not None)
 

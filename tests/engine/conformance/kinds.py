@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.feather
@@ -37,6 +38,38 @@ def _reader(table: pa.Table, places: Places) -> pa.RecordBatchReader:
 
 def _dataset(table: pa.Table, places: Places) -> pyarrow.dataset.Dataset:
     return pyarrow.dataset.dataset(table)
+
+
+def _chunks(table: pa.Table, places: Places) -> pa.Table:
+    """Text as short and as long offsets, in chunks that begin in the midst of a buffer."""
+    padded = pa.concat_tables([table, table]).combine_chunks() if table.num_rows else table
+    rows = padded.slice(table.num_rows)
+    for position, column in enumerate(table.schema):
+        if pa.types.is_string(column.type) and position % 2:
+            rows = rows.set_column(
+                position, column.name, rows.column(position).cast(pa.large_string())
+            )
+    return pa.concat_tables(
+        [rows.slice(start, 2) for start in range(0, table.num_rows, 2)] or [rows]
+    )
+
+
+def _sparse(table: pa.Table, places: Places) -> Any:
+    """A pandas frame of which numbers are kept only where they differ from the most usual one."""
+    import pandas as pd
+
+    frame = table.to_pandas()
+    for name in frame.columns:
+        if frame[name].dtype.kind in "ifb":
+            fill = np.nan if frame[name].dtype.kind == "f" else frame[name].dtype.type(0)
+            frame[name] = frame[name].astype(pd.SparseDtype(frame[name].dtype, fill))
+    return frame
+
+
+def _categories(table: pa.Table, places: Places) -> Any:
+    """A pandas frame whose texts are categories."""
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    return table.to_pandas(categories=texts)
 
 
 def _parquet_folder(table: pa.Table, places: Places) -> Path:
@@ -200,6 +233,9 @@ def _pyspark(table: pa.Table, places: Places) -> Any:
 
 _MAKERS: dict[str, Callable[[pa.Table, Places], Any]] = {
     "pyarrow_reader": _reader,
+    "pyarrow_chunks": _chunks,
+    "pandas_sparse": _sparse,
+    "pandas_categories": _categories,
     "pyarrow_dataset": _dataset,
     "parquet_folder": _parquet_folder,
     "arrow_file": _arrow_file,
