@@ -17,6 +17,7 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.core.level_element import NO_MOMENT
 from dagster_contracts.core.reference import Version, is_name
+from dagster_contracts.documents.compact_sla import read_compact_sla
 from dagster_contracts.documents.inline_schema import ColumnNames, check_column, read_rules
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
 from dagster_contracts.documents.policy_sections import (
@@ -26,10 +27,9 @@ from dagster_contracts.documents.policy_sections import (
     read_metrics,
     read_monitoring,
 )
-from dagster_contracts.documents.quality import name_rules
+from dagster_contracts.documents.rule_name import name_rules
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section
-from dagster_contracts.documents.sla import read_compact_sla
 from dagster_contracts.documents.vocabulary.contract import CONTRACT, OBJECT
 from dagster_contracts.documents.yaml_text import MappingNode, SequenceNode, YamlNode
 from dagster_contracts.errors import DocumentError

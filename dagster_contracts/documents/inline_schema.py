@@ -15,7 +15,8 @@ from dagster_contracts.core.contract import (
     SchemaProperty,
 )
 from dagster_contracts.documents.problem import did_you_mean
-from dagster_contracts.documents.quality import mend_rule, name_rules, read_rule
+from dagster_contracts.documents.quality import mend_rule, read_rule
+from dagster_contracts.documents.rule_name import name_rules
 from dagster_contracts.documents.section import Section, describe
 from dagster_contracts.documents.type_options import read_options
 from dagster_contracts.documents.vocabulary import schema as words

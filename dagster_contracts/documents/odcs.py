@@ -24,6 +24,7 @@ from dagster_contracts.core.reference import Version, is_name
 from dagster_contracts.documents.compact import Expected, infer_event_time
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
 from dagster_contracts.documents.odcs_schema import read_schema_object
+from dagster_contracts.documents.odcs_sla import read_odcs_sla
 from dagster_contracts.documents.odcs_validation import NEWEST, validate_odcs
 from dagster_contracts.documents.policy_sections import (
     read_alerts,
@@ -35,7 +36,6 @@ from dagster_contracts.documents.policy_sections import (
 from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section, snake
-from dagster_contracts.documents.sla import read_odcs_sla
 from dagster_contracts.documents.vocabulary.contract import EXTENSIONS
 from dagster_contracts.documents.yaml_text import (
     MappingNode,

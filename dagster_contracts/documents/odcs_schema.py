@@ -14,7 +14,8 @@ from dagster_contracts.core.contract import (
     SchemaProperty,
 )
 from dagster_contracts.documents.inline_schema import read_relationship
-from dagster_contracts.documents.quality import name_rules, read_rule
+from dagster_contracts.documents.quality import read_rule
+from dagster_contracts.documents.rule_name import name_rules
 from dagster_contracts.documents.section import Section, snake
 from dagster_contracts.documents.type_options import (
     default_zone,

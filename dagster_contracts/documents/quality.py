@@ -7,23 +7,20 @@ import re
 from dataclasses import replace
 from fractions import Fraction
 
-from dagster_contracts.core.checks import is_operator
 from dagster_contracts.core.contract import (
     Json,
     LibraryMetric,
     QualityRule,
     RuleKind,
     Scalar,
-    SchemaObject,
-    SchemaProperty,
     Severity,
-    Threshold,
     ThresholdOperator,
     ThresholdUnit,
 )
 from dagster_contracts.core.expression import ExpressionSyntaxError, parse_expression
 from dagster_contracts.documents.problem import did_you_mean
-from dagster_contracts.documents.section import Section, describe, exact, snake
+from dagster_contracts.documents.section import Section, snake
+from dagster_contracts.documents.threshold import OPERATORS, read_threshold, unread_threshold
 from dagster_contracts.documents.vocabulary import quality as words
 from dagster_contracts.documents.vocabulary.key import OWN_PROPERTY
 from dagster_contracts.documents.yaml_text import (
@@ -33,13 +30,8 @@ from dagster_contracts.documents.yaml_text import (
     YamlNode,
     to_json,
 )
-from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
+from dagster_contracts.errors import ConditionSyntaxError
 
-#: Names that Dagster checks of our own carry.
-RESERVED_CHECK_NAMES = frozenset({"schema", "circuit"})
-
-_OPERATORS = {snake(operator.value): operator for operator in ThresholdOperator}
-_BETWEEN = {ThresholdOperator.MUST_BE_BETWEEN, ThresholdOperator.MUST_NOT_BE_BETWEEN}
 _SEVERITIES = {
     "error": Severity.ERROR,
     "critical": Severity.ERROR,
@@ -81,15 +73,6 @@ STANDARD_METRICS = frozenset(
         LibraryMetric.ROW_COUNT,
     }
 )
-_COUNTS_FAILURES = {
-    LibraryMetric.NULL_VALUES,
-    LibraryMetric.MISSING_VALUES,
-    LibraryMetric.INVALID_VALUES,
-    LibraryMetric.DUPLICATE_VALUES,
-}
-_PER_CENT = frozenset({"percent", "%", "percentage"})
-_PER_CENT_TEXT = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*%")
-_ROWS = frozenset({"rows", "row", "count"})
 _EXPRESSION_HINT = "write it like amount > 0 or country in ('DE', 'FR')"
 #: Our own names among the custom properties of a rule.
 _RULE_EXTENSIONS = ("column", "warn", "filter")
@@ -139,14 +122,14 @@ def read_rule(section: Section, *, column: str | None, strict: bool) -> QualityR
     kind = _kind(section)
     name = section.text("name") or ""
     metric = _metric(section, kind)
-    threshold = _threshold(section, metric, kind)
+    threshold = read_threshold(section, metric, kind)
     warn_section = section.section("warn")
     warn = None
     if warn_section is not None:
         warn_section.what = "'warn'"
-        warn = _threshold(warn_section, metric, kind, required=True)
+        warn = read_threshold(warn_section, metric, kind, required=True)
         warn_section.finish(words.WARN)
-    unread = _unread(section, threshold)
+    unread = unread_threshold(section, threshold)
     unread |= {
         key: to_json(node)
         for key in ("metric", "rule")
@@ -224,7 +207,7 @@ def _unwrapped(section: Section) -> Section:
     for key, value in node.entries.items():
         # ODCS 3.0 allows any key here: an operator that is nearly one is meant as one.
         meant = _SPELLINGS.get(key.replace("_", "").lower())
-        if meant is not None and meant.value not in found.entries and snake(key) not in _OPERATORS:
+        if meant is not None and meant.value not in found.entries and snake(key) not in OPERATORS:
             del found.entries[key]
             found.entries[meant.value] = value
             found.keys[meant.value] = found.keys.get(key, (node.line, node.column))
@@ -314,139 +297,6 @@ def _metric(section: Section, kind: RuleKind) -> LibraryMetric | None:
         did_you_mean(node.text, [metric.value for metric in LibraryMetric]),
     )
     return None
-
-
-def _threshold(
-    section: Section, metric: LibraryMetric | None, kind: RuleKind, *, required: bool = False
-) -> Threshold | None:
-    written = [key for key in _OPERATORS if section.take(key) is not None]
-    unit = _unit(section)
-    if len(written) > 1:
-        names = " and ".join(repr(_OPERATORS[key].value) for key in written)
-        _complain(
-            section,
-            section.place(written[1]),
-            f"a quality rule has exactly one operator, and this one has {names}",
-            "write mustBeBetween: [low, high], or two rules",
-        )
-        return None
-    if not written:
-        if _has_unknown_operator(section):
-            # It says when it fails, in a word that nobody knows: no other limit may take its place.
-            return None
-        if kind is RuleKind.EXPRESSION or metric in _COUNTS_FAILURES:
-            return None if required else Threshold(ThresholdOperator.MUST_BE, (Fraction(0),), unit)
-        if kind in (RuleKind.LIBRARY, RuleKind.SQL) or required:
-            more = "must_be_greater_than" if section.reading.strict else "mustBeGreaterThan"
-            _complain(
-                section,
-                section.location,
-                "the rule has no operator: nothing says when it fails",
-                f"add one, such as {more}: 0",
-            )
-        return None
-    operator = _OPERATORS[written[0]]
-    node = section.take(written[0])
-    nodes = node.items if isinstance(node, SequenceNode) else [node]
-    values: list[Fraction] = []
-    for item in nodes:
-        if isinstance(item, ScalarNode) and isinstance(item.value, bool):
-            values.append(Fraction(int(item.value)))
-        elif isinstance(item, ScalarNode) and isinstance(item.value, int | float):
-            values.append(exact(item))
-        elif isinstance(item, ScalarNode) and (per_cent := _PER_CENT_TEXT.fullmatch(item.text)):
-            number = per_cent[1]
-            _complain(
-                section,
-                item.location,
-                f"{operator.value} compares with a plain number, not with {item.text!r}",
-                f"write {written[0]}: {number} and unit: percent",
-            )
-            return None
-        elif item is not None:
-            section.findings.warning(
-                item.location,
-                "not-evaluated",
-                f"{operator.value} compares with {describe(item)}, and only numbers are compared",
-                "this rule will be reported as not evaluated",
-            )
-            return None
-    wanted = 2 if operator in _BETWEEN else 1
-    if len(values) != wanted:
-        _complain(
-            section,
-            section.place(written[0]),
-            f"{operator.value} takes {wanted} number{'s' if wanted > 1 else ''}, "
-            f"and here {'is' if len(values) == 1 else 'are'} {len(values)}",
-            f"{operator.value}: [low, high]" if wanted > 1 else None,
-        )
-        return None
-    if wanted == 2 and values[0] > values[1]:
-        section.findings.error(
-            section.place(written[0]),
-            "wrong-value",
-            f"the range of {operator.value} is empty: {values[0]} is more than {values[1]}",
-            "swap the two",
-        )
-    return Threshold(operator, tuple(values), unit)
-
-
-def _has_unknown_operator(section: Section) -> bool:
-    """Whether the rule, or what it carries along, has an operator that is none of ours."""
-    carried = section.node.entries.get("extras")
-    keys = list(carried.entries) if isinstance(carried, MappingNode) else []
-    if not section.reading.strict:
-        keys += section.node.entries
-    return any(is_operator(key) and snake(key) not in _OPERATORS for key in keys)
-
-
-def _complain(section: Section, where: SourceLocation, message: str, hint: str | None) -> None:
-    """An error; in ODCS, where 3.0 allowed it, a warning unless the validation has already said it.
-
-    Such a rule is reported as not evaluated.
-    """
-    said = (p.location for p in section.findings if p.code == "odcs-older")
-    if section.reading.strict or not any(place in (where, section.location) for place in said):
-        section.reading.complain(where, "operators", message, hint)
-
-
-def _unread(section: Section, threshold: Threshold | None) -> dict[str, Json]:
-    """The operator and the unit in the document's words, where the threshold does not hold them."""
-    kept: dict[str, Json] = {}
-    for key, operator in _OPERATORS.items():
-        node = section.take(key)
-        if node is not None and threshold is None:
-            kept[operator.value] = to_json(node)
-    unit = section.take("unit")
-    if unit is not None and (
-        threshold is None or to_json(unit) not in (threshold.unit.value, *_unit_words(threshold))
-    ):
-        kept["unit"] = to_json(unit)
-    return kept
-
-
-def _unit_words(threshold: Threshold) -> frozenset[str]:
-    return _PER_CENT if threshold.unit is ThresholdUnit.PERCENT else _ROWS
-
-
-def _unit(section: Section) -> ThresholdUnit:
-    node = section.take("unit")
-    if node is None:
-        rule = section.node.entries.get("rule")  # not asked for: `warn` has none
-        # ODCS 3.0 said it in the name of the rule: nullPercent, duplicatePercent.
-        of_rows = not (isinstance(rule, ScalarNode) and rule.text.lower().endswith("percent"))
-        return ThresholdUnit.ROWS if of_rows else ThresholdUnit.PERCENT
-    text = node.text.lower() if isinstance(node, ScalarNode) else ""
-    if text in _PER_CENT:
-        return ThresholdUnit.PERCENT
-    if text not in _ROWS:
-        section.findings.warning(
-            node.location,
-            "unknown-value",
-            f"a quality rule counts in rows or percent, not in {text!r}; rows are taken",
-            "write unit: rows or unit: percent",
-        )
-    return ThresholdUnit.ROWS
 
 
 def _arguments(
@@ -559,67 +409,3 @@ def _check_expression(section: Section, key: str, rule: QualityRule) -> None:
                 f"{what} in column {error.offset + 1} of {text!r}",
                 hint,
             )
-
-
-def name_rules(schema: SchemaObject, section: Section | None = None) -> SchemaObject:
-    """Give every rule of an object a name that is unique in it and valid for a Dagster check."""
-    used: dict[str, int] = {}
-    quality = tuple(_named(rule, rule.column, used, section) for rule in schema.quality)
-    properties = tuple(_named_within(p, p.column, used, section) for p in schema.properties)
-    return replace(schema, quality=quality, properties=properties) if used else schema
-
-
-def _named_within(
-    prop: SchemaProperty, path: str, used: dict[str, int], section: Section | None
-) -> SchemaProperty:
-    if not prop.quality and not prop.properties and prop.items is None:
-        return prop
-    before = len(used)
-    quality = tuple(_named(rule, path, used, section) for rule in prop.quality)
-    properties = tuple(
-        _named_within(inner, f"{path}.{inner.column}", used, section) for inner in prop.properties
-    )
-    items = prop.items and _named_within(prop.items, f"{path}.{prop.items.column}", used, section)
-    if len(used) == before:
-        return prop
-    return replace(prop, quality=quality, properties=properties, items=items)
-
-
-def _named(
-    rule: QualityRule, column: str | None, used: dict[str, int], section: Section | None
-) -> QualityRule:
-    base = check_name(rule.name)
-    if not base:
-        what = snake(rule.metric.value) if rule.metric else rule.kind.value
-        base = check_name(f"{column}_{what}" if column else what)
-    if base in RESERVED_CHECK_NAMES or base.startswith("sla_"):
-        base = f"rule_{base}"
-    # ``used`` counts how often each name was wanted, so that a thousand namesakes take no longer.
-    count = used.get(base, 0) + 1
-    name = base if count == 1 else f"{base}_{count}"
-    while name in used:
-        count += 1
-        name = f"{base}_{count}"
-    used[base] = count
-    used[name] = max(used.get(name, 0), 1)
-    collided = count > 1
-    # In ODCS a name is free text: there only a name that is taken is worth a word.
-    if rule.name and name != rule.name and section and (collided or section.reading.strict):
-        section.findings.warning(
-            rule.location or section.location,
-            "check-name",
-            f"the rule {rule.name!r} is shown as the check {name!r}"
-            + (", because another rule has that name" if collided else ""),
-            "give it a name of its own"
-            if collided
-            else "use another name: schema, circuit and sla_... are checks of ours"
-            if name == f"rule_{check_name(rule.name)}"
-            else "use letters, digits and '_' in its name",
-        )
-    extras = {**rule.extras, "name": rule.name} if rule.name and rule.name != name else rule.extras
-    return replace(rule, name=name, extras=extras)
-
-
-def check_name(text: str) -> str:
-    """``text`` cut down to what a Dagster check may be called."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", text).strip("_")[:100]

@@ -17,6 +17,13 @@ from typing import Any, TypeAlias
 import yaml
 
 from dagster_contracts.core.contract import Json
+from dagster_contracts.documents.yaml_trouble import (
+    LOADER,
+    Event,
+    explain_character,
+    explain_error,
+    position_in,
+)
 from dagster_contracts.errors import DocumentError, SourceLocation, shortened
 
 MAX_BYTES = 1024 * 1024
@@ -26,11 +33,6 @@ MAX_ALIASES = 64
 MAX_KEY_LENGTH = 1024
 MAX_NUMBER_LENGTH = 100
 
-# The stubs of PyYAML give events neither tags nor marks.
-Event: TypeAlias = Any
-
-# The pure Python parser is as strict and much slower; it serves where libyaml was not compiled in.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -51,8 +53,6 @@ _WORDS: dict[str, None | bool] = {
 }
 #: How the character U+0000 is spelled in double quotes; no database can keep it in a text.
 _ESCAPED_NUL = re.compile(r"\\(?:0|x00|u0000|U00000000)")
-#: ``name:orders``, which is one word to YAML.
-_GLUED = re.compile(r"\s*(?:- )?([A-Za-z_]\w*):([^\s:/].*)")
 _BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _ODD_BREAK = re.compile("[\x85\u2028\u2029]")
 _ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
@@ -135,14 +135,14 @@ def parse_yaml(content: bytes | str, path: str, *, allowed_env: Collection[str] 
     try:
         node = _Composer(text, path, frozenset(allowed_env)).document()
     except yaml.MarkedYAMLError as error:
-        raised = _from_yaml_error(error, text, path)
+        raised = explain_error(error, text, path)
         raised.where = _moved(raised.where, lines)
         raise raised from None
     except DocumentError as error:
         error.where = _moved(error.where, lines)
         raise
     except yaml.YAMLError as error:
-        raise _from_reader_error(error, text, path) from None
+        raise explain_character(error, text, path) from None
     except (RecursionError, ValueError, OverflowError) as error:
         raise DocumentError(
             "the file cannot be read as YAML", where=SourceLocation(path), why=str(error)
@@ -164,7 +164,7 @@ def decode(content: bytes | str, path: str) -> str:
         try:
             content.encode("utf-8")
         except UnicodeEncodeError as error:
-            line, column = _position(content, error.start)
+            line, column = position_in(content, error.start)
             raise DocumentError(
                 "the text holds half of a surrogate pair",
                 where=SourceLocation(path, line, column),
@@ -180,7 +180,7 @@ def decode(content: bytes | str, path: str) -> str:
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        line, column = _position(content[: error.start].decode("utf-8"), error.start)
+        line, column = position_in(content[: error.start].decode("utf-8"), error.start)
         raise DocumentError(
             "the file is not UTF-8",
             where=SourceLocation(path, line, column),
@@ -226,7 +226,7 @@ class _Composer:
         self._path = path
         self._allowed_env = allowed_env
         # What yaml.parse does, without a generator between libyaml and us; None follows the end.
-        self._events: Iterator[Event] = iter(_LOADER(text).get_event, None)
+        self._events: Iterator[Event] = iter(LOADER(text).get_event, None)
         self._has_references = "${env:" in text
         self._has_nul = "\\" in text and _ESCAPED_NUL.search(text) is not None
         self._nodes = 0
@@ -498,111 +498,3 @@ def _move(node: YamlNode, lines: list[tuple[int, int]], seen: set[int]) -> None:
     children = node.entries.values() if isinstance(node, MappingNode) else ()
     for child in node.items if isinstance(node, SequenceNode) else children:
         _move(child, lines, seen)
-
-
-def _never_closed(error: yaml.MarkedYAMLError, text: str) -> tuple[Any, str] | None:
-    """Where the quote or bracket opens that is not closed where it should be, and what to say."""
-    mark, context = error.problem_mark, error.context or ""
-    opened = "quoted scalar" in context or "flow" in context
-    if opened and error.context_mark and mark and not text[mark.index :].strip():
-        what = "quote" if "quoted" in context else "bracket"
-        return error.context_mark, f"the {what} that opens here is never closed"
-    last: Event = None
-    events = _LOADER(text)
-    try:
-        while (event := events.get_event()) is not None:
-            last = event if type(event) is yaml.ScalarEvent else last
-    except yaml.YAMLError:
-        pass
-    if mark is None or last is None or last.style not in ("'", '"'):
-        return None
-    start, end = last.start_mark, last.end_mark
-    if start.line < end.line == mark.line:
-        return start, f"the quote that opens here closes only in line {end.line + 1}"
-    return None
-
-
-def _from_yaml_error(error: yaml.MarkedYAMLError, text: str, path: str) -> DocumentError:
-    unclosed = _never_closed(error, text)
-    if unclosed is not None:
-        mark, what = unclosed
-        return DocumentError(
-            f"this is not YAML: {what}",
-            where=SourceLocation(path, mark.line + 1, mark.column + 1),
-            why=error.problem,
-            hint="a quote or a bracket is not closed: close it where its value ends",
-        )
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    problem = error.problem or error.context or "unknown trouble"
-    lines = text.splitlines()
-    shown = lines[line - 1] if 0 < line <= len(lines) else ""
-    return DocumentError(
-        f"this is not YAML: {problem}",
-        where=SourceLocation(path, line, column),
-        why=error.context if error.context and error.context != problem else None,
-        hint=_mend(problem, shown, lines[line - 2] if 1 < line <= len(lines) else ""),
-    )
-
-
-def _mend(problem: str, line: str, before: str) -> str | None:
-    """What a person most probably meant, judged by the parser's complaint and the line."""
-    if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "indent with spaces: YAML allows no tabs"
-    glued = _GLUED.fullmatch(before) or _GLUED.fullmatch(line)
-    if glued and ("mapping values" in problem or "expected ':'" in problem):
-        return f"write a space behind the colon: '{glued[1]}: {glued[2]}'"
-    value = line.partition(":")[2].strip()
-    if value.startswith((">", "|")) and value.strip(">|+-0123456789 ") != "":
-        return f'quote the value, because {value[0]!r} begins a block of text: "{value}"'
-    if value.startswith(("%", "@", "`", "*", "&", "!")):
-        return f'quote the value, because {value[0]!r} is a sign of YAML\'s own: "{value}"'
-    if "mapping values are not allowed" in problem:
-        if ": " in value:
-            return f'quote the value, because it holds a colon: "{value}"'
-        return "check the indentation of this line and of the one before it"
-    if "could not find expected ':'" in problem:
-        return f"write a ':' after the key in line {before.strip()!r}" if before.strip() else None
-    if "did not find expected key" in problem or "block end" in problem:
-        return "check the indentation: this line does not stand where its neighbours do"
-    if "unexpected end of stream" in problem or "quoted scalar" in problem:
-        return "a quote or a bracket is not closed"
-    if "escape" in problem:
-        return "write the character itself; what stands in single quotes has no escapes"
-    if "directive" in problem:
-        return "remove the lines that begin with %"
-    if "block sequence entries" in problem:
-        return "write a list below its key, each item on a line of its own that begins with '- '"
-    return "look at this line and at the one before it; quote values with signs in them"
-
-
-def _from_reader_error(error: yaml.YAMLError, text: str, path: str) -> DocumentError:
-    # libyaml counts bytes and the Python reader characters; both say which character it was.
-    odd = next(
-        (
-            i
-            for i, char in enumerate(text)
-            if not (char.isprintable() or char in "\n\r\t\x85\ufeff")
-        ),
-        None,
-    )
-    where = SourceLocation(path)
-    what = "the file cannot be read as YAML"
-    if odd is not None:
-        where = SourceLocation(path, *_position(text, odd))
-        what = f"the character U+{ord(text[odd]):04X} may not stand in YAML"
-    wide = text[1:2] == "\0" or text[:1] == "\0"
-    return DocumentError(
-        what,
-        where=where,
-        why=str(error).splitlines()[0],
-        hint="save the file as UTF-8: it looks like UTF-16"
-        if wide
-        else 'remove it; between double quotes it can be written as an escape such as "\\x1b"',
-    )
-
-
-def _position(text: str, offset: int) -> tuple[int, int]:
-    """1-based line and column of a character."""
-    before = text[:offset].replace("\r\n", " \n").replace("\r", "\n")
-    return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
