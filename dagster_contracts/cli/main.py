@@ -35,6 +35,11 @@ COMMANDS = {
     "reset": LazyCommand("overrides:reset", "Close a circuit and lift its override."),
     "quarantine": LazyCommand("quarantine:quarantine", "Look at refused batches and decide."),
     "alerts": LazyCommand("alerts:alerts", "List the alerts."),
+    "acknowledge": LazyCommand("acknowledge:acknowledge", "Say that somebody is on an alert."),
+    "silence": LazyCommand("silence:silence", "Keep alerts from being told for a while."),
+    "feedback": LazyCommand("feedback:feedback", "Report bad data, and answer reports."),
+    "proposals": LazyCommand("proposals:proposals", "Look at proposed thresholds and decide."),
+    "publish": LazyCommand("publish:publish", "Publish a version of a contract."),
     "db": LazyCommand("db:db", "Create or upgrade the state store."),
 }
 

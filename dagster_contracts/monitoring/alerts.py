@@ -201,6 +201,8 @@ class AlertBook:
 
     def lift(self, silence_id: int, *, actor: str) -> bool:
         """End a silence early; False where it is not in force."""
+        if not actor.strip():
+            raise PolicyError("to end a silence, say who does it", hint="give an actor")
         with self._store.begin() as conn:
             now = self._store.now(conn)
             updated = conn.execute(

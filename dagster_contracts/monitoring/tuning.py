@@ -42,6 +42,19 @@ class Proposal:
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalRecord:
+    """A proposal as it was kept; ``state`` is ``proposed``, ``accepted`` or ``declined``."""
+
+    number: int
+    proposal: Proposal
+    state: str
+    proposed_at: datetime
+    decided_at: datetime | None
+    decided_by: str | None
+    decision_reason: str | None
+
+
 def propose(
     store: Store,
     contract: Contract,
@@ -164,14 +177,23 @@ def record_proposals(store: Store, found: Iterable[Proposal]) -> int:
 
 def open_proposals(store: Store, contract: str | None = None) -> tuple[tuple[int, Proposal], ...]:
     """Proposals that nobody has decided on, with their numbers, oldest first."""
-    query = sa.select(proposals).where(proposals.c.state == "proposed").order_by(proposals.c.id)
+    return tuple((each.number, each.proposal) for each in recorded_proposals(store, contract))
+
+
+def recorded_proposals(
+    store: Store, contract: str | None = None, *, everything: bool = False
+) -> tuple[ProposalRecord, ...]:
+    """Proposals, oldest first; ``everything`` includes those that were decided on."""
+    query = sa.select(proposals).order_by(proposals.c.id)
+    if not everything:
+        query = query.where(proposals.c.state == "proposed")
     if contract is not None:
         query = query.where(proposals.c.contract == contract)
     with store.read() as conn:
         return tuple(
-            (
-                row.id,
-                Proposal(
+            ProposalRecord(
+                number=row.id,
+                proposal=Proposal(
                     contract=row.contract,
                     version=row.contract_version,
                     path=row.path,
@@ -179,6 +201,11 @@ def open_proposals(store: Store, contract: str | None = None) -> tuple[tuple[int
                     new=row.new,
                     why=row.why,
                 ),
+                state=row.state,
+                proposed_at=row.proposed_at,
+                decided_at=row.decided_at,
+                decided_by=row.decided_by,
+                decision_reason=row.decision_reason,
             )
             for row in conn.execute(query)
         )
