@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ from dagster_contracts.core.contract import (
     Contract,
     FallbackLevel,
     FallbackSource,
+    Recovery,
     Resilience,
     SchemaObject,
     SourceKind,
 )
 from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.errors import StoreError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.circuit_sensor import CircuitTick
 from dagster_contracts.orchestration.graph import AssetGraph
@@ -44,9 +46,10 @@ from dagster_contracts.orchestration.step import Step
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.store.database import Store, open_store
-from dagster_contracts.store.tables import circuits, observations
+from dagster_contracts.store.tables import circuit_events, circuits, observations, outbox
 
 PROCESSES, EACH = 8, 25
+LONG = 0.005
 QUIET = (100, 10_000)
 
 
@@ -58,15 +61,18 @@ def contract_of(name: str) -> Contract:
         version="1.0.0",
         objects=(SchemaObject(name=name),),
         resilience=Resilience(
-            circuit=CircuitPolicy(open_when=(parse_condition("schema_validation_errors > 5%"),)),
+            circuit=CircuitPolicy(
+                open_when=(parse_condition("schema_validation_errors > 5%"),),
+                recovery=Recovery(retry_after=timedelta(0)),
+            ),
             levels=tuple(FallbackLevel(name=n, source=FallbackSource(kind)) for n, kind in sources),
         ),
         semantic_hash="v1",
     )
 
 
-def report_of(name: str, evaluation: str) -> ContractReport:
-    """A good batch of a thousand rows."""
+def report_of(name: str, evaluation: str, broken: int = 1) -> ContractReport:
+    """A batch of a thousand rows, good where no more than five per cent are broken."""
     return ContractReport(
         contract=name,
         version="1.0.0",
@@ -76,7 +82,7 @@ def report_of(name: str, evaluation: str) -> ContractReport:
         rows=1000,
         outcomes=(),
         asset=name,
-        metrics={"schema_validation_errors": Fraction(1, 100), "row_count": Fraction(1000)},
+        metrics={"schema_validation_errors": Fraction(broken, 100), "row_count": Fraction(1000)},
     )
 
 
@@ -143,17 +149,45 @@ def measure_recording(url: str) -> str:
     return f"| record an evaluation, {store.dialect} | {what} | {took * 1000:.1f} ms |"
 
 
+@contextmanager
+def waits(store: Store) -> Iterator[list[float]]:
+    """The seconds that each transaction waited for its lock: the circuit's row, or the file."""
+    waited: list[float] = []
+    begun = [0.0]
+
+    def before(conn: Any, cursor: Any, text: str, *rest: Any) -> None:  # noqa: ARG001
+        begun[0] = time.perf_counter()
+
+    def after(conn: Any, cursor: Any, text: str, *rest: Any) -> None:  # noqa: ARG001
+        if text == "BEGIN IMMEDIATE" or "FOR UPDATE" in text:
+            waited.append(time.perf_counter() - begun[0])
+
+    sa.event.listen(store._engine, "before_cursor_execute", before)
+    sa.event.listen(store._engine, "after_cursor_execute", after)
+    yield waited
+
+
 def _hammer(url: str, number: int, many: int, ready: Any, done: Any) -> None:
+    """Broken batches for circuits that nobody has seen, then the wish to be the probe of each."""
     store = open_store(url)
     breaker = CircuitBreaker(store)
     names = [f"circuit_{n}" for n in range(many)]
+    conflicts, leases = 0, 0
     ready.wait()
-    for turn in range(EACH):
-        name = names[(number * EACH + turn) % many]
-        key = CircuitKey(name, name)
-        breaker.record(contract_of(name), report_of(name, f"{number}:{turn}:{many}"), key=key)
+    with waits(store) as waited:
+        for turn in range(EACH):
+            name = names[(number * EACH + turn) % many]
+            report = report_of(name, f"{number}:{turn}:{many}", broken=7)
+            try:
+                breaker.record(contract_of(name), report, key=CircuitKey(name, name))
+            except StoreError:
+                conflicts += 1
+    ready.wait()
+    for name in names:
+        holder = f"process {number}"
+        leases += breaker.ask_probe(contract_of(name), CircuitKey(name, name), holder) is not None
     store.close()
-    done.put(number)
+    done.put((conflicts, leases, sum(waited), sum(one > LONG for one in waited)))
 
 
 def measure_processes(url: str, many: int) -> str:
@@ -169,18 +203,28 @@ def measure_processes(url: str, many: int) -> str:
         worker.start()
     ready.wait()
     started = time.perf_counter()
-    ended = [done.get() for _ in workers]
+    ready.wait()
     took = time.perf_counter() - started
+    ended = [done.get() for _ in workers]
     for worker in workers:
         worker.join()
     store = open_store(url)
     with store.read() as conn:
         counted_once = conn.scalar(sa.select(sa.func.count()).select_from(observations)) or 0
         bodies = conn.scalars(sa.select(circuits.c.body)).all()
+        events = circuit_events.c
+        opened = conn.scalar(
+            sa.select(sa.func.count()).where(events.before == "closed", events.after == "open")
+        )
+        told = conn.scalar(sa.select(sa.func.count()).where(outbox.c.kind == "circuit.opened"))
     lost = PROCESSES * EACH - sum(body["evaluations"] for body in bodies)
     store.close()
-    assert len(ended) == PROCESSES
-    what = f"{lost} of {counted_once} lost"
+    conflicts, leases, waited, long = (sum(column) for column in zip(*ended, strict=True))
+    what = (
+        f"{lost} of {counted_once} lost, {opened} openings, {told} alerts, {leases} leases;"
+        f" {conflicts} conflicts, {long} waits of more than {LONG * 1000:g} ms,"
+        f" {waited / counted_once * 1000:.1f} ms of waiting each"
+    )
     where = f"{PROCESSES} processes on {many} circuit{'s' if many > 1 else ''}, {store.dialect}"
     return f"| {where} | {what} | {PROCESSES * EACH / took:,.0f} evaluations/s |"
 
@@ -271,8 +315,8 @@ def measure_routing(root: Path) -> str:
     runtime, bindings = _deployment(folder, ["orders"])
     (binding,) = bindings
     runtime.breaker.record(binding.contract, report_of("orders", "e"), key=binding.circuit_key())
-    reader = Reader(runtime, bindings, ContractTranslator())
-    step = Step(run_id="r", step_key="s", assets=("sales",), partition=None, tags={})
+    reader = Reader(runtime, bindings, ContractTranslator(), {})
+    step = Step(run_id="r", step_key="s", assets=("sales",))
 
     def load() -> Any:
         import pandas as pd

@@ -9,12 +9,17 @@ import dagster as dg
 
 from dagster_contracts.orchestration.asset_decorator import RESOURCE_KEY
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.check_results import (
+    build_check_results,
+    build_check_specs,
+    first_failures,
+)
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import evaluate_batch
 from dagster_contracts.orchestration.io_manager import PartitionBatches
+from dagster_contracts.orchestration.materialized import materialized_at
 from dagster_contracts.orchestration.references import References
-from dagster_contracts.orchestration.step import VALIDATOR_TAG, materialized_at
+from dagster_contracts.orchestration.step import VALIDATOR_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -64,7 +69,7 @@ def _checks(
         runtime = open_runtime()
         batches = data if isinstance(data, PartitionBatches) else {None: data}
         selected = {key.name for key in context.selected_asset_check_keys}
-        results: dict[str, dg.AssetCheckResult] = {}
+        results: list[dg.AssetCheckResult] = []
         for partition, batch in batches.items():
             evaluation = evaluate_batch(
                 runtime,
@@ -75,9 +80,9 @@ def _checks(
                 tags=context.run.tags,
                 references=references.load(binding, context, batch, partition),
                 published=True,
-                arrived_at=materialized_at(context.instance, binding.asset_key),
+                arrived_at=materialized_at(context.instance, binding.asset_key, partition),
             )
-            for result in build_check_results(
+            results += build_check_results(
                 binding,
                 evaluation.report,
                 circuit=evaluation.circuit,
@@ -85,12 +90,7 @@ def _checks(
                 translator=translator,
                 selected=selected,
                 in_op=False,
-            ):
-                # Dagster takes one result for each check of a run: of several partitions the
-                # first that failed is shown.
-                name = result.check_name or ""
-                if name not in results or (results[name].passed and not result.passed):
-                    results[name] = result
-        yield from results.values()
+            )
+        yield from first_failures(results)
 
     return contract_checks

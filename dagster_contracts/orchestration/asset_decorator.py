@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,16 @@ import dagster as dg
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.binding import Binding
-from dagster_contracts.orchestration.check_results import build_check_results, build_check_specs
+from dagster_contracts.orchestration.check_results import (
+    build_check_results,
+    build_check_specs,
+    first_failures,
+)
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
-from dagster_contracts.orchestration.io_manager import QUARANTINED
+from dagster_contracts.orchestration.levels import QUARANTINED, REFUSED_PARTITIONS
 from dagster_contracts.orchestration.references import References
+from dagster_contracts.orchestration.step import step_of_asset
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -154,7 +159,6 @@ def build_contract_asset(
         translator,
         references,
         skips=binding.skips,
-        partitioned=assets_def.partitions_def is not None,
     )
     made: dg.AssetsDefinition = dg.asset(**options)(audited)
     return made
@@ -196,7 +200,6 @@ def _audited(
     references: References,
     *,
     skips: bool,
-    partitioned: bool,
 ) -> F:
     """``function``, whose result is judged and becomes a materialization with check results."""
 
@@ -205,33 +208,52 @@ def _audited(
         value, metadata, tags, data_version = _unpacked(result)
         runtime = open_runtime()
         # A run for one partition may also make assets that have none.
-        partition = context.partition_key if partitioned and context.has_partition_key else None
-        evaluation = evaluate_batch(
-            runtime,
-            binding,
-            value,
-            run_id=context.run.run_id,
-            partition=partition,
-            tags=context.run.tags,
-            references=references.load(binding, context, value, partition),
-            published=False,
+        partitions = step_of_asset(context).partitions
+        batches, together = _batches(value, partitions)
+        evaluations = {
+            partition: evaluate_batch(
+                runtime,
+                binding,
+                batch,
+                run_id=context.run.run_id,
+                partition=partition,
+                tags=context.run.tags,
+                references=references.load(binding, context, batch, partition),
+                published=False,
+                together=together,
+            )
+            for partition, batch in batches.items()
+        }
+        checks = first_failures(
+            check
+            for evaluation in evaluations.values()
+            for check in build_check_results(
+                binding,
+                evaluation.report,
+                circuit=evaluation.circuit,
+                history=circuit_history(runtime.breaker, evaluation.circuit),
+                translator=translator,
+                in_op=True,
+            )
         )
-        checks = build_check_results(
-            binding,
-            evaluation.report,
-            circuit=evaluation.circuit,
-            history=circuit_history(runtime.breaker, evaluation.circuit),
-            translator=translator,
-            in_op=True,
-        )
-        if evaluation.refused:
-            context.log.warning(f"{binding.asset} refused its batch: {evaluation.explanation}")
-        if evaluation.refused and skips:
+        refused = {p: e for p, e in evaluations.items() if e.refused}
+        for partition, evaluation in refused.items():
+            where = f" [{partition}]" if partition else ""
+            context.log.warning(
+                f"{binding.asset}{where} refused its batch: {evaluation.explanation}"
+            )
+        if refused and len(refused) == len(evaluations) and skips:
             yield from checks
             return
+        shown = next(iter(refused.values()), next(iter(evaluations.values())))
+        if not _is_by_partition(value, partitions):
+            said = {**shown.metadata(), **_refusal(shown, whole=not together)}
+        else:
+            value = {p: batch for p, batch in batches.items() if p not in refused}
+            said = {**shown.metadata(), **_refusals(evaluations)}
         yield dg.MaterializeResult(
             value=value,
-            metadata={**metadata, **evaluation.metadata(), **_refusal(evaluation)},
+            metadata={**metadata, **said},
             check_results=checks,
             tags=tags,
             data_version=data_version,
@@ -255,14 +277,53 @@ def _audited(
     return _like(function, run)
 
 
-def _refusal(evaluation: BatchEvaluation) -> dict[str, Any]:
+def _batches(
+    value: Any, partitions: Sequence[str | None]
+) -> tuple[dict[str | None, Any], tuple[str, ...]]:
+    """The batches to judge, by partition; and the partitions that come together as one batch.
+
+    A run over a range returns a dictionary by partition, or one table for all of them.
+    """
+    if _is_by_partition(value, partitions):
+        return {str(partition): batch for partition, batch in value.items()}, ()
+    if len(partitions) == 1:
+        return {partitions[0]: value}, ()
+    return {None: value}, tuple(partition for partition in partitions if partition is not None)
+
+
+def _is_by_partition(value: Any, partitions: Sequence[str | None]) -> bool:
+    return isinstance(value, Mapping) and bool(value) and set(value) <= set(partitions)
+
+
+def _refusal(evaluation: BatchEvaluation, *, whole: bool = True) -> dict[str, Any]:
     if not evaluation.refused:
         return {"contract/published": True}
+    batch = evaluation.quarantined
+    # A batch of several partitions stands for none of them alone.
+    aside = {QUARANTINED: batch} if whole and batch is not None else {QUARANTINED: True}
     return {
-        QUARANTINED: evaluation.quarantined if evaluation.quarantined is not None else True,
+        **aside,
+        **({} if whole else {"contract/quarantined_range": batch}),
         "contract/published": False,
         "contract/refused_because": evaluation.explanation,
     }
+
+
+def _refusals(evaluations: Mapping[str | None, BatchEvaluation]) -> dict[str, Any]:
+    """What the materializations of a range say: which partitions were refused, and why."""
+    refused = {p: e for p, e in evaluations.items() if e.refused}
+    rows = [e.report.rows for e in evaluations.values()]
+    said: dict[str, Any] = {"contract/published": len(refused) < len(evaluations)}
+    if None not in rows:
+        said["dagster/row_count"] = sum(count or 0 for count in rows)
+    if refused:
+        said[REFUSED_PARTITIONS] = {str(p): e.quarantined for p, e in refused.items()}
+        said["contract/refused_because"] = "; ".join(
+            f"{partition}: {evaluation.explanation}" for partition, evaluation in refused.items()
+        )
+    if len(refused) == len(evaluations):
+        said[QUARANTINED] = True
+    return said
 
 
 def _unpacked(result: Any) -> tuple[Any, dict[str, Any], Any, Any]:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from dagster_contracts.core.checks import CheckPlan, plan_checks
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import (
     Contract,
     ContractStatus,
@@ -25,6 +26,7 @@ from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.breaker import circuit_key
 
 CIRCUIT_CHECK = "circuit"
+FAILED_RATIO = "failed_ratio."
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,21 @@ class Bindings:
         return {(b.contract.name, b.asset): b for b in self if b.protects}
 
     @cached_property
+    def watched_checks(self) -> Mapping[dg.AssetCheckKey, Binding]:
+        """The checks whose results count for a circuit, whoever reports them."""
+        return {
+            dg.AssetCheckKey(binding.asset_key, name): binding
+            for binding in self
+            if binding.protects
+            for name in _watched(binding)
+        }
+
+    @cached_property
+    def acting(self) -> tuple[Binding, ...]:
+        """The bindings whose contracts ask for corrective actions."""
+        return tuple(binding for binding in self if binding.contract.monitoring.actions)
+
+    @cached_property
     def versions(self) -> str:
         """Changes when any contract with a circuit does."""
         hashes = sorted(f"{b.asset}={b.contract.semantic_hash}" for b in self.protected.values())
@@ -117,6 +134,22 @@ class Bindings:
             if binding.contract.name == name:
                 return binding.asset_key
         return translator.get_asset_key(name)
+
+
+def _watched(binding: Binding) -> set[str]:
+    resilience = binding.resilience
+    conditions = [
+        *resilience.circuit.open_when,
+        *resilience.circuit.close_when,
+        *(c for level in resilience.levels for c in level.activation_conditions),
+    ]
+    named = {
+        metric.removeprefix(FAILED_RATIO).partition(".")[0]
+        for condition in conditions
+        for metric in metrics_of(condition)
+        if metric.startswith(FAILED_RATIO)
+    }
+    return {check.name for check in binding.plan.checks} | named - {CIRCUIT_CHECK}
 
 
 def bind_contracts(

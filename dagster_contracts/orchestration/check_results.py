@@ -91,6 +91,19 @@ def build_check_results(
     return results
 
 
+def first_failures(results: Iterable[dg.AssetCheckResult]) -> list[dg.AssetCheckResult]:
+    """One result for each check: of several partitions the first that failed is shown.
+
+    Dagster takes no more than one result for each check of a run.
+    """
+    shown: dict[str, dg.AssetCheckResult] = {}
+    for result in results:
+        name = result.check_name or ""
+        if name not in shown or (shown[name].passed and not result.passed):
+            shown[name] = result
+    return list(shown.values())
+
+
 def _check_result(
     binding: Binding,
     check: PlannedCheck,

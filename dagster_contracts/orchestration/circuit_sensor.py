@@ -24,7 +24,7 @@ from dagster_contracts.orchestration.circuit_check import (
     circuit_history,
     circuit_metadata,
 )
-from dagster_contracts.orchestration.foreign import record_foreign_checks
+from dagster_contracts.orchestration.foreign import Heard, record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
@@ -63,7 +63,7 @@ def build_circuit_sensor(
         deadline = time.monotonic() + _SECONDS
         runtime = open_runtime()
         tick = CircuitTick(runtime, bindings, graph, context.instance, used, context.cursor)
-        record_foreign_checks(runtime, bindings, context.instance)
+        tick.hear()
         tick.let_time_pass()
         tick.inherit()
         requests = [*tick.probes()]
@@ -93,11 +93,15 @@ class Shown:
     at: datetime
     bound: str
     circuits: Mapping[CircuitKey, str]
+    heard: Heard | None = None
 
     def text(self) -> str:
         """The cursor."""
         rows = [[k.contract, k.asset, k.partition, v] for k, v in sorted(self.circuits.items())]
-        return json.dumps({"at": self.at.isoformat(), "bound": self.bound, "circuits": rows})
+        heard = self.heard and [self.heard.event, self.heard.since, self.heard.bound]
+        return json.dumps(
+            {"at": self.at.isoformat(), "bound": self.bound, "circuits": rows, "heard": heard}
+        )
 
     @classmethod
     def of(cls, cursor: str | None) -> Shown | None:
@@ -105,7 +109,8 @@ class Shown:
         try:
             read = json.loads(cursor or "")
             circuits = {CircuitKey(*key): str(state) for *key, state in read["circuits"]}
-            return cls(datetime.fromisoformat(read["at"]), read["bound"], circuits)
+            heard = Heard(*read["heard"]) if read["heard"] else None
+            return cls(datetime.fromisoformat(read["at"]), read["bound"], circuits, heard)
         except (ValueError, KeyError, TypeError):
             return None
 
@@ -132,10 +137,16 @@ class CircuitTick:
         self._now = runtime.now()
         self._graph = graph
         self._instance = instance
-        self._reader = Reader(runtime, bindings, translator)
+        self._reader = Reader(runtime, bindings, translator, graph.partitions)
         self._bindings = bindings
         self._bound = bindings.protected
         self._circuits: list[Circuit] = []
+        self._heard: Heard | None = None
+
+    def hear(self) -> None:
+        """Count the check results that others have reported since the last tick."""
+        before = self._before.heard if self._before is not None else None
+        self._heard = record_foreign_checks(self._runtime, self._bindings, self._instance, before)
 
     def let_time_pass(self) -> None:
         """Tick every circuit whose time has come, and read those that matter as they are now."""
@@ -279,7 +290,7 @@ class CircuitTick:
                     ),
                 )
             )
-        return Shown(self._now, self._bindings.versions, now).text(), evaluations
+        return Shown(self._now, self._bindings.versions, now, self._heard).text(), evaluations
 
     def summary(self) -> str:
         """One line for the tick's page in the UI."""

@@ -108,7 +108,8 @@ def with_contracts(
         warnings.warn(message, ContractsWarning, stacklevel=2)
 
     # In step processes too the definitions are loaded first, so that `resolve` finds its reader.
-    resource.runtime().reader = Reader(resource.runtime(), bindings, used)
+    partitions_of = {key: stored.partitions for key, stored in stored_assets(assets).items()}
+    resource.runtime().reader = Reader(resource.runtime(), bindings, used, partitions_of)
     _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
     references = References(bindings, stored_assets(assets), used)
     governed = [_governed(item, bindings, resource.runtime, used, references) for item in assets]
@@ -336,7 +337,7 @@ def _switching(
             inner_by_asset={asset: inner[name] for asset, name in inner_of.items()},
             partitions_by_asset=partitions_of,
             bindings=bindings,
-            reader=Reader(runtime, bindings, translator),
+            reader=Reader(runtime, bindings, translator, partitions_of),
         )
 
     return switching

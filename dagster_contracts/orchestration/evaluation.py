@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from dagster_contracts.core.circuit import Circuit
+from dagster_contracts.core.circuit import Circuit, CircuitKey
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.engine.frames import as_text, frame_kind, to_arrow
@@ -18,6 +18,7 @@ from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.step import BACKFILL_TAG, HEAL_TAG, PROBE_TAG
+from dagster_contracts.resilience.breaker import BreakerVerdict
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -69,12 +70,15 @@ def evaluate_batch(
     references: Mapping[str, object] | None = None,
     published: bool,
     arrived_at: datetime | None = None,
+    together: Sequence[str] = (),
 ) -> BatchEvaluation:
     """Validate ``data``, count the evaluation once, and keep or put aside the batch.
 
     ``published`` says that the data is already where consumers read it (a check step); otherwise it
     is audited before that, and a refused batch goes to quarantine. ``arrived_at`` is when it was
-    materialized, which latency is counted to; now where it is not given.
+    materialized, which latency is counted to; now where it is not given. ``together`` are the
+    partitions of a range that comes as one table: it is judged as one batch, which each of their
+    circuits counts, and cannot be kept as the last valid one of any of them.
     """
     contract = binding.contract
     key = binding.circuit_key(partition)
@@ -110,7 +114,9 @@ def evaluate_batch(
     )
     kind = frame_kind(data)
     table, not_kept = None, None
-    if kind is not None and _keeps_last_valid(binding):
+    if together and _keeps_last_valid(binding):
+        not_kept = "one table holds several partitions, and nobody knows which row is whose"
+    elif kind is not None and _keeps_last_valid(binding):
         try:
             table = to_arrow(data)
         except Exception as error:  # what Arrow cannot hold is still judged; it is only not kept
@@ -122,16 +128,28 @@ def evaluate_batch(
         if table is not None
         else None
     )
-    verdict = runtime.breaker.record(
-        contract,
-        report,
-        key=key,
-        run_id=run_id,
-        # A healing run or a probe of an older partition is asked for by the breaker itself.
-        backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
-        probe_holder=tags.get(PROBE_TAG),
-        also=staged.commit if staged is not None else None,
-    )
+
+    def count(circuit: CircuitKey, counted: ContractReport) -> BreakerVerdict:
+        return runtime.breaker.record(
+            contract,
+            counted,
+            key=circuit,
+            run_id=run_id,
+            # A healing run or a probe of an older partition is asked for by the breaker itself.
+            backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
+            probe_holder=tags.get(PROBE_TAG),
+            also=staged.commit if staged is not None else None,
+        )
+
+    several = dict.fromkeys(map(binding.circuit_key, together))
+    if len(several) > 1:
+        verdicts = [
+            count(one, replace(report, evaluation_id=uuid.uuid4().hex, partition=one.partition))
+            for one in several
+        ]
+        verdict = next((v for v in verdicts if v.refused), verdicts[0])
+    else:
+        verdict = count(key, report)
     quarantined = None
     if verdict.refused and not published and kind is not None:
         aside = table if table is not None else as_text(data)

@@ -35,14 +35,18 @@ def build_failure_hook(
             return
         step = step_of_hook(context)
         for binding in bindings:
-            open_runtime().breaker.observe_failure(
-                binding.contract,
-                binding.circuit_key(step.partition),
-                run_id=step.run_id,
-                what="failed_materializations",
-                explanation=f"{type(error).__name__}: {error}" if error else "the step failed",
-                probe_holder=step.tags.get(PROBE_TAG),
-            )
+            if binding.asset not in step.assets:
+                continue  # The step may make it, and this run does not.
+            # Of the partitions of a range each circuit that there is counts one failure.
+            for key in dict.fromkeys(map(binding.circuit_key, step.partitions)):
+                open_runtime().breaker.observe_failure(
+                    binding.contract,
+                    key,
+                    run_id=step.run_id,
+                    what="failed_materializations",
+                    explanation=f"{type(error).__name__}: {error}" if error else "the step failed",
+                    probe_holder=step.tags.get(PROBE_TAG),
+                )
 
     return count_failure
 

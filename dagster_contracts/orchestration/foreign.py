@@ -1,81 +1,141 @@
 """Check results that somebody else reported: they count for the circuit as our own do.
 
-Dagster has no sensor for checks. Each tick asks for the latest result of the checks that matter:
-the contract's own, and those that a condition names as ``failed_ratio.<check>``.
+Dagster has no sensor for checks. The first tick asks for the latest result of each check that
+matters: the contract's own, and those that a condition names as ``failed_ratio.<check>``. Every
+later one reads only the results that came since.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
-from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding, Bindings
+from dagster_contracts.orchestration.binding import FAILED_RATIO, Binding, Bindings
 from dagster_contracts.orchestration.check_results import EVALUATION_ID
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
-_RATIO = "failed_ratio."
+OVERLAP_SECONDS = 600.0
+"""How far a look goes back beyond the one before: slow transactions commit after younger ones."""
+
+_AT_ONCE = 5_000
+"""Events that one tick reads; the next goes on where it stopped."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """How far the event log was read: to the event of that number, and to a moment.
+
+    ``since`` is in seconds since 1970. Where each run has a log of its own (Dagster's default on
+    SQLite) numbers mean nothing, and the moment alone counts. ``bound`` stands for the contracts:
+    under others, other checks matter.
+    """
+
+    event: int
+    since: float
+    bound: str
 
 
 def record_foreign_checks(
-    runtime: ContractsRuntime, bindings: Bindings, instance: dg.DagsterInstance
-) -> int:
-    """Count what others reported since the last look; the number of new evaluations.
+    runtime: ContractsRuntime,
+    bindings: Bindings,
+    instance: dg.DagsterInstance,
+    heard: Heard | None = None,
+) -> Heard | None:
+    """Count what others reported since the last look; how far that went.
 
     A result is foreign when it carries no evaluation id of ours. It counts once: its key is a hash
     of run, asset, check, partition and time (Dagster's own event ids are reused).
     """
-    wanted: dict[dg.AssetCheckKey, Binding] = {}
-    for binding in bindings:
-        if binding.protects:
-            for name in _watched(binding):
-                wanted[dg.AssetCheckKey(binding.asset_key, name)] = binding
+    wanted = bindings.watched_checks
     if not wanted:
+        return heard
+    now = datetime.now(UTC).timestamp()
+    if heard is None or heard.bound != bindings.versions:
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(wanted))
+        _count(runtime, wanted, (record.event for record in latest.values()))
+        return Heard(_newest_event(instance), now - OVERLAP_SECONDS, bindings.versions)
+    records = _records_since(instance, heard)
+    _count(runtime, wanted, (record.event_log_entry for record in records))
+    if instance.event_log_storage.is_run_sharded:
+        return Heard(0, now - OVERLAP_SECONDS, bindings.versions)
+    # What is younger than the overlap is read again: who began before it may commit after it.
+    full = len(records) == _AT_ONCE
+    settled = [r for r in records if full or r.event_log_entry.timestamp < now - OVERLAP_SECONDS]
+    event = max((r.storage_id for r in settled), default=heard.event)
+    return Heard(event, now - OVERLAP_SECONDS, bindings.versions)
+
+
+def _records_since(instance: dg.DagsterInstance, heard: Heard) -> list[dg.EventLogRecord]:
+    sharded = instance.event_log_storage.is_run_sharded
+    return list(
+        instance.get_event_records(
+            dg.EventRecordsFilter(
+                event_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION,
+                after_cursor=dg.RunShardedEventsCursor(
+                    id=heard.event, run_updated_after=datetime.fromtimestamp(heard.since, UTC)
+                ),
+                after_timestamp=heard.since if sharded else None,
+            ),
+            limit=None if sharded else _AT_ONCE,
+            ascending=True,
+        )
+    )
+
+
+def _newest_event(instance: dg.DagsterInstance) -> int:
+    """The number of the newest check event that is old enough for nobody to commit before it."""
+    if instance.event_log_storage.is_run_sharded:
         return 0
-    counted = 0
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(wanted))
-    for check_key, record in latest.items():
-        binding = wanted[check_key]
-        event = record.event
-        if event is None or event.dagster_event is None:
-            continue
-        evaluation = event.dagster_event.event_specific_data
-        if not isinstance(evaluation, dg.AssetCheckEvaluation):
-            continue  # Planned, and not evaluated yet.
-        if EVALUATION_ID in evaluation.metadata:
+    before = datetime.now(UTC).timestamp() - OVERLAP_SECONDS
+    found = instance.get_event_records(
+        dg.EventRecordsFilter(
+            event_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, before_timestamp=before
+        ),
+        limit=1,
+    )
+    return found[0].storage_id if found else 0
+
+
+def _count(
+    runtime: ContractsRuntime,
+    wanted: Mapping[dg.AssetCheckKey, Binding],
+    events: Iterable[dg.EventLogEntry | None],
+) -> None:
+    for event, evaluation in _evaluations(events):
+        binding = wanted.get(dg.AssetCheckKey(evaluation.asset_key, evaluation.check_name))
+        if binding is None or EVALUATION_ID in evaluation.metadata:
             continue
         report = _report(binding, evaluation, run_id=event.run_id, timestamp=event.timestamp)
-        verdict = runtime.breaker.record(
+        if report.evaluation_id in runtime.foreign_counted:
+            continue  # Read again for the overlap.
+        runtime.breaker.record(
             binding.contract,
             report,
             key=binding.circuit_key(evaluation.partition),
             run_id=event.run_id or None,
         )
-        counted += not verdict.duplicate
-    return counted
+        runtime.foreign_counted.append(report.evaluation_id)
 
 
-def _watched(binding: Binding) -> set[str]:
-    names = {check.name for check in binding.plan.checks}
-    resilience = binding.contract.resilience
-    if resilience is not None:
-        conditions = [
-            *resilience.circuit.open_when,
-            *resilience.circuit.close_when,
-            *(c for level in resilience.levels for c in level.activation_conditions),
-        ]
-        for condition in conditions:
-            for metric in metrics_of(condition):
-                if metric.startswith(_RATIO):
-                    names.add(metric.removeprefix(_RATIO).partition(".")[0])
-    return names - {CIRCUIT_CHECK}
+def _evaluations(
+    events: Iterable[dg.EventLogEntry | None],
+) -> Iterator[tuple[dg.EventLogEntry, dg.AssetCheckEvaluation]]:
+    for event in events:
+        if event is None or event.dagster_event is None:
+            continue
+        evaluation = event.dagster_event.event_specific_data
+        # Else it is planned, and not evaluated yet.
+        if isinstance(evaluation, dg.AssetCheckEvaluation):
+            yield event, evaluation
 
 
 def _report(
@@ -102,7 +162,7 @@ def _report(
         if isinstance(number, (int, float)) and not isinstance(number, bool):
             metrics[plain] = Fraction(number)
     share = Fraction(0 if evaluation.passed else 1)
-    metrics.setdefault(f"{_RATIO}{evaluation.check_name}", share)
+    metrics.setdefault(f"{FAILED_RATIO}{evaluation.check_name}", share)
     planned = next((c for c in binding.plan.checks if c.name == evaluation.check_name), None)
     kind = planned.kind if planned else OutcomeKind.QUALITY
     if planned is not None and kind is OutcomeKind.SCHEMA:

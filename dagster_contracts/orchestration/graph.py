@@ -51,11 +51,13 @@ class AssetGraph:
     @cached_property
     def order(self) -> tuple[str, ...]:
         """The assets as text, each after all that it reads."""
-        ordered = TopologicalSorter(self.upstream).static_order()
+        # An asset may read its own earlier partitions.
+        above = {key: reads - {key} for key, reads in self.upstream.items()}
+        ordered = TopologicalSorter(above).static_order()
         return tuple(key.to_user_string() for key in ordered if key in self.upstream)
 
     def ancestors(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
-        """Every asset that ``key`` is built from, directly or through others."""
+        """Every other asset that ``key`` is built from, directly or through others."""
         found: set[dg.AssetKey] = set()
         waiting = list(self.upstream.get(key, ()))
         while waiting:
@@ -63,7 +65,7 @@ class AssetGraph:
             if above not in found:
                 found.add(above)
                 waiting.extend(self.upstream.get(above, ()))
-        return frozenset(found)
+        return frozenset(found - {key})
 
     def descendants(self, keys: Iterable[dg.AssetKey]) -> frozenset[dg.AssetKey]:
         """Every asset that is built from any of ``keys``, directly or through others."""

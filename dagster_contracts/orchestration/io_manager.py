@@ -7,21 +7,30 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_contracts.errors import WiringError
+from dagster_contracts.errors import CircuitOpenError, WiringError
 from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.levels import (
+    QUARANTINED,
+    REFUSED_PARTITIONS,
+    PartitionsOf,
+    is_by_partition,
+)
+from dagster_contracts.orchestration.materialized import (
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    known_partitions,
+    partition_key,
+    partition_range,
+    partition_to_read,
+)
 from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
 from dagster_contracts.orchestration.step import (
     PARTITION_TAG,
-    RANGE_END_TAG,
-    RANGE_START_TAG,
     VALIDATOR_TAG,
     Step,
     step_of_input,
     step_of_output,
 )
-
-QUARANTINED = "contract/quarantine"
-"""Output metadata of a refused batch: it was put aside, and the primary keeps the last good one."""
 
 
 class PartitionBatches(dict[str, Any]):
@@ -40,7 +49,7 @@ class ContractIOManager(dg.IOManager):
         *,
         inner: dg.IOManager,
         inner_by_asset: Mapping[dg.AssetKey, dg.IOManager],
-        partitions_by_asset: Mapping[dg.AssetKey, dg.PartitionsDefinition[str] | None],
+        partitions_by_asset: PartitionsOf,
         bindings: Bindings,
         reader: Reader,
     ) -> None:
@@ -60,14 +69,10 @@ class ContractIOManager(dg.IOManager):
         if step.checks:
             return self.inner.load_input(context)
         binding = self._bindings.get(context.asset_key)
-        if (
-            binding is None
-            or not binding.protects
-            or context.asset_key.to_user_string() in step.assets
-        ):
+        partitions = _partitions(context)
+        if binding is None or not binding.protects or _made_here(context, step, partitions):
             self._inherit(context, step)
             return self.inner.load_input(context)
-        partitions = _partitions(context)
         if len(partitions) == 1:
             return self._load_one(context, binding, step, partitions[0], single=True)
         return self._load_many(context, binding, step, [p for p in partitions if p is not None])
@@ -79,21 +84,25 @@ class ContractIOManager(dg.IOManager):
                 f"{context.asset_key.to_user_string()} was not published: its batch broke its "
                 "contract and is in quarantine; the primary keeps the last good one"
             )
-            self._reader.refused(step_of_output(context), context.asset_key.to_user_string())
+            step = step_of_output(context)
+            self._reader.refused(step, context.asset_key.to_user_string(), step.partitions)
             return
         if not context.has_asset_key:
             self.inner.handle_output(context, obj)
             return
         step = step_of_output(context)
-        self._reader.about_to_store(step, context.asset_key.to_user_string())
+        aside = (context.output_metadata or {}).get(REFUSED_PARTITIONS)
+        if aside is not None:
+            refused = [str(key) for key in _plain(aside)]
+            self._reader.refused(step, context.asset_key.to_user_string(), refused)
+        fallbacks = self._reader.built_from(step, context.asset_key.to_user_string())
         self.inner.handle_output(context, obj)
-        degraded = [read for read in self._reader.remembered(step) if read.degraded]
-        if degraded:
+        if fallbacks:
             context.add_output_metadata(
                 {
                     "contract/degraded": True,
                     "contract/built_from": dg.MetadataValue.md(
-                        "\n".join(f"- {read.sentence()}" for read in degraded)
+                        "\n".join(f"- {sentence}" for sentence in fallbacks)
                     ),
                 }
             )
@@ -109,14 +118,10 @@ class ContractIOManager(dg.IOManager):
         if PARTITION_TAG in step.tags:
             partitions = [step.tags[PARTITION_TAG]]
         elif RANGE_START_TAG in step.tags and RANGE_END_TAG in step.tags:
-            partitions = list(
-                partitions_def.get_partition_keys_in_range(
-                    dg.PartitionKeyRange(step.tags[RANGE_START_TAG], step.tags[RANGE_END_TAG])
-                )
-            )
+            partitions = partition_range(context.instance, partitions_def, step.tags)
         else:
             # A check that is run by itself looks at the newest data there is.
-            newest = _newest_partition(context.instance, context.asset_key, partitions_def, None)
+            newest = partition_to_read(context.instance, context.asset_key, partitions_def, None)
             partitions = [newest] if newest is not None else []
         return PartitionBatches(
             {p: self._load_asset(context, context.asset_key, p) for p in partitions}
@@ -160,6 +165,9 @@ class ContractIOManager(dg.IOManager):
     def _load_many(
         self, context: dg.InputContext, binding: Binding, step: Step, partitions: list[str]
     ) -> Any:
+        by_partition = isinstance(self.inner, dg.UPathIOManager) or is_by_partition(
+            context.dagster_type.typing_type
+        )
         routes = {
             p: self._reader.preview(binding, step=step, partition=p, instance=context.instance)
             for p in partitions
@@ -174,10 +182,10 @@ class ContractIOManager(dg.IOManager):
                 return self.inner.load_input(context)
             except Exception:
                 # One partition cannot be loaded: each is then read by itself, with its fallbacks.
-                if not isinstance(self.inner, dg.UPathIOManager):
+                if not by_partition:
                     raise
                 self._reader.forget(step, binding.asset)
-        if not isinstance(self.inner, dg.UPathIOManager):
+        if not by_partition:
             degraded = ", ".join(p for p, route in routes.items() if not route.serves_primary)
             raise WiringError(
                 f"{binding.asset} cannot be read for {len(partitions)} partitions at once while "
@@ -188,7 +196,22 @@ class ContractIOManager(dg.IOManager):
                 hint="run the partitions one by one, or use an I/O manager that loads a dictionary "
                 "by partition",
             )
-        return {p: self._load_one(context, binding, step, p, single=False) for p in partitions}
+        may_miss = (context.definition_metadata or {}).get("allow_missing_partitions", False)
+        made = context.instance.get_materialized_partitions(context.asset_key) if may_miss else ()
+        loaded: dict[str, Any] = {}
+        for partition in partitions:
+            try:
+                data = self._load_one(context, binding, step, partition, single=False)
+            except CircuitOpenError:
+                # What nobody ever made is missing, whatever the circuit says.
+                if not may_miss or partition in made:
+                    raise
+                data = None
+            if data is None and may_miss:
+                context.log.warning(f"{binding.asset} [{partition}] is missing, and is left out")
+                continue
+            loaded[partition] = data
+        return loaded
 
     def _load_asset(
         self,
@@ -199,29 +222,32 @@ class ContractIOManager(dg.IOManager):
         any_partition: bool = False,
     ) -> Any:
         partitions_def = self._partitions_by_asset.get(key)
-        if partitions_def is None:
-            partition = None
-        elif partition is None or any_partition:
-            latest = _newest_partition(context.instance, key, partitions_def, partition)
-            if latest is None:
-                raise FileNotFoundError(f"{key.to_user_string()} has no materialized partition")
-            partition = latest
+        partition = partition_to_read(
+            context.instance, key, partitions_def, partition, any_partition=any_partition
+        )
+        if partitions_def is not None and partition is None:
+            raise FileNotFoundError(f"{key.to_user_string()} has no materialized partition")
         inner = self._inner_by_asset.get(key, self.inner)
-        with dg.build_input_context(
-            name=context.name,
-            definition_metadata={},
-            upstream_output=dg.build_output_context(
-                asset_key=key, partition_key=partition, asset_partitions_def=partitions_def
-            ),
-            dagster_type=context.dagster_type,
-            resource_config=context.resource_config,
-            op_def=context.op_def,
-            step_context=context.step_context,
-            asset_key=key,
-            partition_key=partition,
-            asset_partitions_def=partitions_def,
-            instance=context.instance,
-        ) as other:
+        partition = partition_key(partitions_def, partition)
+        with (
+            known_partitions(context.instance),
+            dg.build_input_context(
+                name=context.name,
+                # What the consumer asks of the primary (columns, say) it asks of the other too.
+                definition_metadata=dict(context.definition_metadata or {}),
+                upstream_output=dg.build_output_context(
+                    asset_key=key, partition_key=partition, asset_partitions_def=partitions_def
+                ),
+                dagster_type=context.dagster_type,
+                resource_config=context.resource_config,
+                op_def=context.op_def,
+                step_context=context.step_context,
+                asset_key=key,
+                partition_key=partition,
+                asset_partitions_def=partitions_def,
+                instance=context.instance,
+            ) as other,
+        ):
             return inner.load_input(other)
 
     def _inherit(self, context: dg.InputContext, step: Step) -> None:
@@ -236,24 +262,25 @@ class ContractIOManager(dg.IOManager):
 def _partitions(context: dg.InputContext) -> list[str | None]:
     if not context.has_asset_partitions:
         return [None]
-    return list(context.asset_partition_keys)
+    # Keys of several dimensions are a kind of string of Dagster's own, which no database knows.
+    return [str(key) for key in context.asset_partition_keys]
+
+
+def _made_here(context: dg.InputContext, step: Step, partitions: list[str | None]) -> bool:
+    """Whether this very step makes what it reads: a part of a graph, or its own partition.
+
+    An earlier partition of the same asset is an input like any other.
+    """
+    if context.asset_key.to_user_string() not in step.assets:
+        return False
+    return not context.has_asset_partitions or set(partitions) <= set(step.partitions)
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, dg.MetadataValue) else value
 
 
 def _add_metadata(context: dg.InputContext, read: Read) -> None:
     # Dagster cannot log input metadata for several partitions at once, and raises.
     if not context.has_asset_partitions or len(context.asset_partition_keys) == 1:
         context.add_input_metadata(read.metadata())
-
-
-def _newest_partition(
-    instance: dg.DagsterInstance,
-    key: dg.AssetKey,
-    partitions_def: dg.PartitionsDefinition[str],
-    wanted: str | None,
-) -> str | None:
-    """The wanted partition where it is materialized, else the newest materialized one."""
-    materialized = instance.get_materialized_partitions(key)
-    if wanted is not None and wanted in materialized:
-        return wanted
-    ordered = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
-    return next((p for p in reversed(ordered) if p in materialized), None)

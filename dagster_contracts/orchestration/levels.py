@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import types
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import dagster as dg
@@ -19,22 +20,39 @@ from dagster_contracts.engine.frames import convert_table, frame_kind, select_co
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.errors import FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.step import materialized_at
+from dagster_contracts.orchestration.materialized import (
+    latest_materialization,
+    materialized_at,
+    partition_to_read,
+)
+from dagster_contracts.orchestration.places import Place
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.quarantine import QuarantineState
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
     from dagster_contracts.resilience.quarantine import QuarantinedBatch
+    from dagster_contracts.resilience.snapshots import Snapshot
+
+QUARANTINED = "contract/quarantine"
+"""Output metadata of a refused batch: it was put aside, and the primary keeps the last good one."""
+
+REFUSED_PARTITIONS = "contract/refused_partitions"
+"""Output metadata of a range of which some partitions were put aside; the others are stored."""
 
 # A fallback is older than the primary by its nature: these metrics do not judge it, `max_age` does.
 _AGE_METRICS = ("data_freshness", "data_latency", "materialization_age")
+
+
+PartitionsOf = Mapping[dg.AssetKey, dg.PartitionsDefinition[Any] | None]
+"""How the assets of a code location are partitioned."""
 
 
 class LoadAsset(Protocol):
     """Loads another asset through the I/O manager that stores it."""
 
     def __call__(self, key: dg.AssetKey, any_partition: bool) -> Any:
-        """The data of ``key``: the partition that is read, or with ``any_partition`` the newest."""
+        """The data of ``key``: the partition that is read, or any (`partition_to_read`)."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +69,16 @@ class LevelSources:
     """The sources of fallback levels."""
 
     def __init__(
-        self, runtime: ContractsRuntime, bindings: Bindings, translator: ContractTranslator
+        self,
+        runtime: ContractsRuntime,
+        bindings: Bindings,
+        translator: ContractTranslator,
+        partitions: PartitionsOf,
     ) -> None:
         self._runtime = runtime
         self._bindings = bindings
         self._translator = translator
+        self._partitions = partitions
 
     def name(self, binding: Binding, level: FallbackLevel) -> str:
         """What a person calls the source: the asset, ``last_valid of flights``, the path."""
@@ -91,15 +114,10 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return LevelFacts()
             case SourceKind.SUBSET:
-                made = materialized_at(instance, binding.asset_key)
+                made = materialized_at(instance, binding.asset_key, partition)
                 return LevelFacts(age=None if made is None else now - made)
             case SourceKind.LAST_VALID:
-                snapshot = self._runtime.snapshots.latest(
-                    binding.contract.name,
-                    binding.asset,
-                    partition,
-                    any_partition=level.any_partition,
-                )
+                snapshot = self.snapshot(binding, level, partition)
                 if snapshot is None:
                     of = f" of partition {partition}" if partition else ""
                     return LevelFacts(exists=False, why_not=f"no batch{of} has passed yet")
@@ -107,7 +125,7 @@ class LevelSources:
             case SourceKind.ASSET:
                 return self._asset_facts(level, partition, instance, now)
             case SourceKind.URI:
-                return self._uri_facts(level, now)
+                return self._uri_facts(level, partition, now)
             case _:
                 assert_never(level.source.kind)
 
@@ -117,6 +135,7 @@ class LevelSources:
         level: FallbackLevel,
         *,
         partition: str | None,
+        instance: dg.DagsterInstance,
         load_primary: Callable[[], Any],
         load_asset: LoadAsset,
         wanted: object,
@@ -134,12 +153,7 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return load_primary()
             case SourceKind.LAST_VALID:
-                snapshot = self._runtime.snapshots.latest(
-                    binding.contract.name,
-                    binding.asset,
-                    partition,
-                    any_partition=level.any_partition,
-                )
+                snapshot = self.snapshot(binding, level, partition)
                 if snapshot is None:
                     raise FallbackError(
                         f"{binding.asset} has no last valid batch", where=binding.contract.ref
@@ -150,12 +164,12 @@ class LevelSources:
                     # It passed this very contract when it was kept, and its bytes were verified.
                     return _as_wanted(data, wanted, kind)
             case SourceKind.SUBSET:
-                data, kind = self._newest_primary(binding, partition, load_primary)
+                data, kind = self._newest_primary(binding, partition, instance, load_primary)
             case SourceKind.ASSET:
                 data = load_asset(self.asset_key(level), level.any_partition)
                 kind = frame_kind(data)
             case SourceKind.URI:
-                data, kind = _read_uri(self.uri_path(level)), None
+                data, kind = self.place(level, partition).read(), None
             case _:
                 assert_never(level.source.kind)
         return _as_wanted(self._proven(binding, level, data), wanted, kind)
@@ -172,33 +186,52 @@ class LevelSources:
         now: datetime,
     ) -> LevelFacts:
         key = self.asset_key(level)
-        latest = materialized_at(instance, key)
+        name = key.to_user_string()
+        partitions_def = self._partitions.get(key)
+        read = partition_to_read(
+            instance, key, partitions_def, partition, any_partition=level.any_partition
+        )
+        if partitions_def is not None and read is None:
+            return LevelFacts(exists=False, why_not=f"{name} has no materialized partition")
+        latest = materialized_at(instance, key, read)
         if latest is None:
-            return LevelFacts(
-                exists=False, why_not=f"{key.to_user_string()} was never materialized"
-            )
+            of = f" [{read}]" if read else ""
+            return LevelFacts(exists=False, why_not=f"{name}{of} was never materialized")
         age = now - latest
         own = self._bindings.get(key)
         if own is None or not own.protects:
             return LevelFacts(age=age)
-        circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(partition)).circuit
+        circuit = self._runtime.breaker.tick(own.contract, own.circuit_key(read)).circuit
         return LevelFacts(circuit_open=circuit.effective_state is not CircuitState.CLOSED, age=age)
 
-    def uri_path(self, level: FallbackLevel) -> Path:
-        """The file that a level names; relative to the folder that holds the contracts folder."""
-        root = self._runtime.settings.contracts.parent
-        return (root / level.source.name.removeprefix("file://")).resolve()
+    def snapshot(
+        self, binding: Binding, level: FallbackLevel, partition: str | None
+    ) -> Snapshot | None:
+        """The last valid batch of that partition; where any will do and it has none, the newest."""
+        name, asset = binding.contract.name, binding.asset
+        found = self._runtime.snapshots.latest(name, asset, partition)
+        if found is None and level.any_partition:
+            found = self._runtime.snapshots.latest(name, asset, None, any_partition=True)
+        return found
 
-    def _uri_facts(self, level: FallbackLevel, now: datetime) -> LevelFacts:
-        path = self.uri_path(level)
+    def place(self, level: FallbackLevel, partition: str | None) -> Place:
+        """Where a level's file is; a relative path starts beside the contracts folder."""
+        root = self._runtime.settings.contracts.parent
+        return Place.of(level.source.name, root=root, partition=partition)
+
+    def _uri_facts(self, level: FallbackLevel, partition: str | None, now: datetime) -> LevelFacts:
         try:
-            modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-        except OSError as error:
+            modified = self.place(level, partition).modified_at()
+        except Exception as error:  # each store raises errors of its own
             return LevelFacts(exists=False, why_not=str(error))
-        return LevelFacts(age=now - modified)
+        return LevelFacts(age=None if modified is None else now - modified)
 
     def _newest_primary(
-        self, binding: Binding, partition: str | None, load_primary: Callable[[], Any]
+        self,
+        binding: Binding,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+        load_primary: Callable[[], Any],
     ) -> tuple[Any, str | None]:
         """The newest batch of the primary, good or not.
 
@@ -206,18 +239,25 @@ class LevelSources:
         its critical fields are what this level is for.
         """
         if binding.audited:
-            refused = self._refused(binding, partition)
+            refused = self._refused(binding, partition, instance)
             if refused is not None:
                 return self._runtime.quarantine.load(refused.id), refused.kind
         data = load_primary()
         return data, frame_kind(data)
 
-    def _refused(self, binding: Binding, partition: str | None) -> QuarantinedBatch | None:
-        held = self._runtime.quarantine.list(contract=binding.contract.name)
-        return next(
-            (b for b in held if b.asset == binding.asset and (b.partition or None) == partition),
-            None,
-        )
+    def _refused(
+        self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
+    ) -> QuarantinedBatch | None:
+        """The newest batch, where it is held in quarantine: its materialization says so."""
+        event = latest_materialization(instance, binding.asset_key, partition)
+        made = event.asset_materialization if event is not None else None
+        if made is None:
+            return None
+        batch_id = quarantined_as(made.metadata, partition)
+        if batch_id is None:
+            return None
+        batch = self._runtime.quarantine.get(batch_id)
+        return batch if batch.state is QuarantineState.HELD else None
 
     def _proven(self, binding: Binding, level: FallbackLevel, data: Any) -> Any:
         promised = self.promised_schema(binding, level)
@@ -268,15 +308,13 @@ def _broken_promise(binding: Binding, report: ContractReport) -> str | None:
     return None
 
 
-def _read_uri(path: Path) -> Any:
-    # Polars is heavy, and most processes never read a level from a path.
-    import polars as pl
-
-    if path.suffix == ".csv":
-        return pl.read_csv(path)
-    if path.suffix in (".json", ".ndjson", ".jsonl"):
-        return pl.read_ndjson(path)
-    return pl.read_parquet(path)
+def quarantined_as(metadata: Mapping[str, Any], partition: str | None) -> int | None:
+    """The number in quarantine of the batch that a materialization's metadata speaks of."""
+    said = {name: getattr(value, "value", value) for name, value in metadata.items()}
+    number = said.get(QUARANTINED)
+    if isinstance(of := said.get(REFUSED_PARTITIONS), Mapping):
+        number = of.get(partition)
+    return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
 def _as_wanted(data: Any, wanted: object, kind: str | None) -> Any:
@@ -288,10 +326,23 @@ def _as_wanted(data: Any, wanted: object, kind: str | None) -> Any:
     return convert_table(to_arrow(data), target)
 
 
+def is_by_partition(wanted: object) -> bool:
+    """Whether a consumer asks for its partitions one by one, as ``dict[str, pd.DataFrame]``."""
+    origin = typing.get_origin(wanted) or wanted
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
 _CONVERTIBLE = ("pandas", "polars", "polars_lazy", "pyarrow")
 
 
 def _kind_of_type(wanted: object) -> str | None:
+    """The kind of table that an annotation names, within a dictionary by partition or a union."""
+    if is_by_partition(wanted) or typing.get_origin(wanted) in (typing.Union, types.UnionType):
+        within = (
+            typing.get_args(wanted)[-1:] if is_by_partition(wanted) else typing.get_args(wanted)
+        )
+        kinds = [kind for kind in map(_kind_of_type, within) if kind is not None]
+        return kinds[0] if len(kinds) == 1 else None
     if not isinstance(wanted, type):
         return None
     package = wanted.__module__.partition(".")[0]

@@ -51,7 +51,7 @@ def build_monitor_sensor(
         dispatcher = runtime.alerts(contracts)
         findings = watch(runtime.store, contracts, dispatcher.take)
         requests: list[dg.RunRequest] = []
-        for binding in bindings:
+        for binding in bindings.acting:
             for due in due_actions(runtime.store, binding.contract, binding.asset):
                 # Jobs are run by a sensor of their own: one sensor targets assets or jobs.
                 if due.action.kind is not RUN_JOB and claim_action(runtime.store, due):
@@ -145,7 +145,7 @@ def build_action_sensor(
     )
     def contract_action_sensor() -> Iterator[dg.RunRequest]:
         runtime = open_runtime()
-        for binding in bindings:
+        for binding in bindings.acting:
             for due in due_actions(runtime.store, binding.contract, binding.asset):
                 if due.action.kind is RUN_JOB and claim_action(runtime.store, due):
                     yield from _carry_out(runtime, binding, due, graph)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
@@ -25,17 +26,19 @@ from dagster_contracts.core.routing import (
     activation_of,
     choose_route,
 )
-from dagster_contracts.errors import CircuitOpenError
+from dagster_contracts.errors import CircuitOpenError, FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.levels import LevelSources, LoadAsset
-from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step
+from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
+from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
-from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.resilience.wake import clock_metrics
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
+T = TypeVar("T")
+_LOG = logging.getLogger("dagster_contracts")
 _IMPLIED_PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
 
 
@@ -55,6 +58,20 @@ class Read:
     """Where the ledger stood before the data was loaded: what came later, this read cannot heal."""
 
     @classmethod
+    def good(cls, upstream: str, partition: str | None, position: int) -> Read:
+        """A read of good data, without the contract that governs it."""
+        return cls(
+            contract="",
+            upstream=upstream,
+            partition=partition,
+            level="primary",
+            source=upstream,
+            reason="it was built from good data",
+            degraded=False,
+            position=position,
+        )
+
+    @classmethod
     def primary(cls, binding: Binding, partition: str | None, position: int) -> Read:
         """A read of the primary."""
         return cls(
@@ -70,11 +87,7 @@ class Read:
 
     def sentence(self) -> str:
         """``flights [2013-01-03] was read from last_valid of flights: the circuit is open ...``."""
-        where = f" [{self.partition}]" if self.partition else ""
-        return (
-            f"{self.upstream}{where} was read from {self.source} (level {self.level}): "
-            f"{self.reason}"
-        )
+        return _sentence(self.upstream, self.partition, self.source, self.level, self.reason)
 
     def metadata(self) -> dict[str, Any]:
         """What Dagster shows beside the input."""
@@ -85,6 +98,11 @@ class Read:
             "contract/reason": self.reason,
             "contract/circuit_generation": self.generation,
         }
+
+
+def _sentence(upstream: str, partition: str | None, source: str, level: str, reason: str) -> str:
+    where = f" [{partition}]" if partition else ""
+    return f"{upstream}{where} was read from {source} (level {level}): {reason}"
 
 
 @dataclass(frozen=True)
@@ -110,11 +128,15 @@ class Reader:
     """Reads contracted assets for consumers, and keeps the ledger of what was degraded."""
 
     def __init__(
-        self, runtime: ContractsRuntime, bindings: Bindings, translator: ContractTranslator
+        self,
+        runtime: ContractsRuntime,
+        bindings: Bindings,
+        translator: ContractTranslator,
+        partitions: PartitionsOf,
     ) -> None:
         self._runtime = runtime
         self._bindings = bindings
-        self.sources = LevelSources(runtime, bindings, translator)
+        self.sources = LevelSources(runtime, bindings, translator, partitions)
 
     def binding(self, key: dg.AssetKey) -> Binding | None:
         """The contract's hold on an asset, if one governs it."""
@@ -184,7 +206,7 @@ class Reader:
 
         While an activation condition degrades a closed circuit, building again would heal nothing.
         """
-        nobody = Step(run_id="", step_key="", assets=(), partition=None, tags={})
+        nobody = Step(run_id="", step_key="", assets=())
         preview = self.preview(binding, step=nobody, partition=partition, instance=instance)
         return preview.serves_primary
 
@@ -201,12 +223,43 @@ class Reader:
     ) -> tuple[Any, Read]:
         """The data of the first level that can really be loaded, and what was read.
 
+        Raises as :meth:`serve` does.
+        """
+
+        def load(level: FallbackLevel) -> Any:
+            return self.sources.load(
+                binding,
+                level,
+                partition=partition,
+                instance=instance,
+                load_primary=load_primary,
+                load_asset=load_asset,
+                wanted=wanted,
+            )
+
+        return self.serve(binding, load, step=step, partition=partition, instance=instance)
+
+    def serve(
+        self,
+        binding: Binding,
+        load: Callable[[FallbackLevel], T],
+        *,
+        step: Step,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+    ) -> tuple[T, Read]:
+        """What ``load`` makes of the first level that it can load, and what was read: written down.
+
+        What the primary raises counts as ``source_unavailable``, and the next level is tried. A
+        fault of code is no such thing: a fallback would hide it in every run to come.
+
         Raises
         ------
         CircuitOpenError
             No level is usable; the message says which circuit, since when, why, and what to do.
         Exception
-            What the primary raised, where the contract declares nothing else to read.
+            What the primary raised, where that is a fault of code or the contract declares nothing
+            else to read.
         """
         contract = binding.contract
         unavailable: dict[str, str] = {}
@@ -216,29 +269,26 @@ class Reader:
                 binding, step=step, partition=partition, instance=instance, unavailable=unavailable
             )
             level = preview.route.level
-            if level is not None and level.source.kind is SourceKind.PRIMARY:
-                # Marked before it is loaded: who dies after that has at most a mark too many.
-                read = self.primary(binding, preview, step, partition)
             if level is None:
                 if primary_error is not None and not contract.has_fallback:
                     raise primary_error
                 raise exhausted(binding, preview, partition) from primary_error
+            primary = level.source.kind is SourceKind.PRIMARY
+            if primary:
+                # Marked before it is loaded: who dies after that has at most a mark too many.
+                read = self.primary(binding, preview, step, partition)
             try:
-                data = self.sources.load(
-                    binding,
-                    level,
-                    partition=partition,
-                    load_primary=load_primary,
-                    load_asset=load_asset,
-                    wanted=wanted,
-                )
+                data = load(level)
             except dg.RetryRequested:
                 raise
             except Exception as error:
-                if level.name in unavailable:
+                if level.name in unavailable or (primary and is_fault_of_code(error)):
                     raise
                 unavailable[level.name] = f"{type(error).__name__}: {error}"
-                if level.source.kind is SourceKind.PRIMARY:
+                _LOG.warning(
+                    "%s: the level %r cannot be read", binding.asset, level.name, exc_info=error
+                )
+                if primary:
                     primary_error = error
                     self._runtime.breaker.observe_failure(
                         contract,
@@ -248,7 +298,7 @@ class Reader:
                         explanation=unavailable[level.name],
                     )
                 continue
-            if level.source.kind is SourceKind.PRIMARY:
+            if primary:
                 return data, read
             read = Read(
                 contract=contract.ref,
@@ -278,25 +328,16 @@ class Reader:
         upstream = key.to_user_string()
         position = self._runtime.ledger.position()
         found: Sequence[DegradedRead] = ()
-        for consumer in step.assets:
+        for consumer, made in step.built_from(upstream, partition):
             found = self._runtime.ledger.inherit(
                 consumer=consumer,
-                consumer_partition=step.partition,
+                consumer_partition=made,
                 upstream=upstream,
                 upstream_partition=partition,
                 run_id=step.run_id,
             )
         if not found:
-            return Read(
-                contract="",
-                upstream=upstream,
-                partition=partition,
-                level="primary",
-                source=upstream,
-                reason="it was built from good data",
-                degraded=False,
-                position=position,
-            )
+            return Read.good(upstream, partition, position)
         first = found[0]
         return Read(
             contract=first.circuit.contract,
@@ -322,25 +363,40 @@ class Reader:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))
 
-    def about_to_store(self, step: Step, asset: str) -> None:
-        """What the asset is about to be stored from stays open, whoever has healed it meanwhile."""
-        if any(read.degraded for read in self.remembered(step)):
-            self._runtime.ledger.renew(
-                consumer=asset, consumer_partition=step.partition, run_id=step.run_id, anew=True
-            )
+    def built_from(self, step: Step, asset: str) -> tuple[str, ...]:
+        """In sentences, each fallback that the asset is about to be stored from.
 
-    def refused(self, step: Step, asset: str) -> None:
-        """The asset's new batch was put aside: what is stored, and its marks, stay as they are."""
-        self._runtime.step_refused.setdefault(step.key, set()).add(asset)
+        They stay open in the ledger, whoever has healed the asset meanwhile.
+        """
+        sentences = [read.sentence() for read in self.remembered(step) if read.degraded]
+        if step.in_graph:
+            # Another step of the graph may have loaded it, perhaps in another process.
+            sentences = [
+                _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
+                for r in self._runtime.ledger.reads_of_run(step.run_id)
+                if r.consumer == asset
+            ]
+        if sentences:
+            for partition in step.partitions:
+                self._runtime.ledger.renew(
+                    consumer=asset, consumer_partition=partition, run_id=step.run_id, anew=True
+                )
+        return tuple(dict.fromkeys(sentences))
+
+    def refused(self, step: Step, asset: str, partitions: Iterable[str | None]) -> None:
+        """A new batch was put aside: what is stored, and its marks, stay as they are."""
+        self._runtime.step_refused.setdefault(step.key, set()).update(
+            (asset, partition) for partition in partitions
+        )
 
     def write_down(self, binding: Binding, read: Read, step: Step) -> None:
         """A row of the ledger for each asset that the step builds from a fallback."""
-        for consumer in step.assets:
+        for consumer, made in step.built_from(read.upstream, read.partition):
             self._runtime.ledger.record(
                 DegradedRead(
                     circuit=binding.circuit_key(read.partition),
                     consumer=consumer,
-                    consumer_partition=step.partition,
+                    consumer_partition=made,
                     upstream=read.upstream,
                     upstream_partition=read.partition,
                     level=read.level,
@@ -410,6 +466,29 @@ class Reader:
         return tuple(column for column in dict.fromkeys(needed) if column not in promised)
 
 
+def is_fault_of_code(error: BaseException) -> bool:
+    """Whether an error speaks of a program that is wrong, and not of data that is not there.
+
+    ``KeyError`` and ``ValueError`` are not among them: stores raise them for what is missing, and
+    parsers for what is torn.
+    """
+    return isinstance(error, _FAULTS_OF_CODE) and not isinstance(error, FallbackError)
+
+
+_FAULTS_OF_CODE = (
+    TypeError,
+    AttributeError,
+    NameError,
+    ImportError,
+    NotImplementedError,
+    AssertionError,
+    SyntaxError,
+    # What Dagster says of definitions and calls that are wrong.
+    dg.DagsterInvariantViolationError,
+    dg.DagsterInvalidDefinitionError,
+)
+
+
 def exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:
     """What a consumer is told where no level is usable: which circuit, why, and what to do."""
     circuit = preview.circuit
@@ -442,27 +521,32 @@ def tag_degraded_run(instance: dg.DagsterInstance, run_id: str, contract: str) -
 
 
 def settle_reads(
-    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[str]
+    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[Target]
 ) -> None:
-    """The step stored these assets: close the ledger's rows of what it read from good data.
+    """The step stored these: close the ledger's rows of what they were built from good data.
 
     What it read from a fallback stays open, and what became degraded while it was read is marked.
     """
     ledger = runtime.ledger
     if any(read.degraded for read in reads):
-        for consumer in stored:
-            ledger.renew(consumer=consumer, consumer_partition=step.partition, run_id=step.run_id)
+        for consumer, made in stored:
+            ledger.renew(consumer=consumer, consumer_partition=made, run_id=step.run_id)
     read_well = [read for read in reads if not read.degraded]
     if not read_well:
         return
     earliest = min(read.position for read in read_well)
     moved = ledger.degraded_since({read.upstream for read in read_well}, earliest)
-    for consumer in stored:
+    suffering = {(r.consumer, r.consumer_partition) for r in _suffering(ledger, stored)}
+    for consumer, made in stored:
+        if not moved and (consumer, made) not in suffering:
+            continue
         good: dict[str, list[Read]] = {}
         for read in read_well:
+            if not step.reads((consumer, made), (read.upstream, read.partition)):
+                continue
             if read.upstream in moved and ledger.inherit(
                 consumer=consumer,
-                consumer_partition=step.partition,
+                consumer_partition=made,
                 upstream=read.upstream,
                 upstream_partition=read.partition,
                 run_id=step.run_id,
@@ -470,13 +554,18 @@ def settle_reads(
             ):
                 continue
             good.setdefault(read.upstream, []).append(read)
-        suffers = ledger.open_reads(consumer=consumer, consumer_partition=step.partition)
+        suffers = ledger.open_reads(consumer=consumer, consumer_partition=made)
         for upstream in good.keys() & {read.upstream for read in suffers}:
             ledger.settle(
                 consumer=consumer,
-                consumer_partition=step.partition,
+                consumer_partition=made,
                 upstream=upstream,
                 run_id=step.run_id,
                 upstream_partitions=[read.partition for read in good[upstream]],
                 up_to=min(read.position for read in good[upstream]),
             )
+
+
+def _suffering(ledger: DegradedReads, stored: Sequence[Target]) -> Iterator[DegradedRead]:
+    for consumer in sorted({consumer for consumer, _ in stored}):
+        yield from ledger.open_reads(consumer=consumer)

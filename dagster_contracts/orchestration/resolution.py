@@ -11,7 +11,8 @@ import dagster as dg
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
 from dagster_contracts.errors import FallbackError, WiringError
 from dagster_contracts.orchestration.binding import Binding
-from dagster_contracts.orchestration.reads import Read, Reader, exhausted, tag_degraded_run
+from dagster_contracts.orchestration.places import Place
+from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
 from dagster_contracts.orchestration.step import Step, partitions_of_input, step_of_asset
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ class ResolvedSource:
 
     ``kind`` says what it is: the ``primary`` itself; another ``asset`` (``asset_key``); the
     ``last_valid`` batch or a ``uri``, both files at ``path``; a ``subset`` of the primary, cut to
-    ``columns``. ``columns`` are those that the level promises, empty where it promises no schema.
-    The data is read by the caller, so that nobody but the caller can check it against the schema.
+    ``columns``. A file that only a store such as S3 has stands under ``uri`` alone. ``columns`` are
+    those that the level promises, empty where it promises no schema. The data is read by the
+    caller, so that nobody but the caller can check it against the schema.
     """
 
     asset_key: dg.AssetKey
@@ -36,6 +38,7 @@ class ResolvedSource:
     degraded: bool
     reason: str
     path: Path | None = None
+    uri: str | None = None
 
 
 def resolve_source(
@@ -91,74 +94,49 @@ def _routed(
     partition: str | None,
     context: dg.AssetExecutionContext,
 ) -> tuple[ResolvedSource, Read]:
-    unavailable: dict[str, str] = {}
-    while True:
-        preview = reader.preview(
-            binding,
-            step=step,
+    def locate(level: FallbackLevel) -> ResolvedSource:
+        primary = level.source.kind is SourceKind.PRIMARY
+        other = level.source.kind is SourceKind.ASSET
+        promised = reader.sources.promised_schema(binding, level).properties
+        place = _place(runtime, reader, binding, level, partition)
+        return ResolvedSource(
+            asset_key=reader.sources.asset_key(level) if other else binding.asset_key,
             partition=partition,
-            instance=context.instance,
-            unavailable=unavailable,
+            level=level.name,
+            kind=level.source.kind,
+            columns=() if primary else tuple(prop.column for prop in promised),
+            degraded=not primary,
+            reason="",
+            path=place.path if place is not None else None,
+            uri=place.uri if place is not None else None,
         )
-        level = preview.route.level
-        if level is None:
-            raise exhausted(binding, preview, partition)
-        try:
-            path = _path(runtime, reader, binding, level, partition)
-        except FallbackError as error:
-            unavailable[level.name] = str(error)
-            continue
-        break
-    primary = level.source.kind is SourceKind.PRIMARY
-    promised = reader.sources.promised_schema(binding, level).properties
-    other = level.source.kind is SourceKind.ASSET
-    source = ResolvedSource(
-        asset_key=reader.sources.asset_key(level) if other else binding.asset_key,
-        partition=partition,
-        level=level.name,
-        kind=level.source.kind,
-        columns=() if primary else tuple(prop.column for prop in promised),
-        degraded=not primary,
-        reason=preview.route.explanation,
-        path=path,
+
+    source, read = reader.serve(
+        binding, locate, step=step, partition=partition, instance=context.instance
     )
-    if primary:
-        read = reader.primary(binding, preview, step, partition)
-        return replace(source, degraded=read.degraded), read
-    read = Read(
-        contract=binding.contract.ref,
-        upstream=binding.asset,
-        partition=partition,
-        level=level.name,
-        source=reader.sources.name(binding, level),
-        reason=preview.route.explanation,
-        degraded=True,
-        generation=preview.circuit.generation,
-    )
-    reader.write_down(binding, read, step)
-    tag_degraded_run(context.instance, step.run_id, binding.contract.name)
-    return source, read
+    if source.kind is not SourceKind.PRIMARY:
+        tag_degraded_run(context.instance, step.run_id, binding.contract.name)
+    return replace(source, degraded=read.degraded, reason=read.reason), read
 
 
-def _path(
+def _place(
     runtime: ContractsRuntime,
     reader: Reader,
     binding: Binding,
     level: FallbackLevel,
     partition: str | None,
-) -> Path | None:
+) -> Place | None:
     match level.source.kind:
         case SourceKind.LAST_VALID:
-            snapshot = runtime.snapshots.latest(
-                binding.contract.name, binding.asset, partition, any_partition=level.any_partition
-            )
+            snapshot = reader.sources.snapshot(binding, level, partition)
             if snapshot is None:
                 raise FallbackError(
                     f"{binding.asset} has no last valid batch", where=binding.contract.ref
                 )
-            return runtime.snapshots.verified_path(snapshot)
+            path = runtime.snapshots.verified_path(snapshot)
+            return Place(str(path), path)
         case SourceKind.URI:
-            return reader.sources.uri_path(level)
+            return reader.sources.place(level, partition)
         case _:
             return None
 

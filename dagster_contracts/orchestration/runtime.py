@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,10 +59,12 @@ class ContractsRuntime:
         self._house_kept = -_HOUR
         self.reader: Reader | None = None
         """Reads for consumers; there once definitions were put under these contracts."""
+        self.foreign_counted: deque[str] = deque(maxlen=10_000)
+        """Evaluations of others that this process has counted of late."""
         self.step_reads: dict[tuple[str, str], list[Read]] = {}
         """What the steps of this process have read so far, by run and step."""
-        self.step_refused: dict[tuple[str, str], set[str]] = {}
-        """The assets whose new batch went to quarantine, by run and step."""
+        self.step_refused: dict[tuple[str, str], set[tuple[str, str | None]]] = {}
+        """The assets and partitions whose new batch went to quarantine, by run and step."""
 
     @cached_property
     def folder(self) -> ContractFolder:

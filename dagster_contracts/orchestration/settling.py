@@ -2,17 +2,20 @@
 
 An I/O manager sees the inputs of a step, but not its end: an asset that stores its data itself
 returns nothing, and no output is ever handled. A success hook is called for every kind of asset.
+Of a graph of ops one step reads and another stores, perhaps in another process: what the first has
+read goes to the second as tags of the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_contracts.orchestration.reads import settle_reads
-from dagster_contracts.orchestration.step import step_of_hook
+from dagster_contracts.orchestration.reads import Read, settle_reads
+from dagster_contracts.orchestration.step import READS_TAG, Step, step_of_hook
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -25,8 +28,32 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
     def contract_reads_settled(context: dg.HookContext) -> None:
         runtime = open_runtime()
         step = step_of_hook(context)
+        reads = runtime.step_reads.pop(step.key, [])
         refused = runtime.step_refused.pop(step.key, set())
-        stored = [asset for asset in step.assets if asset not in refused]
-        settle_reads(runtime, step, runtime.step_reads.pop(step.key, []), stored)
+        if step.in_graph:
+            if not step.stores:
+                _keep(context.instance, step, reads)
+                return
+            reads += _kept(context.instance, step)
+        made = [(asset, partition) for asset in step.stores for partition in step.partitions]
+        settle_reads(runtime, step, reads, [target for target in made if target not in refused])
 
     return contract_reads_settled
+
+
+def _keep(instance: dg.DagsterInstance, step: Step, reads: Sequence[Read]) -> None:
+    """Tell the step that will store the asset, in whatever process, what this one read well."""
+    well = [[r.upstream, r.partition, r.position] for r in reads if not r.degraded]
+    if well:
+        instance.add_run_tags(step.run_id, {f"{READS_TAG}{step.step_key}": json.dumps(well)})
+
+
+def _kept(instance: dg.DagsterInstance, step: Step) -> list[Read]:
+    run = instance.get_run_by_id(step.run_id)
+    graph = f"{READS_TAG}{step.step_key.partition('.')[0]}."
+    found = [text for tag, text in (run.tags if run else {}).items() if tag.startswith(graph)]
+    return [
+        Read.good(upstream, partition, position)
+        for text in found
+        for upstream, partition, position in json.loads(text)
+    ]

@@ -7,17 +7,22 @@ release from 1.9 to 1.13.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
+
+from dagster_contracts.orchestration.materialized import known_partitions
 
 PROBE_TAG = "dagster-contracts/probe"
 """Run tag of a probe: its value is the holder of the circuit's lease."""
 
 HEAL_TAG = "dagster-contracts/heal"
 """Run tag of a run that heals what was built on a fallback."""
+
+READS_TAG = "dagster-contracts/reads/"
+"""Beginning of run tags: what a step of a graph asset read well, for the step that stores it."""
 
 DEGRADED_TAG = "dagster-contracts/degraded"
 """Run tag of a run in which something was read from a fallback."""
@@ -26,9 +31,7 @@ ACTION_TAG = "dagster-contracts/action"
 """Run tag of a corrective action: what it is, and whose contract asked for it."""
 
 PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
-"""Dagster's own tags on the runs of one partition, or of a range of them."""
+"""Dagster's own tag on the runs of one partition."""
 
 VALIDATOR_TAG = "dagster-contracts/validator"
 """Op tag of a contract's check step."""
@@ -37,28 +40,46 @@ BACKFILL_TAG = "dagster/backfill"
 """Dagster's own tag on the runs of a backfill."""
 
 
+Target = tuple[str, str | None]
+"""An asset and its partition; ``None`` of an asset that has none."""
+
+
 @dataclass(frozen=True)
 class Step:
-    """Who runs: the run, the step, the assets that it makes and their partition."""
+    """Who runs: the run, the step, the assets that it makes and their partitions.
+
+    A step makes one partition, or in a run over a range all of them at once; ``(None,)`` where its
+    assets have none.
+    """
 
     run_id: str
     step_key: str
     assets: tuple[str, ...]
-    partition: str | None
-    tags: Mapping[str, str]
+    partitions: tuple[str | None, ...] = (None,)
+    tags: Mapping[str, str] = field(default_factory=dict)
     checks: bool = False
     """Whether it makes nothing and only checks: it must see the primary as it is."""
+    stores: tuple[str, ...] = ()
+    """Those of the assets that this step itself stores: in a graph of ops only the last ones do."""
+    in_graph: bool = False
+    """Whether the asset is a graph of ops, whose inputs other steps may load."""
+    reads: Callable[[Target, Target], bool] = lambda made, read: True  # noqa: ARG005
+    """Whether the first, which the step makes, is built from the second, as the graph has it."""
 
     @property
     def key(self) -> tuple[str, str]:
         """Identifies the step among all runs."""
         return (self.run_id, self.step_key)
 
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Everything that the step makes."""
+        return tuple((asset, partition) for asset in self.assets for partition in self.partitions)
 
-def materialized_at(instance: dg.DagsterInstance, key: dg.AssetKey) -> datetime | None:
-    """When the asset was last materialized; ``None`` where it never was."""
-    event = instance.get_latest_materialization_event(key)
-    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
+    def built_from(self, upstream: str, partition: str | None) -> tuple[Target, ...]:
+        """What the step makes from that partition of ``upstream``."""
+        read = (upstream, partition)
+        return tuple(target for target in self.targets if self.reads(target, read))
 
 
 def step_of_input(context: dg.InputContext) -> Step:
@@ -72,8 +93,9 @@ def step_of_output(context: dg.OutputContext) -> Step:
 
 
 def step_of_hook(context: dg.HookContext) -> Step:
-    """The step that a hook is called for."""
-    return _step(context._step_execution_context)
+    """The step that a hook is called for: it stores what it has really yielded."""
+    step_context = context._step_execution_context
+    return _step(step_context, ended=True)
 
 
 def step_of_asset(context: dg.AssetExecutionContext) -> Step:
@@ -94,23 +116,101 @@ def partitions_of_input(context: dg.AssetExecutionContext, name: str) -> list[st
     step_context = context.op_execution_context.get_step_execution_context()
     if not step_context.has_asset_partitions_for_input(name):
         return None
-    return list(context.asset_partition_keys_for_input(name))
+    return [str(key) for key in context.asset_partition_keys_for_input(name)]
 
 
-def _step(step_context: object) -> Step:
-    run = step_context.dagster_run  # type: ignore[attr-defined]
-    node = step_context.node_handle  # type: ignore[attr-defined]
-    layer = step_context.job_def.asset_layer  # type: ignore[attr-defined]
-    assets_def = layer.get_assets_def_for_node(node)
+def _step(step_context: Any, *, ended: bool = False) -> Step:
+    run = step_context.dagster_run
+    layer = step_context.job_def.asset_layer
+    assets_def = layer.get_assets_def_for_node(step_context.node_handle)
+    # Of a step that may make some of its assets, these are the ones that this run has selected.
     keys = assets_def.keys if assets_def is not None else ()
     # A run for one partition may also make unpartitioned assets: those have no partition.
-    partitioned = assets_def is not None and assets_def.partitions_def is not None
-    has_partition = partitioned and step_context.has_partition_key  # type: ignore[attr-defined]
+    partitions: tuple[str | None, ...] = (None,)
+    if assets_def is not None and assets_def.partitions_def and step_context.has_partitions:
+        asked = step_context.partition_key_range
+        partitions = (str(asked.start),)
+        if asked.start != asked.end:
+            with known_partitions(step_context.instance):
+                found = assets_def.partitions_def.get_partition_keys_in_range(asked)
+            partitions = tuple(str(key) for key in found)
+    node = step_context.node_handle
+    outputs = [o.name for o in step_context.step.step_outputs]
+    stores = {
+        layer.get_asset_key_for_node_output(node, name)
+        for name in outputs
+        if not ended or step_context.has_seen_output(name)
+    }
     return Step(
         run_id=run.run_id,
-        step_key=step_context.step.key,  # type: ignore[attr-defined]
+        step_key=step_context.step.key,
         assets=tuple(sorted(key.to_user_string() for key in keys)),
-        partition=step_context.partition_key if has_partition else None,  # type: ignore[attr-defined]
+        partitions=partitions,
         tags=run.tags,
         checks=assets_def is not None and not assets_def.keys,
+        stores=tuple(sorted(key.to_user_string() for key in stores & set(keys))),
+        in_graph=node.parent is not None,
+        reads=_Lineage(
+            layer.asset_graph,
+            step_context.instance,
+            frozenset(keys),
+            ranged=len(partitions) > 1,
+        ).reads,
     )
+
+
+class _Lineage:
+    """Which of a step's assets and partitions are built from which input, by the asset graph."""
+
+    def __init__(
+        self,
+        graph: Any,
+        instance: dg.DagsterInstance,
+        made: frozenset[dg.AssetKey],
+        *,
+        ranged: bool,
+    ) -> None:
+        self._graph = graph
+        self._instance = instance
+        self._made = made
+        self._ranged = ranged
+        self._mapped: dict[tuple[dg.AssetKey, str | None, dg.AssetKey], frozenset[str]] = {}
+
+    def reads(self, made: Target, read: Target) -> bool:
+        """Whether ``made`` is built from ``read``, directly or through others of the same step."""
+        key, upstream = (dg.AssetKey.from_user_string(name) for name, _ in (made, read))
+        through = [other for other in self._chain(key) if upstream in self._above(other)]
+        wanted = read[1]
+        if not through:
+            # A step that may make several assets loads the inputs of those that it leaves out too.
+            return False
+        if not self._ranged or wanted is None or not self._graph.get(upstream).is_partitioned:
+            # One partition at a time is built from whatever the step reads.
+            return True
+        return any(wanted in self._partitions(other, made[1], upstream) for other in through)
+
+    def _chain(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
+        """The asset, and those of the same step that it is built from."""
+        found: set[dg.AssetKey] = set()
+        waiting = [key]
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found.add(one)
+                waiting.extend(self._above(one) & self._made)
+        return frozenset(found)
+
+    def _above(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
+        return frozenset(self._graph.get(key).parent_keys)
+
+    def _partitions(
+        self, key: dg.AssetKey, partition: str | None, upstream: dg.AssetKey
+    ) -> frozenset[str]:
+        asked = (key, partition, upstream)
+        if asked not in self._mapped:
+            with known_partitions(self._instance):
+                found = self._graph.get_parent_partition_keys_for_child(partition, upstream, key)
+                self._mapped[asked] = frozenset(
+                    map(str, found.partitions_subset.get_partition_keys())
+                )
+        return self._mapped[asked]

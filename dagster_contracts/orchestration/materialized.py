@@ -1,0 +1,87 @@
+"""What is materialized of an asset, and since when: every question to Dagster's event log on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+"""Dagster's own tags on a run of a range of partitions."""
+
+
+def latest_materialization(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None
+) -> dg.EventLogEntry | None:
+    """The newest materialization of the asset, or of one partition of it."""
+    if partition is None:
+        return instance.get_latest_materialization_event(key)
+    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
+    records = instance.fetch_materializations(wanted, limit=1).records
+    return records[0].event_log_entry if records else None
+
+
+def materialized_at(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None
+) -> datetime | None:
+    """When the asset, or one partition of it, was last materialized; ``None`` if never."""
+    event = latest_materialization(instance, key, partition)
+    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
+
+
+def partition_to_read(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partitions_def: dg.PartitionsDefinition[Any] | None,
+    wanted: str | None,
+    *,
+    any_partition: bool = False,
+) -> str | None:
+    """The partition of ``key`` that stands for ``wanted``; ``None`` where there is none.
+
+    That is the same one; with ``any_partition``, or where none is wanted, it may be the newest that
+    is materialized. An asset without partitions stands for each of them as a whole.
+    """
+    if partitions_def is None:
+        return None
+    if wanted is not None and not any_partition:
+        return wanted
+    materialized = instance.get_materialized_partitions(key)
+    if wanted is not None and wanted in materialized:
+        return wanted
+    ordered = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
+    return next((str(key) for key in reversed(ordered) if key in materialized), None)
+
+
+def partition_range(
+    instance: dg.DagsterInstance,
+    partitions_def: dg.PartitionsDefinition[Any],
+    tags: Mapping[str, str],
+) -> list[str]:
+    """The partitions of a run over a range, whose tags name the first and the last."""
+    asked = dg.PartitionKeyRange(tags[RANGE_START_TAG], tags[RANGE_END_TAG])
+    with known_partitions(instance):
+        return [str(key) for key in partitions_def.get_partition_keys_in_range(asked)]
+
+
+def partition_key(
+    partitions_def: dg.PartitionsDefinition[Any] | None, partition: str | None
+) -> str | None:
+    """The key as Dagster's own I/O managers want it: one of several dimensions knows them."""
+    if isinstance(partitions_def, dg.MultiPartitionsDefinition) and partition is not None:
+        return partitions_def.get_partition_key_from_str(partition)
+    return partition
+
+
+@contextmanager
+def known_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Let definitions of dynamic partitions ask the instance, which alone knows them."""
+    # Dagster publishes no other way to list a range of dynamic partitions.
+    from dagster._core.definitions.partitions.context import partition_loading_context
+
+    with partition_loading_context(dynamic_partitions_store=instance):
+        yield

@@ -1,0 +1,121 @@
+"""Levels that are files: on this machine or in a store that fsspec knows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dagster_contracts.errors import FallbackError
+
+STORES = (
+    "abfs", "abfss", "adl", "az", "gcs", "gs", "hdfs", "http", "https", "memory", "oci", "r2",
+    "s3", "s3a", "webhdfs",
+)  # fmt: skip
+"""Schemes that may be read. Others of fsspec's run commands, or open archives through others."""
+
+_SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
+_PARTITION = "{partition}"
+_ENDINGS = (".parquet", ".csv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a level's file is: ``path`` where it is on this machine, else ``uri`` alone."""
+
+    uri: str
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, text: str, *, root: Path, partition: str | None) -> Place:
+        """The place that ``text`` names, relative to ``root``; ``{partition}`` is filled in.
+
+        Raises
+        ------
+        FallbackError
+            The scheme is none of :data:`STORES`, or the partition cannot stand in a path.
+        """
+        if _PARTITION in text:
+            text = text.replace(_PARTITION, _in_a_path(text, partition))
+        text = text.removeprefix("file://")
+        found = _SCHEME.match(text)
+        if found is None:
+            path = (root / text).resolve()
+            return cls(str(path), path)
+        if found["scheme"].lower() not in STORES or "::" in text:
+            raise FallbackError(
+                f"{text} cannot be read as a level",
+                why=f"its scheme is none of {', '.join(STORES)}",
+                hint="name a file, or make the data an asset and name that",
+            )
+        return cls(text)
+
+    def modified_at(self) -> datetime | None:
+        """When the file was written; ``None`` where the store does not say.
+
+        Raises
+        ------
+        OSError
+            There is no such file, or the store cannot be reached.
+        FallbackError
+            What fsspec needs for this store is not installed.
+        """
+        if self.path is not None:
+            return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        files, name = self._store()
+        if not files.exists(name):
+            raise FileNotFoundError(f"there is no {self.uri}")
+        try:
+            moment: datetime = files.modified(name)
+        except NotImplementedError:
+            return None
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+    def read(self) -> Any:
+        """The table, as a Polars frame; a folder of Parquet files is one table."""
+        # Polars is heavy, and most processes never read a level from a file.
+        import polars as pl
+
+        ending = next((e for e in _ENDINGS if self.uri.lower().endswith(e)), ".parquet")
+        if self.path is not None:
+            return _parse(pl, self.path, ending)
+        files, name = self._store()
+        with files.open(name, "rb") as stream:
+            return _parse(pl, stream, ending)
+
+    def _store(self) -> tuple[Any, str]:
+        # Dagster brings it; its stores come with packages of their own.
+        import fsspec  # type: ignore[import-untyped]
+
+        try:
+            files, name = fsspec.core.url_to_fs(self.uri)
+        except ImportError as error:
+            raise FallbackError(
+                f"{self.uri} cannot be read", why=str(error), hint="install that package"
+            ) from error
+        return files, str(name)
+
+
+def _parse(pl: Any, source: Any, ending: str) -> Any:
+    match ending:
+        case ".csv":
+            return pl.read_csv(source)
+        case ".json" | ".jsonl" | ".ndjson":
+            return pl.read_ndjson(source)
+        case ".arrow" | ".feather":
+            return pl.read_ipc(source)
+        case _:
+            return pl.read_parquet(source)
+
+
+def _in_a_path(text: str, partition: str | None) -> str:
+    if partition is None:
+        raise FallbackError(
+            f"{text} has a file for each partition, and none is asked for",
+            hint="name one file, or read the asset partition by partition",
+        )
+    if partition.startswith(("/", "\\")) or ".." in partition or "://" in partition:
+        raise FallbackError(f"the partition {partition!r} cannot stand in the path {text}")
+    return partition

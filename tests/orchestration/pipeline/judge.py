@@ -1,0 +1,184 @@
+"""Runs the pipeline, and compares what was served row by row with what should have been."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import fsspec
+import polars as pl
+
+from dagster_contracts.orchestration.runtime import ContractsRuntime
+from tests.orchestration.pipeline.assets import build, write_contracts
+from tests.orchestration.pipeline.truth import CONSUMERS, DAYS, SOURCES, Node, Part, Rows, Truth
+
+RANGE = "dagster/asset_partition_range_"
+
+
+@dataclass
+class Judge:
+    """A deployment in one process, and the truth beside it."""
+
+    root: Path
+    instance: dg.DagsterInstance
+    store: str
+    truth: Truth = field(default_factory=Truth)
+    batches: int = 0
+
+    def __post_init__(self) -> None:
+        seeds = f"memory://{self.root.name}"
+        write_contracts(self.root, seeds)
+        (self.root / "delivered").mkdir()
+        self.seeds = seeds
+        self.defs = build(self.root, self.store, seeds)
+        self.job = self.defs.resolve_implicit_global_asset_job_def()
+
+    @property
+    def runtime(self) -> ContractsRuntime:
+        resource: Any = self.defs.resources["contracts"]
+        return resource.runtime()
+
+    def seed(self, asset: str, part: str | None) -> None:
+        """A file for a level lies in the store."""
+        rows = self._rows(good=True)
+        name = f"{self.seeds}/{asset}" + (f"/{part}" if part else "") + ".parquet"
+        with fsspec.open(name, "wb") as stream:
+            pl.DataFrame(rows, schema=["id", "amount"], orient="row").write_parquet(stream)
+        self.truth.seeds[asset] = {**self.truth.seeds.get(asset, {}), part or "": rows}
+
+    def produce(self, asset: str, parts: Iterable[Part], *, good: bool = True) -> None:
+        """Deliver a batch of each partition, and run the producer: one run for all of a range."""
+        parts = list(parts)
+        path = self.root / "delivered" / f"{asset}.json"
+        told = json.loads(path.read_text()) if path.exists() else {}
+        for part in parts:
+            told[part or ""] = self._rows(good=good)
+        path.write_text(json.dumps(told))
+        ranged = DAYS[DAYS.index(str(parts[0])) :][: len(parts)] if asset == "bulk" else None
+        together = parts == ranged
+        if together:
+            self._run([asset], parts)
+        for part in parts:
+            if not together:
+                self._run([asset], [part])
+            self.truth.produce(asset, part, [tuple(row) for row in told[part or ""]])
+
+    def consume(self, consumer: str, *parts: Part) -> None:
+        """Run the consumer, of several partitions in one run, and compare what it was given."""
+        run = self._run([consumer], parts)
+        for part in parts:
+            self.compare(consumer, part, run.run_id)
+
+    def compare(self, consumer: str, part: Part, run_id: str) -> None:
+        """Rows, level by level; then the ledger; then what the materialization says."""
+        expected = self.truth.build(consumer, part)
+        path = self.root / "served" / f"{consumer}@{part or ''}.json"
+        told = json.loads(path.read_text())
+        served = {
+            upstream: sorted(tuple(row) for of in parts.values() for row in of["rows"])
+            for upstream, parts in told.items()
+            if parts
+        }
+        wanted = {
+            upstream: sorted(row for rows in parts.values() for row in rows)
+            for upstream, parts in expected.items()
+        }
+        assert served == wanted, (consumer, part)
+        open_marks = {
+            (read.consumer, read.consumer_partition) for read in self.runtime.ledger.open_reads()
+        }
+        assert ((consumer, part) in open_marks) == ((consumer, part) in self.truth.degraded)
+        self._provenance(consumer, part, run_id)
+
+    def _provenance(self, consumer: str, part: Part, run_id: str) -> None:
+        key = dg.AssetKey(consumer)
+        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[part] if part else None)
+        (record,) = self.instance.fetch_materializations(wanted, limit=1).records
+        assert record.event_log_entry.run_id == run_id
+        made = record.asset_materialization
+        assert made is not None
+        if (consumer, part) in self.truth.degraded:
+            assert made.metadata["contract/degraded"].value is True, (consumer, part)
+
+    def marks(self) -> set[Node]:
+        """What the ledger holds for degraded."""
+        reads = self.runtime.ledger.open_reads()
+        return {(read.consumer, read.consumer_partition) for read in reads}
+
+    def heal(self) -> list[Node]:
+        """Mend every producer, close every circuit, and do what the sensor asks for to the end."""
+        mended: dict[str, list[Part]] = {}
+        for (asset, part), rows in self.truth.newest.items():
+            if asset in SOURCES and any(amount < 0 for _, amount in rows):
+                mended.setdefault(asset, []).append(part)
+        for consumer, part in self.truth.degraded:
+            for each in CONSUMERS[consumer]:
+                for upstream in each.partitions(part):
+                    known = (each.upstream, upstream) in self.truth.newest
+                    if each.upstream in SOURCES and not each.may_miss and not known:
+                        mended.setdefault(each.upstream, []).append(upstream)
+        for asset, found in mended.items():
+            parts = sorted(set(found), key=str)
+            self.produce(asset, parts)
+        for circuit in self.runtime.breaker.circuits():
+            self.runtime.breaker.reset(circuit.key, actor="ada", reason="the producer is mended")
+        self.truth.close_all()
+        healed: list[Node] = []
+        cursor = None
+        for _ in range(20):
+            tick = self.tick(cursor)
+            cursor = tick.cursor
+            if not tick.run_requests:
+                break
+            for request in tick.run_requests:
+                names = [key.to_user_string() for key in request.asset_selection]
+                tags = {**request.tags, "dagster/run_key": request.run_key}
+                run = self._run(names, [request.partition_key], tags)
+                for name in names:
+                    healed.append((name, request.partition_key))
+                    self.compare(name, request.partition_key, run.run_id)
+        return healed
+
+    def healed_exactly(self) -> None:
+        """What was degraded is built anew, each once, after what it is built from; then all is."""
+        degraded = set(self.truth.degraded)
+        healed = self.heal()
+        assert sorted(healed, key=str) == sorted(degraded, key=str)
+        for index, (consumer, part) in enumerate(healed):
+            above = {
+                (each.upstream, upstream)
+                for each in CONSUMERS[consumer]
+                for upstream in each.partitions(part)
+            }
+            assert not above & set(healed[index + 1 :]), (consumer, part)
+        assert self.marks() == self.truth.degraded == set()
+
+    def tick(self, cursor: str | None = None) -> Any:
+        context = dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, definitions=self.defs
+        )
+        return self.defs.get_sensor_def("contract_circuit_sensor")(context)
+
+    def _run(
+        self, names: list[str], parts: Iterable[Part], tags: dict[str, str] | None = None
+    ) -> dg.ExecuteInProcessResult:
+        parts = list(parts)
+        one = parts[0] if len(parts) == 1 else None
+        if len(parts) > 1:
+            ends = {f"{RANGE}start": str(parts[0]), f"{RANGE}end": str(parts[-1])}
+            tags = {**(tags or {}), **ends}
+        return self.job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            partition_key=one,
+            tags=tags,
+        )
+
+    def _rows(self, *, good: bool) -> Rows:
+        self.batches += 1
+        sign = 1.0 if good else -1.0
+        return [(self.batches * 10 + n, sign * (self.batches * 10 + n)) for n in (1, 2)]

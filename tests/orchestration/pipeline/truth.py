@@ -1,0 +1,175 @@
+"""What each consumer should have been served: written anew, without a line of the product.
+
+Batches are lists of rows; a batch is good unless its amounts are negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+DAYS = [f"2024-01-0{day}" for day in range(1, 8)]
+WEEK = DAYS[0]
+REGIONS = ["eu", "us"]
+CELLS = [f"{day}|{region}" for day in DAYS for region in REGIONS]
+
+Rows = list[tuple[int, float]]
+Part = str | None
+Node = tuple[str, Part]
+
+
+@dataclass(frozen=True)
+class Source:
+    """An asset under contract: whose circuit it is, and what stands in for it, best first."""
+
+    scope: str
+    levels: tuple[str, ...]
+    audited: bool = True
+
+
+@dataclass(frozen=True)
+class Input:
+    """An upstream, and which of its partitions a partition of the consumer is built from."""
+
+    upstream: str
+    partitions: Callable[[Part], Iterable[Part]]
+    may_miss: bool = False
+
+
+def same(part: Part) -> list[Part]:
+    return [part]
+
+
+def before(part: Part) -> list[Part]:
+    index = DAYS.index(str(part))
+    return [DAYS[index - 1]] if index else []
+
+
+def two_days(part: Part) -> list[Part]:
+    return [*before(part), part]
+
+
+SOURCES = {
+    "orders": Source("asset", ("last_valid", "order_archive")),
+    "clicks": Source("partition", ("last_valid", "seed"), audited=False),
+    "grid": Source("partition", ("last_valid", "subset")),
+    "tenants": Source("partition", ("any last_valid",), audited=False),
+    "branches": Source("asset", ("whole seed",)),
+    "bulk": Source("partition", ("last_valid",)),
+    "meter": Source("partition", ("any meter_archive", "last_valid")),
+}
+
+CONSUMERS = {
+    "revenue": [Input("orders", same)],
+    "trailing": [Input("orders", two_days)],
+    "weekly": [Input("orders", lambda _: DAYS)],
+    "newest": [Input("orders", lambda _: DAYS[-1:])],
+    "total": [Input("clicks", lambda _: DAYS, may_miss=True)],
+    "cell": [Input("grid", same)],
+    "by_region": [Input("grid", lambda r: [c for c in CELLS if c.endswith(r)], may_miss=True)],
+    "by_day": [Input("grid", lambda d: [c for c in CELLS if c.startswith(d)], may_miss=True)],
+    "tenant_copy": [Input("tenants", same)],
+    "branch_copy": [Input("branches", same)],
+    "bulk_copy": [Input("bulk", same)],
+    "meter_copy": [Input("meter", same)],
+    "running": [Input("orders", same), Input("running", before)],
+    "span": [Input("orders", two_days)],
+    "span_copy": [Input("span", same)],
+    "left": [Input("orders", same)],
+    "right": [Input("clicks", same)],
+    "mixed": [Input("orders", same)],
+    "report": [Input("revenue", lambda _: DAYS, may_miss=True), Input("weekly", lambda _: [WEEK])],
+}  # fmt: skip
+
+
+@dataclass
+class Truth:
+    """The state of the world as far as it decides what is served."""
+
+    published: dict[Node, Rows] = field(default_factory=dict)
+    valid: dict[Node, Rows] = field(default_factory=dict)
+    kept: list[Node] = field(default_factory=list)
+    """The partitions that were ever valid, the newest last."""
+    newest: dict[Node, Rows] = field(default_factory=dict)
+    open: set[Node] = field(default_factory=set)
+    seeds: dict[str, Mapping[str, Rows]] = field(default_factory=dict)
+    degraded: set[Node] = field(default_factory=set)
+
+    def produce(self, asset: str, part: Part, rows: Rows) -> None:
+        """A batch arrives."""
+        node = (asset, part)
+        self.newest[node] = rows
+        source = SOURCES.get(asset)
+        good = all(amount >= 0 for _, amount in rows)
+        if source is None or good or not source.audited:
+            self.published[node] = rows
+        if good:
+            self.valid[node] = rows
+            self.kept = [*(n for n in self.kept if n != node), node]
+        elif source is not None:
+            self.open.add(self.circuit(asset, part))
+
+    def circuit(self, asset: str, part: Part) -> Node:
+        return (asset, part if SOURCES[asset].scope == "partition" else None)
+
+    def served(self, asset: str, part: Part) -> tuple[str, Rows] | None:
+        """The level and the rows of one read; ``None`` where nothing can serve."""
+        node = (asset, part)
+        source = SOURCES.get(asset)
+        if source is None or self.circuit(asset, part) not in self.open:
+            return ("primary", self.published[node]) if node in self.published else None
+        for level in source.levels:
+            rows = self._level(level, asset, part)
+            if rows is not None:
+                return level, rows
+        return None
+
+    def _level(self, level: str, asset: str, part: Part) -> Rows | None:
+        node = (asset, part)
+        if level == "last_valid":
+            return self.valid.get(node)
+        if level == "any last_valid":
+            own = [n for n in self.kept if n == node] or [n for n in self.kept if n[0] == asset]
+            return self.valid[own[-1]] if own else None
+        if level == "subset":
+            return self.newest.get(node)
+        if level.endswith("seed"):
+            return self.seeds.get(asset, {}).get("" if level.startswith("whole") else str(part))
+        other = level.removeprefix("any ")
+        if (other, part) in self.published or not level.startswith("any "):
+            return self.published.get((other, part))
+        there = sorted(str(p) for a, p in self.published if a == other)
+        return self.published[(other, there[-1])] if there else None
+
+    def can_build(self, consumer: str, part: Part) -> bool:
+        """Whether everything that the consumer cannot do without can be served."""
+        return all(
+            each.may_miss or self.served(each.upstream, upstream) is not None
+            for each in CONSUMERS[consumer]
+            for upstream in each.partitions(part)
+        )
+
+    def build(self, consumer: str, part: Part) -> dict[str, dict[Part, Rows]]:
+        """What a run of the consumer must have been given; it is then built of that."""
+        given: dict[str, dict[Part, Rows]] = {}
+        marked = False
+        for each in CONSUMERS[consumer]:
+            for upstream_part in each.partitions(part):
+                found = self.served(each.upstream, upstream_part)
+                if found is None:
+                    assert each.may_miss, (consumer, part, each.upstream, upstream_part)
+                    continue
+                level, rows = found
+                given.setdefault(each.upstream, {})[upstream_part] = rows
+                inherited = level == "primary" and (each.upstream, upstream_part) in self.degraded
+                marked |= level != "primary" or inherited
+        node = (consumer, part)
+        self.published[node] = sorted(
+            row for p in given.values() for rows in p.values() for row in rows
+        )
+        (self.degraded.add if marked else self.degraded.discard)(node)
+        return given
+
+    def close_all(self) -> None:
+        """An operator resets every circuit."""
+        self.open.clear()
