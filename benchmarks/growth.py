@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pyarrow.parquet as pq
 
 from benchmarks.contender import Contender, Target, take_turns
 from benchmarks.limit import by_hand
-from benchmarks.orders import orders, orders_contract
+from benchmarks.orders import column, orders, orders_contract
 from dagster_contracts.core.contract import (
     Contract,
+    LogicalType,
     QualityRule,
     RuleKind,
+    SchemaObject,
     Threshold,
     ThresholdOperator,
 )
+from dagster_contracts.engine.sql_table import SqlTable
 from dagster_contracts.engine.validation import validate
 
 _PIECE = 250_000
@@ -60,6 +67,7 @@ def growth_targets(rows: int, runs: int) -> list[Target]:
     few, many = rules_contract(10), rules_contract(200)
     twentyfold = _ratio(lambda: validate(frame, many), lambda: validate(frame, few), runs)
     found.append(Target("10 rules: twenty times as many, a twentieth each", twentyfold / 20, 1.1))
+    found += wide_targets(runs)
     print()
     print(
         f"peak memory on Parquet: {peaks[less]:,.0f} MiB at {rows:,} rows, "
@@ -67,6 +75,67 @@ def growth_targets(rows: int, runs: int) -> list[Target]:
     )
     found.append(Target(f"1.5 GiB of memory, {rows * 10:,} rows", peaks[more] / 1536, 1))
     return found
+
+
+def wide_targets(runs: int) -> list[Target]:
+    """Ten times as many columns, each with a rule: keys and SQL, in the engines that know both."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
+        few, many = _wide_tables(20, Path(folder), opened), _wide_tables(200, Path(folder), opened)
+        return [
+            Target(
+                f"20 columns with {rule} on {engine}: ten times as many, a tenth each",
+                _ratio(
+                    partial(validate, many[engine], wide_contract(200, rule), allow_sql=True),
+                    partial(validate, few[engine], wide_contract(20, rule), allow_sql=True),
+                    runs,
+                )
+                / 10,
+                1.1,
+            )
+            for rule in ("unique", "sql")
+            for engine in few
+        ]
+
+
+def _wide_tables(columns: int, folder: Path, opened: ExitStack) -> dict[str, object]:
+    frame = pl.select(pl.int_range(2000).alias(f"c{number}") for number in range(columns))
+    tables: dict[str, object] = {"polars": frame}
+    try:
+        import duckdb
+    except ImportError:
+        pass
+    else:
+        connection = opened.enter_context(duckdb.connect(":memory:"))
+        connection.register("arrow", frame.to_arrow())
+        connection.execute("CREATE TABLE wide AS SELECT * FROM arrow")
+        tables["DuckDB"] = connection.table("wide")
+    path = folder / f"wide{columns}.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            f"CREATE TABLE wide ({', '.join(f'{c} INTEGER' for c in frame.columns)})"
+        )
+        marks = ", ".join("?" * columns)
+        connection.executemany(f"INSERT INTO wide VALUES ({marks})", frame.iter_rows())
+        connection.commit()
+    tables["SQLite"] = SqlTable(f"sqlite:///{path}", "wide")
+    return tables
+
+
+def wide_contract(columns: int, rule: str) -> Contract:
+    """One rule about each of the columns ``c0``, ``c1``, ...: ``unique`` or ``sql``."""
+    names = [f"c{number}" for number in range(columns)]
+    properties = [column(name, LogicalType.INTEGER, unique=rule == "unique") for name in names]
+    quality = [
+        QualityRule(
+            name=f"{name}_low",
+            kind=RuleKind.SQL,
+            query=f"SELECT count(*) FROM {{table}} WHERE {name} >= 2000",
+            threshold=Threshold(ThresholdOperator.MUST_BE, (Fraction(0),)),
+        )
+        for name in (names if rule == "sql" else ())
+    ]
+    target = SchemaObject(name="wide", properties=tuple(properties), quality=tuple(quality))
+    return Contract(name="wide", version="1.0.0", objects=(target,))
 
 
 def write_orders(path: Path, rows: int) -> None:

@@ -17,7 +17,7 @@ import narwhals as nw
 
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import Aggregate
-from dagster_contracts.engine.compiler import Columns, present
+from dagster_contracts.engine.compiler import Columns, expression_columns, present
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.literal import all_of
 from dagster_contracts.engine.scan import Backend, Row, Scan
@@ -62,11 +62,13 @@ def key_rule(
 ) -> KeyRule:
     """The rule over this scan; raises what :meth:`Columns.require` raises."""
     filters = [present(scan.column(name), columns.require((name,))) for name in key]
+    read = list(key)
     if within is not None:
         filters.append(within)
+        read += expression_columns(rule.filter or "", columns.names)
     # By position: engines that group by text stumble over names such as a.b.
     names = [scan.column(name).alias(at) for name, at in zip(key, places(key), strict=True)]
-    keyed = scan.frame.filter(all_of(filters)).select(*names)
+    keyed = scan.only(read).filter(all_of(filters)).select(*names)
     return KeyRule(rule, key, keyed, within, hashed=scan.backend is Backend.POLARS)
 
 

@@ -20,7 +20,7 @@ from dagster_contracts.engine.csv_source import RAW_PREFIX
 from dagster_contracts.engine.keys import COUNT, KeyRule, places
 from dagster_contracts.engine.literal import all_of, any_of, instant_literal
 from dagster_contracts.engine.measurement import Measurement
-from dagster_contracts.engine.scan import MISFIT, Backend, Row, Scan
+from dagster_contracts.engine.scan import Backend, Row, Scan
 
 REDACTED = "[redacted]"
 ROW_NUMBER = "row"
@@ -117,17 +117,12 @@ class SampleSource:
             return ()
 
     def _narrowed(self, rule: PlannedRule, shown: Sequence[str]) -> nw.LazyFrame[Any]:
-        """The columns that the rule and its sample need: most engines bind all they are given."""
-        if self.scan.backend is Backend.POLARS:
-            return self.scan.frame
+        """The columns that the rule and its sample need."""
         needed = [*shown, *columns_of(rule.test)]
         for text in (rule.filter, getattr(rule.test, "text", None)):
             if text is not None:
                 needed += expression_columns(text, self.names)
-        known = [name for name in dict.fromkeys(needed) if name in self._known]
-        spelled = [self.scan.spelled.get(name, name) for name in known]
-        flags = [f"{self.scan.spelled[n]}{MISFIT}" for n in known if n in self.scan.type_flags]
-        return self.scan.frame.select(*spelled, *flags)
+        return self.scan.only(name for name in needed if name in self._known)
 
     def _shown(self, rule: PlannedRule) -> list[str]:
         named = list(columns_of(rule.test))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -80,8 +80,9 @@ class Scan:
     type. pandas keeps integers with gaps as floats and dates as timestamps, CSV keeps all as text.
     ``nulls_misfits``: such a value is null in ``frame``; it is not missing for that.
 
-    ``run`` runs one query where the engine needs more than Narwhals for it; ``close`` gives back
-    what was opened for the scan (a connection, a setting).
+    ``narrow`` gives a frame of these columns alone (by the data's names), where that is cheaper
+    than to select them. ``run`` runs one query where the engine needs more than Narwhals for it;
+    ``close`` gives back what was opened for the scan (a connection, a setting).
     """
 
     kind: str
@@ -96,12 +97,22 @@ class Scan:
     gaps: Mapping[str, str] = field(default_factory=dict)
     nulls_misfits: bool = False
     folds_case: bool = True
+    narrow: Callable[[Collection[str]], nw.LazyFrame[Any]] | None = None
     run: Run | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
     def column(self, name: str) -> nw.Expr:
         """A column of the data."""
         return nw.col(self.spelled.get(name, name))
+
+    def only(self, names: Iterable[str]) -> nw.LazyFrame[Any]:
+        """The frame with these columns and no more than needed: most engines bind all they get."""
+        wanted = tuple(dict.fromkeys(names))
+        if self.backend is Backend.POLARS or not wanted:
+            return self.frame
+        if self.narrow is not None:
+            return self.narrow(wanted)
+        return self.frame.select(*[self.spelled.get(name, name) for name in wanted])
 
     def collect(
         self, frames: Sequence[nw.LazyFrame[Any]], *, shared: bool = True

@@ -11,6 +11,7 @@ nothing else: files, network and settings are shut.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -26,8 +27,45 @@ _PLACEHOLDER = re.compile(r"\$?\{\s*(table|object|schema|model|column|property|f
 _OF_TABLE = ("table", "object", "schema", "model")
 
 
+@dataclass
+class SqlBatch:
+    """The batch as DuckDB sees it, read once for all rules that ask for it by SQL."""
+
+    batch: Any
+    object_name: str
+    _connection: Any = None
+
+    def query(self, text: str) -> list[Any]:
+        """Up to two rows of a query over the batch."""
+        import duckdb  # late: only contracts with SQL rules need it
+
+        connection = self._connection = self._connection or self._connected()
+        statements = connection.extract_statements(text)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise ValueError("it must be one SELECT statement")
+        found: list[Any] = connection.execute(statements[0]).fetchmany(2)
+        return found
+
+    def _connected(self) -> Any:
+        import duckdb  # late: only contracts with SQL rules need it
+
+        table = to_arrow(self.batch)
+        connection = duckdb.connect(":memory:")
+        connection.register(TABLE, table)
+        if re.fullmatch(r"\w+", self.object_name) and self.object_name.lower() != TABLE:
+            connection.register(self.object_name, table)
+        for setting in ("enable_external_access = false", "lock_configuration = true"):
+            connection.execute(f"SET {setting}")
+        return connection
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        if self._connection is not None:
+            self._connection.close()
+
+
 def measure_sql(
-    rule: PlannedRule, test: SqlQuery, data: Any, scan: Scan, object_name: str, *, allowed: bool
+    rule: PlannedRule, test: SqlQuery, batch: SqlBatch, scan: Scan, *, allowed: bool
 ) -> Finding:
     """The number that the query returns; off unless the deployment allows SQL in contracts."""
     if not allowed:
@@ -40,7 +78,7 @@ def measure_sql(
         if isinstance(scan.run, SqlRunner):
             found = scan.run.query(_filled(test, scan.run.table))
         else:
-            found = _over_batch(_filled(test, TABLE), data, object_name)
+            found = batch.query(_filled(test, TABLE))
     except ImportError:
         return Finding(unmeasured="SQL rules need the package duckdb")
     except Exception as error:  # the query is the contract's, its errors are many
@@ -55,26 +93,6 @@ def measure_sql(
         return Finding(value=Fraction(value))
     except (TypeError, ValueError, OverflowError):
         return Finding(unmeasured=f"the query returned {type(value).__name__}, not a number")
-
-
-def _over_batch(query: str, data: Any, object_name: str) -> list[Any]:
-    """Up to two rows of the query over the batch."""
-    import duckdb  # late: only contracts with SQL rules need it
-
-    table = to_arrow(data)
-    connection = duckdb.connect(":memory:")
-    try:
-        connection.register(TABLE, table)
-        if re.fullmatch(r"\w+", object_name) and object_name.lower() != TABLE:
-            connection.register(object_name, table)
-        for setting in ("enable_external_access = false", "lock_configuration = true"):
-            connection.execute(f"SET {setting}")
-        statements = connection.extract_statements(query)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise ValueError("it must be one SELECT statement")
-        return connection.execute(statements[0]).fetchmany(2)
-    finally:
-        connection.close()
 
 
 def _filled(test: SqlQuery, table: str) -> str:

@@ -7,6 +7,7 @@ numbers is null. All statements of a scan run in one read-only transaction, in U
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 _QUERY_CANCELED = "57014"
+_SOURCE = re.compile('"(contracts_[0-9a-f]{32}_[0-9]+)"')
 _IBIS_DIALECTS = {Backend.POSTGRESQL: "postgres", Backend.SQLITE: "sqlite"}
 
 
@@ -117,9 +119,7 @@ class SqlRunner:
         if self.backend is Backend.SQLITE:
             native = for_sqlite(native)
         text = str(ibis.to_sql(native, dialect=_IBIS_DIALECTS[self.backend]))
-        for name, source in self.sources.items():
-            text = text.replace(f'"{name}"', f"({source})")
-        return text
+        return _SOURCE.sub(lambda found: f"({self.sources[found[1]]})", text)
 
 
 def share_connection(near: Scan, far: Scan) -> bool:
@@ -332,30 +332,36 @@ def _scan_columns(
     import ibis.expr.datatypes as dt
 
     refuse_duplicates([column.name for column in found])
-    selected, types = [], {}
+    selected: dict[str, list[tuple[str, str, dt.DataType]]] = {}
     spelled, schema, flags = {}, {}, {}
     for number, column in enumerate(found):
         spelled[column.name] = short = f"c{number}"
         schema[column.name] = dtype = _narwhals_type(column.dtype)
         if columns is not None and column.name not in columns:
             continue
-        selected.append(f'{column.value} AS "{short}"')
-        types[short] = column.dtype if column.dtype is not None else dt.unknown
+        held = column.dtype if column.dtype is not None else dt.unknown
+        selected[column.name] = [(column.value, short, held)]
         logical_type = declared.get(column.name)
         if column.misfit is not None and logical_type and is_of_type(dtype, logical_type):
-            selected.append(f'{column.misfit} AS "{short}{MISFIT}"')
-            types[short + MISFIT] = dt.boolean
+            selected[column.name].append((column.misfit, short + MISFIT, dt.boolean))
             flags[column.name] = nw.col(short + MISFIT)
-    if not selected:
-        selected, types = ['NULL AS "nothing"'], {"nothing": dt.string}
-    name = f"contracts_{uuid.uuid4().hex}"
-    # Every identifier is quoted, and named by the reflected table.
-    runner.sources[name] = f"SELECT {', '.join(selected)} FROM {source}"  # noqa: S608
-    frame = nw.from_native(ibis.table(ibis.schema(types), name=name)).lazy()
+    prefix = f"contracts_{uuid.uuid4().hex}"
+
+    def narrow(names: Collection[str]) -> nw.LazyFrame[Any]:
+        parts = [part for name in names for part in selected[name]] or [
+            ("NULL", "nothing", dt.string)
+        ]
+        name = f"{prefix}_{len(runner.sources)}"
+        # Every identifier is quoted, and named by the reflected table.
+        values = ", ".join(f'{value} AS "{short}"' for value, short, _ in parts)
+        runner.sources[name] = f"SELECT {values} FROM {source}"  # noqa: S608
+        types = {short: held for _, short, held in parts}
+        return nw.from_native(ibis.table(ibis.schema(types), name=name)).lazy()
+
     return Scan(
         kind="sql_table",
         backend=runner.backend,
-        frame=frame,
+        frame=narrow(selected),
         schema=schema,
         spelled=spelled,
         untyped=frozenset(c.name for c in found if c.empty),
@@ -363,6 +369,7 @@ def _scan_columns(
         type_flags=flags,
         nulls_misfits=True,
         folds_case=runner.backend is Backend.POSTGRESQL and 'COLLATE "C"' not in str(selected),
+        narrow=narrow,
         run=runner,
     )
 

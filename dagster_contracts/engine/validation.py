@@ -50,7 +50,7 @@ from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
 from dagster_contracts.engine.sources import kind_of, open_scan
-from dagster_contracts.engine.sql import measure_sql
+from dagster_contracts.engine.sql import SqlBatch, measure_sql
 from dagster_contracts.engine.structure import inspect_structure
 from dagster_contracts.engine.verdict import judge, service_outcome
 
@@ -205,10 +205,10 @@ class _Request:
         declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
         self.tell("reading the data")
         scan = open_scan(data, self._used_columns(), declared)
-        with closing(scan):
-            return self._measured(data, scan, event_column)
+        with closing(scan), closing(SqlBatch(data, target.name)) as batch:
+            return self._measured(batch, scan, event_column)
 
-    def _measured(self, data: Any, scan: Scan, event_column: str | None) -> _Answer:
+    def _measured(self, batch: SqlBatch, scan: Scan, event_column: str | None) -> _Answer:
         rules, target = self.plan.rules, self.plan.schema_object
         structure = inspect_structure(rules, scan)
         columns = Columns(
@@ -249,7 +249,7 @@ class _Request:
                 findings[rule.name] = measurement.torn_columns[rule.test.path[0]]
             if rule.name not in findings:
                 findings[rule.name] = self._measure_elsewhere(
-                    rule, data, source, columns, measurement.rows
+                    rule, batch, source, columns, measurement.rows
                 )
         redaction = Redaction(source.hidden, self.names)
         findings = {rule.name: redaction.apply(rule, findings[rule.name]) for rule in rules}
@@ -270,7 +270,7 @@ class _Request:
         return used
 
     def _measure_elsewhere(
-        self, rule: PlannedRule, data: Any, source: SampleSource, columns: Columns, rows: int
+        self, rule: PlannedRule, batch: SqlBatch, source: SampleSource, columns: Columns, rows: int
     ) -> Finding:
         """Measure a rule that the scan's own queries do not answer."""
         match rule.test:
@@ -280,10 +280,9 @@ class _Request:
                 )
             case Custom() as test:
                 code = Code(given=self.custom, allowed=self.allow_code)
-                return measure_custom(test, data, rows, code, source, self.samples)
+                return measure_custom(test, batch.batch, rows, code, source, self.samples)
             case SqlQuery() as test:
-                name = self.plan.schema_object.name
-                return measure_sql(rule, test, data, source.scan, name, allowed=self.allow_sql)
+                return measure_sql(rule, test, batch, source.scan, allowed=self.allow_sql)
             case Unmeasurable(reason):
                 return Finding(unmeasured=reason)
             case ServiceLevel():
