@@ -71,10 +71,17 @@ def parsed(column: pl.Expr, logical_type: LogicalType | None) -> pl.Expr | None:
             return column.str.to_time("%H:%M:%S%.f", strict=False)
         case LogicalType.TIMESTAMP:
             text = column.str.replace("T", " ", literal=True)
-            zoned = text.str.replace(r"[Zz]$", "+00:00").str.to_datetime(
+            # A text is tried in the one form that it can have: each costs as much as all else.
+            has_zone = text.str.contains(r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})$")
+            with_zone = pl.when(has_zone).then(text).str.replace(r"[Zz]$", "+00:00")
+            zoned = with_zone.str.to_datetime(
                 "%Y-%m-%d %H:%M:%S%.f%:z", time_unit="us", time_zone="UTC", strict=False
             )
-            naive = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+            naive = (
+                pl.when(~has_zone)
+                .then(text)
+                .str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+            )
             return pl.coalesce(zoned, naive.dt.replace_time_zone("UTC"))
         case _:
             return None

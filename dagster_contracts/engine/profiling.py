@@ -31,7 +31,7 @@ from dagster_contracts.core.rules import (
 )
 from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.compiler import Columns
-from dagster_contracts.engine.csv_source import RAW_PREFIX
+from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.key_search import likely_keys
 from dagster_contracts.engine.literal import is_text
@@ -99,7 +99,7 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
     while True:
         # A container without types of its own (CSV) is read as its first rows suggest, and again
         # without what the other rows do not keep to.
-        typed = open_scan(data, None, written) if written else scan
+        typed = _read_as(data, scan, written) if written else scan
         try:
             if sample is not None and sample < all_rows:
                 typed = replace(typed, frame=typed.frame.head(sample))
@@ -119,6 +119,15 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
             written = {**written, **dict.fromkeys(texts, LogicalType.STRING)}
             refuted -= texts
         written = {name: found for name, found in written.items() if name not in refuted}
+
+
+def _read_as(data: Any, scan: Scan, written: Mapping[str, LogicalType]) -> Scan:
+    """The data again, with these types; text that has been read once is not read again."""
+    if scan.kind == "csv":
+        return scan_csv(scan.frame.to_native(), None, written)
+    if scan.kind == "json":
+        return scan_json(scan.frame.to_native(), None, written)
+    return open_scan(data, None, written)
 
 
 def _first_rows(scan: Scan) -> pl.DataFrame:
