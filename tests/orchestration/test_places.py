@@ -1,0 +1,67 @@
+"""Levels that are files: on this machine, in a store, one for each partition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import fsspec
+import polars as pl
+import pytest
+
+from dagster_contracts.errors import FallbackError
+from dagster_contracts.orchestration.places import Place
+
+ROWS = pl.DataFrame({"id": [1, 2], "amount": [1.5, 2.5]})
+
+
+def test_a_relative_path_starts_at_the_root(tmp_path: Path) -> None:
+    ROWS.write_csv(tmp_path / "seed.csv")
+
+    place = Place.of("seed.csv", root=tmp_path, partition=None)
+
+    assert place.path == tmp_path / "seed.csv"
+    assert place.read().equals(ROWS)
+    assert abs((place.modified_at() - datetime.now(UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "ndjson", "arrow"])
+def test_a_store_that_fsspec_knows_is_read(tmp_path: Path, ending: str) -> None:
+    uri = f"memory://{tmp_path.name}/seed.{ending}"
+    write = {"parquet": "write_parquet", "csv": "write_csv", "ndjson": "write_ndjson"}
+    with fsspec.open(uri, "wb") as stream:
+        getattr(ROWS, write.get(ending, "write_ipc"))(stream)
+
+    place = Place.of(uri, root=tmp_path, partition=None)
+
+    assert place.path is None
+    assert place.read().equals(ROWS)
+    assert abs((place.modified_at() - datetime.now(UTC)).total_seconds()) < 60
+
+
+def test_each_partition_has_its_own_file(tmp_path: Path) -> None:
+    place = Place.of("seeds/{partition}.parquet", root=tmp_path, partition="2024-01-01")
+    assert place.path == tmp_path / "seeds" / "2024-01-01.parquet"
+
+    with pytest.raises(FallbackError, match="a file for each partition"):
+        Place.of("seeds/{partition}.parquet", root=tmp_path, partition=None)
+
+
+@pytest.mark.parametrize("partition", ["../secret", "/etc/passwd", "a/../../b", "s3://elsewhere"])
+def test_a_partition_leads_nowhere_else(tmp_path: Path, partition: str) -> None:
+    with pytest.raises(FallbackError, match="cannot stand in the path"):
+        Place.of("seeds/{partition}.parquet", root=tmp_path, partition=partition)
+
+
+@pytest.mark.parametrize(
+    "uri", ["ssh://host/file.csv", "s3://a/b.zip::memory://c", "github://o:r/x"]
+)
+def test_other_schemes_are_refused(tmp_path: Path, uri: str) -> None:
+    with pytest.raises(FallbackError, match="its scheme is none of"):
+        Place.of(uri, root=tmp_path, partition=None)
+
+
+def test_what_is_not_there_says_so(tmp_path: Path) -> None:
+    place = Place.of(f"memory://{tmp_path.name}/none.csv", root=tmp_path, partition=None)
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        place.modified_at()
