@@ -30,7 +30,6 @@ from dagster_contracts.core.contract import (
     Contract,
     FallbackLevel,
     FallbackSource,
-    Recovery,
     Resilience,
     SchemaObject,
     SourceKind,
@@ -61,10 +60,7 @@ def contract_of(name: str) -> Contract:
         version="1.0.0",
         objects=(SchemaObject(name=name),),
         resilience=Resilience(
-            circuit=CircuitPolicy(
-                open_when=(parse_condition("schema_validation_errors > 5%"),),
-                recovery=Recovery(retry_after=timedelta(0)),
-            ),
+            circuit=CircuitPolicy(open_when=(parse_condition("schema_validation_errors > 5%"),)),
             levels=tuple(FallbackLevel(name=n, source=FallbackSource(kind)) for n, kind in sources),
         ),
         semantic_hash="v1",
@@ -183,6 +179,8 @@ def _hammer(url: str, number: int, many: int, ready: Any, done: Any) -> None:
             except StoreError:
                 conflicts += 1
     ready.wait()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    breaker = CircuitBreaker(store, clock=lambda: tomorrow)
     for name in names:
         holder = f"process {number}"
         leases += breaker.ask_probe(contract_of(name), CircuitKey(name, name), holder) is not None
