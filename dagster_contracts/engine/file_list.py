@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -110,6 +111,8 @@ def file_kind(path: str) -> str | None:
         if root.is_dir():
             return _common_kind(_below(root))
         return None if root.exists() else _common_kind(_local(path))
+    except PermissionError:
+        return "files"
     except (OSError, ValueError):  # a text that can be no path
         return None
 
@@ -209,9 +212,13 @@ def _local(place: str) -> list[str]:
 
 def _below(folder: Path) -> Iterator[str]:
     """The files below a folder, without what writers keep beside them (``_SUCCESS``, ``.crc``)."""
-    for path in folder.rglob("*"):
-        if not _is_hidden(path.relative_to(folder).parts) and path.is_file():
-            yield str(path)
+
+    def refuse(error: OSError) -> None:
+        raise error  # a part that may not be read is not left out in silence
+
+    for at, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not _is_hidden([name])]
+        yield from (str(Path(at, name)) for name in names if not _is_hidden([name]))
 
 
 def _is_hidden(parts: Sequence[str]) -> bool:

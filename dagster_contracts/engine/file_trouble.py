@@ -57,6 +57,7 @@ def _trouble(kind: str, path: str, shown: str) -> UnreadableDataError | None:
             case "json":
                 return _text_trouble(file, shown) or _json_trouble(file, shown)
             case _:
+                file.open("rb").close()
                 return None
     except PermissionError as error:
         return UnreadableDataError(

@@ -217,6 +217,8 @@ def test_a_file_that_may_not_be_read(tmp_path):
     parquet(tmp_path / "rows.parquet")
     (tmp_path / "rows.parquet").chmod(0)
     assert "may not be read: Permission denied" in reason(str(tmp_path / "rows.parquet"))
+    (tmp_path / "shut").mkdir(mode=0)
+    assert "may not be read: Permission denied" in reason(str(tmp_path))
 
 
 def test_large_text_files_are_read_once_into_a_file_that_is_removed(tmp_path, monkeypatch):
