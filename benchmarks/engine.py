@@ -6,6 +6,15 @@ the failing rows, and take turns; medians are shown. Counts are compared with th
 rule. Peers are installed on demand (``--no-peers``, ``--peers dataframely,pandera_polars``); the
 time of each is that of a warm run in a process that has read the table already.
 
+On a pandas frame the engine is Polars after a conversion. For a million rows with text as pandas 3
+keeps it, that took 136 ms of processor time through ``pl.from_pandas`` and takes 57 now: about 33
+for views of nine columns of text, 7 for two of floats with gaps, 5 to 10 for one of ``True``,
+``False`` and ``None``, nothing for numbers and moments without gaps. What did not help:
+dictionaries of text (twice the cost of views where it repeats, fifty times where it does not);
+``None`` put for NaN among objects (to test and copy them costs what it saves); objects read in
+several threads (a fifth to a half more, as they wait for each other). Text as objects that are all
+different stays at 20 to 45 ms a column: each is read under the interpreter's lock.
+
 A promised ratio that is missed is printed as such; only ``--check`` makes it the exit code. A wrong
 count of our own always is.
 """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pandera.errors
 import pandera.pandas as pa
 
+from benchmarks.peers.pandera_check import own_check
 from benchmarks.peers.worker import Peer, Rule, serve
 
 
@@ -32,8 +32,16 @@ def prepare(path: Path, rules: list[Rule]) -> Peer:
                         error=rule.name,
                     )
                 )
+            case "multiple_of":
+                checks[rule.column].append(
+                    pa.Check(
+                        lambda column, divisor=rule.value: column % divisor == 0,
+                        name=rule.name,
+                        error=rule.name,
+                    )
+                )
             case _:
-                checks[rule.column].append(_check(rule))
+                checks[rule.column].append(own_check(pa.Check, rule))
     schema = pa.DataFrameSchema(
         {
             name: pa.Column(
@@ -48,31 +56,6 @@ def prepare(path: Path, rules: list[Rule]) -> Peer:
     )
     keys = {rule.column: rule.name for rule in rules if rule.kind == "unique"}
     return Peer(lambda: _failures(schema, frame), lambda found: _counts(found, keys))
-
-
-def _check(rule: Rule) -> pa.Check:
-    named: dict[str, Any] = {"name": rule.name, "error": rule.name}
-    match rule.kind:
-        case "enum":
-            return pa.Check.isin(rule.value, **named)
-        case "minimum":
-            return pa.Check.ge(rule.value, **named)
-        case "maximum":
-            return pa.Check.le(rule.value, **named)
-        case "exclusive_minimum":
-            return pa.Check.gt(rule.value, **named)
-        case "exclusive_maximum":
-            return pa.Check.lt(rule.value, **named)
-        case "min_length":
-            return pa.Check.str_length(min_value=rule.value, **named)
-        case "max_length":
-            return pa.Check.str_length(max_value=rule.value, **named)
-        case "pattern":
-            return pa.Check.str_contains(rule.value, **named)
-        case "multiple_of":
-            return pa.Check(lambda column: column % rule.value == 0, **named)
-        case _:
-            raise ValueError(rule.kind)
 
 
 def _failures(schema: pa.DataFrameSchema, frame: pd.DataFrame) -> pd.DataFrame | None:

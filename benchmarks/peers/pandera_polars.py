@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pandera.errors
 import pandera.polars as pa
 import polars as pl
 
+from benchmarks.peers.pandera_check import own_check
 from benchmarks.peers.worker import Peer, Rule, serve
 
 
@@ -29,7 +29,7 @@ def prepare(path: Path, rules: list[Rule]) -> Peer:
             case "multiple_of":
                 checks[rule.column].append(_own(rule, pl.col(rule.column) % rule.value == 0))
             case _:
-                checks[rule.column].append(_check(rule))
+                checks[rule.column].append(own_check(pa.Check, rule))
     schema = pa.DataFrameSchema(
         {
             name: pa.Column(checks=found, nullable=name not in required)
@@ -42,29 +42,6 @@ def prepare(path: Path, rules: list[Rule]) -> Peer:
 
 def _own(rule: Rule, expression: pl.Expr) -> pa.Check:
     return pa.Check(lambda data: data.lazyframe.select(expression), name=rule.name, error=rule.name)
-
-
-def _check(rule: Rule) -> pa.Check:
-    named: dict[str, Any] = {"name": rule.name, "error": rule.name}
-    match rule.kind:
-        case "enum":
-            return pa.Check.isin(rule.value, **named)
-        case "minimum":
-            return pa.Check.ge(rule.value, **named)
-        case "maximum":
-            return pa.Check.le(rule.value, **named)
-        case "exclusive_minimum":
-            return pa.Check.gt(rule.value, **named)
-        case "exclusive_maximum":
-            return pa.Check.lt(rule.value, **named)
-        case "min_length":
-            return pa.Check.str_length(min_value=rule.value, **named)
-        case "max_length":
-            return pa.Check.str_length(max_value=rule.value, **named)
-        case "pattern":
-            return pa.Check.str_contains(rule.value, **named)
-        case _:
-            raise ValueError(rule.kind)
 
 
 def _failures(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> pl.DataFrame | None:
