@@ -8,11 +8,13 @@ as they are. Numbers and moments are shared; so are the chunks, unless there are
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
+
+import narwhals as nw
 
 from dagster_contracts.engine.scan import (
     Scan,
@@ -45,9 +47,30 @@ def scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
         data = pa.Table.from_batches([data])
     refuse_duplicates(data.column_names)
     wanted = [name for name in data.column_names if columns is None or name in columns]
+    unheld = {field.name: str(field.type) for field in data.schema if not _is_held(field.type)}
+    data = _standing_in(data, unheld)
     frame = _frame(data.select(wanted)) if wanted else rows_only(data.num_rows)
     scan = polars_scan("pyarrow", frame.lazy())
-    return _with_whole_schema(scan, wanted, data.schema)
+    return _with_whole_schema(scan, wanted, data.schema, unheld)
+
+
+def _standing_in(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The table with flags for these columns, null where they are: gaps can still be counted."""
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    for name in names:
+        position = table.column_names.index(name)
+        flags = [True if there else None for there in table[name].is_valid().to_pylist()]
+        table = table.set_column(position, name, pa.array(flags, pa.bool_()))
+    return table
+
+
+def _is_held(dtype: pa.DataType) -> bool:
+    """Whether Polars has such a type; it dies of some that it has not."""
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    unknown = (pa.types.is_decimal256, pa.types.is_union, pa.types.is_interval)
+    return not any(is_unknown(dtype) for is_unknown in unknown)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
@@ -69,6 +92,8 @@ def series_of(name: str, array: pa.Array | pa.ChunkedArray) -> pl.Series:
     """An Arrow column as a Polars column."""
     import polars as pl  # late: importing the package must stay cheap
 
+    if not _is_held(array.type):
+        raise TypeError(f"there are no columns of type {array.type}")
     viewed = with_views(array)
     chunks = getattr(viewed, "num_chunks", 1)
     made = pl.from_arrow(viewed, rechunk=_too_many(chunks, len(viewed)))
@@ -116,16 +141,20 @@ def read_whole(reader: Any) -> Any:
     return reader.read_all()
 
 
-def _with_whole_schema(scan: Scan, wanted: Sequence[str], schema: Any) -> Scan:
+def _with_whole_schema(
+    scan: Scan, wanted: Sequence[str], schema: Any, unheld: Mapping[str, str]
+) -> Scan:
     """The scan of some columns, knowing the types of all."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if len(wanted) == len(schema.names):
+    if len(wanted) == len(schema.names) and not unheld:
         return scan
     whole = polars_scan(scan.kind, pl.DataFrame(schema.empty_table()).lazy())
+    types = {name: scan.schema.get(name, dtype) for name, dtype in whole.schema.items()}
     return replace(
         scan,
-        schema={name: scan.schema.get(name, dtype) for name, dtype in whole.schema.items()},
+        schema={**types, **dict.fromkeys(unheld, nw.Unknown())},
         strange={**whole.strange, **scan.strange},
         untyped=whole.untyped | scan.untyped,
+        refused={n: f"values of type {kind} are not measured here" for n, kind in unheld.items()},
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import operator as op
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import narwhals as nw
@@ -47,7 +49,9 @@ def to_pandera(
         raise ValueError(f"backend must be pandas or polars, not {backend!r}")
     plan = plan_checks(contract, schema_object)
     target = plan.schema_object
-    made = _Checks(api.Check, backend)
+    floats = (None, LogicalType.NUMBER)
+    loose = frozenset(p.column for p in target.properties if p.logical_type in floats)
+    made = _Checks(api.Check, backend, loose if backend == "polars" else frozenset())
     checks: dict[str, list[Any]] = {prop.column: [] for prop in target.properties}
     required: set[str] = set()
     whole: list[Any] = []
@@ -83,11 +87,15 @@ def to_pandera(
 
 
 class _Checks:
-    """Rule tests as pandera checks of one backend."""
+    """Rule tests as pandera checks of one backend.
 
-    def __init__(self, check: Any, backend: str) -> None:
+    ``floats`` are the columns in which pandera would test NaN, which is missing.
+    """
+
+    def __init__(self, check: Any, backend: str, floats: frozenset[str]) -> None:
         self.check = check
         self.backend = backend
+        self.floats = floats
         self.dialect = Dialect.PYTHON if backend == "pandas" else Dialect.RUST
 
     def of(self, name: str, test: RuleTest) -> Iterator[Any]:
@@ -95,8 +103,12 @@ class _Checks:
         match test:
             case TypeMatch(_, logical_type):
                 yield self.own(name, self._type_test(logical_type))
+            case Enumerated((column,), values) if column in self.floats:
+                yield self.own(name, _passing_nan(_listed(values)))
             case Enumerated(_, values):
                 yield self.check.isin(list(values), name=name, error=name)
+            case Bound((column,), comparison, limit) if column in self.floats:
+                yield self.own(name, _passing_nan(_compared(comparison, limit)))
             case Bound(_, operator, limit):
                 yield self._bound(operator)(limit, name=name, error=name)
             case Length(_, minimum, maximum, False):
@@ -156,11 +168,7 @@ class _Checks:
             quotient = values / divisor
             return (quotient - quotient.round(0)).abs() <= 1e-9
 
-        if self.backend == "polars":
-            import polars as pl  # late: only for those who ask
-
-            return lambda data: data.lazyframe.select(rest(pl.col(data.key)))
-        return rest
+        return _passing_nan(rest) if self.backend == "polars" else rest
 
     def unique(self, name: str, columns: tuple[str, ...]) -> Any:
         """No two rows share the key; nulls are no duplicates, the first row is none either."""
@@ -168,18 +176,37 @@ class _Checks:
         if self.backend == "polars":
             import polars as pl  # late: only for those who ask
 
-            key = pl.struct(names)
-            absent = pl.any_horizontal([pl.col(column).is_null() for column in names])
-            return self.own(
-                name, lambda data: data.lazyframe.select(key.is_first_distinct() | absent)
-            )
+            def first(data: Any) -> Any:
+                schema = data.lazyframe.collect_schema()
+                gaps = [pl.col(column).is_null() for column in names]
+                gaps += [pl.col(column).is_nan() for column in names if schema[column].is_float()]
+                key = pl.struct(names)
+                absent = pl.any_horizontal([gap.fill_null(False) for gap in gaps])
+                return data.lazyframe.select(key.is_first_distinct() | absent)
+
+            return self.own(name, first)
         return self.own(
             name, lambda frame: ~frame.duplicated(names) | frame[names].isna().any(axis=1)
         )
 
 
-def _polars_test(test: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A test of a Polars column, which NaN passes: it is missing."""
+def _listed(values: Sequence[Any]) -> Callable[[Any], Any]:
+    # One by one: a list of whole numbers is not looked up among floats.
+    return lambda found: reduce(op.or_, [found == value for value in values])
+
+
+def _compared(operator: BoundOperator, limit: Any) -> Callable[[Any], Any]:
+    compare = {
+        BoundOperator.AT_LEAST: op.ge,
+        BoundOperator.MORE_THAN: op.gt,
+        BoundOperator.AT_MOST: op.le,
+        BoundOperator.LESS_THAN: op.lt,
+    }[operator]
+    return lambda found: compare(found, limit)
+
+
+def _passing_nan(test: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A test of a Polars column, which NaN passes."""
     import polars as pl  # late: only for those who ask
 
     def tested(data: Any) -> Any:

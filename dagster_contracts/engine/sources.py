@@ -23,6 +23,7 @@ from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
     first_line,
+    is_panic,
     polars_scan,
     refuse_duplicates,
 )
@@ -49,7 +50,9 @@ def open_scan(
         return _open(kind, data, columns, declared or {})
     except UnreadableDataError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise UnreadableDataError(
             f"the data cannot be read: {type(error).__name__}: {first_line(error)}"
         ) from error

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
+
 import pandas as pd
 import pandera.errors
 import polars as pl
@@ -75,6 +78,20 @@ def test_types_are_tested_as_the_contract_means_them():
     lazy = to_pandera(contract(column("n", INTEGER)), backend="polars")
     with pytest.raises(pandera.errors.SchemaErrors):
         lazy.validate(pl.DataFrame({"n": [1.0]}), lazy=True)
+
+
+@pytest.mark.parametrize("backend", ["pandas", "polars"])
+def test_nan_is_missing_and_passes_every_test_of_values(backend):
+    made = contract(
+        column("f", NUMBER, enum=(1, 2), minimum=1, maximum=2, multiple_of=Decimal(1), unique=True)
+    )
+    table = pa.table({"f": pa.array([1.0, math.nan, None, math.nan], from_pandas=False)})
+    frame = BACKENDS[backend](table)
+    assert failed_rows(validate(frame, made)) == {}
+    to_pandera(made, backend=backend).validate(frame, lazy=True)
+    worse = BACKENDS[backend](pa.table({"f": pa.array([3.5, math.nan, 3.5], from_pandas=False)}))
+    with pytest.raises(pandera.errors.SchemaErrors):
+        to_pandera(made, backend=backend).validate(worse, lazy=True)
 
 
 def test_extra_columns_and_what_is_left_out():

@@ -5,6 +5,7 @@ import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import fsspec
 import pandas as pd
@@ -314,3 +315,19 @@ def test_what_cannot_be_read_as_its_type_breaks_the_type_and_is_not_missing(tmp_
     assert report.metrics["null_ratio.at"] == pytest.approx(1 / 4)
     assert report.metrics["schema_validation_errors"] == pytest.approx(3 / 4)
     assert len(outcome(report, "at.required").samples) == 1
+
+
+def test_a_column_that_polars_cannot_hold_costs_no_other():
+    wide = pa.array([Decimal(1), None], pa.decimal256(50, 2))
+    table = pa.table({"wide": wide, "n": [1, -1]})
+    made = contract(
+        column("wide", NUMBER, required=True, minimum=0), column("n", INTEGER, minimum=0)
+    )
+    report = validate(table, made)
+    assert failed_rows(report) == {"n.minimum": 1, "wide.required": 1}
+    assert outcome(report, "wide.present").status is OutcomeStatus.PASSED
+    found = outcome(report, "wide.minimum")
+    assert found.status is OutcomeStatus.NOT_EVALUATED
+    assert "decimal256(50, 2)" in (found.reason or "")
+    again = validate(table.select(["n", "wide"]).to_reader(), made)
+    assert failed_rows(again) == {"n.minimum": 1, "wide.required": 1}
