@@ -129,7 +129,10 @@ class Scan:
 
             lazy = [frame.to_native() for frame in frames]
             common = pl.QueryOptFlags(comm_subplan_elim=shared)
-            collected = pl.collect_all(lazy, engine="streaming", optimizations=common)
+            try:
+                collected = pl.collect_all(lazy, engine="streaming", optimizations=common)
+            except pl.exceptions.PanicException as error:
+                raise RuntimeError(first_line(error)) from None  # no Exception, as it comes
             return [found.to_dicts() for found in collected]
         return [(self.run or run_by_narwhals)(frame) for frame in frames]
 
@@ -138,6 +141,11 @@ def run_by_narwhals(frame: nw.LazyFrame[Any]) -> list[Row]:
     """One query, collected as Arrow."""
     rows: list[Row] = frame.collect("pyarrow").to_native().to_pylist()
     return rows
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether Polars broke down: what it raises then is no ``Exception``."""
+    return type(error).__name__ == "PanicException"
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:
