@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 
 def insert_once(conn: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
@@ -19,7 +20,7 @@ def insert_once(conn: sa.Connection, table: sa.Table, values: Mapping[str, Any])
 
 
 @cache
-def _once(table: sa.Table, dialect: str) -> sa.ReturningInsert[tuple[int]]:
+def _once(table: sa.Table, dialect: str) -> ReturningInsert[tuple[int]]:
     # Built once: building a statement takes SQLAlchemy longer than running it.
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     # What RETURNING gives is what was inserted; rowcount is -1 on psycopg for some tables.
