@@ -14,7 +14,7 @@ from dagster_contracts.errors import ContractsError
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType):  # type: ignore[type-arg]  # generic in newer stubs only
     """``2h``, ``1h30min``, ``90d``: as contracts write it."""
 
     name = "duration"

@@ -118,17 +118,15 @@ def _scalars(text: str) -> Iterator[yaml.ScalarNode]:
 def _is_version(text: str, node: yaml.ScalarNode) -> bool:
     """Whether the scalar is the value of the contract's own key ``version``."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)
-    for key, value in root.value:
-        if key.value == "data_contract":
-            return _is_value(value, node)
-    return _is_value(root, node)
+    owner = _value_of(root, "data_contract") or root
+    version = _value_of(owner, "version")
+    return version is not None and version.start_mark.index == node.start_mark.index
 
 
-def _is_value(mapping: yaml.Node, node: yaml.ScalarNode) -> bool:
-    return isinstance(mapping, yaml.MappingNode) and any(
-        key.value == "version" and value.start_mark.index == node.start_mark.index
-        for key, value in mapping.value
-    )
+def _value_of(mapping: yaml.Node | None, name: str) -> yaml.Node | None:
+    if not isinstance(mapping, yaml.MappingNode):
+        return None
+    return next((value for key, value in mapping.value if key.value == name), None)
 
 
 def _replaced(text: str, node: yaml.ScalarNode, wanted: str) -> str:

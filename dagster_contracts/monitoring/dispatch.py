@@ -10,13 +10,14 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.contract import AlertPolicy, Contract, Json
 from dagster_contracts.core.reference import Version
-from dagster_contracts.monitoring.alert import Alert, AlertState
+from dagster_contracts.monitoring.alert import Alert, AlertKind, AlertState
 from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.channels import Channel, open_channels
 from dagster_contracts.monitoring.grouping import GroupMemory, GroupTiming, group_key, plan_group
 from dagster_contracts.monitoring.inhibition import inhibited
 from dagster_contracts.monitoring.news import UNDERSTOOD, News, news_of
 from dagster_contracts.monitoring.notifications import NotificationQueue
+from dagster_contracts.monitoring.reach import detail_with_reach
 from dagster_contracts.monitoring.recipients import Recipients
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
@@ -102,6 +103,9 @@ class AlertDispatcher:
     def take(self, conn: sa.Connection, news: News, *, generation: Json = None) -> None:
         """Let some news fire, resolve or annotate its alert, in the caller's transaction."""
         now = self._store.now(conn)
+        detail = news.detail
+        if news.labels.kind is AlertKind.CIRCUIT_OPEN and not news.resolves:
+            detail = detail_with_reach(conn, news)
         if news.resolves:
             if not self._outdated(conn, news, generation):
                 self.book.resolve(conn, news.labels, now=now, detail=news.detail)
@@ -110,7 +114,7 @@ class AlertDispatcher:
                 sa.update(alerts)
                 .where(alerts.c.fingerprint == news.labels.fingerprint)
                 .where(alerts.c.state == AlertState.FIRING.value)
-                .values(detail=news.detail, updated_at=now)
+                .values(detail=detail, updated_at=now)
             )
         elif not self._outdated(conn, news, generation):
             self.book.fire(
@@ -118,7 +122,7 @@ class AlertDispatcher:
                 news.labels,
                 severity=news.severity,
                 summary=news.summary,
-                detail=news.detail,
+                detail=detail,
                 version=news.version,
                 recipients=self._recipients.of(conn, news),
                 notice=news.notice,

@@ -108,6 +108,15 @@ class FeedbackBook:
             ).scalar_one()
         return count
 
+    def open_counts(self) -> dict[str, int]:
+        """How many reports are open of each contract that has any, in one query."""
+        open_ones = sa.select(feedback.c.contract, sa.func.count()).where(
+            feedback.c.resolved_at.is_(None)
+        )
+        with self._store.read() as conn:
+            rows = conn.execute(open_ones.group_by(feedback.c.contract)).all()
+        return {contract: int(number) for contract, number in rows}
+
     def reports(
         self, contract: str | None = None, *, only_open: bool = True, limit: int = 100
     ) -> tuple[Feedback, ...]:

@@ -11,7 +11,7 @@ from dagster_contracts.core.condition import (
     demands_of,
 )
 from dagster_contracts.core.contract import Contract
-from dagster_contracts.monitoring.history import MetricHistory
+from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 
 _UPPER = (ComparisonOperator.LT, ComparisonOperator.LE)
 
@@ -30,7 +30,12 @@ def freshness_limit(contract: Contract) -> timedelta | None:
 
 
 def forecast_freshness(
-    history: MetricHistory, contract: Contract, asset: str, *, now: datetime
+    history: MetricHistory,
+    contract: Contract,
+    asset: str,
+    latest: Evaluation | None,
+    *,
+    now: datetime,
 ) -> BreachForecast | None:
     """Whether the freshness SLA is about to be broken; ``None`` without an SLA or a history."""
     limit = freshness_limit(contract)
@@ -39,16 +44,12 @@ def forecast_freshness(
     arrivals = history.arrivals(contract.name, asset)
     if not arrivals:
         return None
-    latest = history.latest(contract.name, asset)
     newest = latest.event_time if latest is not None and contract.event_time else None
     return forecast_breach(arrivals, limit=limit, now=now, newest=newest)
 
 
-def freshness(
-    history: MetricHistory, contract: Contract, asset: str, *, now: datetime
-) -> Fraction | None:
+def freshness(latest: Evaluation | None, contract: Contract, *, now: datetime) -> Fraction | None:
     """The age of the newest data in seconds; ``None`` before the first evaluation."""
-    latest = history.latest(contract.name, asset)
     if latest is None:
         return None
     since = latest.event_time if contract.event_time and latest.event_time else latest.observed_at

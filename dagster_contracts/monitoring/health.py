@@ -104,7 +104,7 @@ def health(
     store: Store, contracts: Iterable[Contract], *, now: datetime | None = None
 ) -> tuple[HealthRow, ...]:
     """One row for each circuit of each contract, and one for each that was never evaluated."""
-    history, reports = MetricHistory(store), FeedbackBook(store)
+    history, reports = MetricHistory(store), FeedbackBook(store).open_counts()
     found = sorted(contracts, key=lambda contract: contract.name)
     with store.read() as conn:
         moment = now or store.now(conn)
@@ -113,32 +113,38 @@ def health(
     firing: dict[str, int] = {}
     for alert in AlertBook(store).alerts(state=AlertState.FIRING, limit=100_000):
         firing[alert.labels.contract] = firing.get(alert.labels.contract, 0) + 1
+    newest, of_assets = history.newest(known), history.newest_of_assets(known)
+    by_contract: dict[str, list[Circuit]] = {}
+    for circuit in known:
+        by_contract.setdefault(circuit.key.contract, []).append(circuit)
     rows: list[HealthRow] = []
     for contract in found:
-        mine = [circuit for circuit in known if circuit.key.contract == contract.name]
+        # Whatever was evaluated has a circuit, also where the contract declares none.
         watched: dict[tuple[str, str | None], Circuit | None] = {
-            (circuit.key.asset, circuit.key.partition): circuit for circuit in mine
+            (each.key.asset, each.key.partition): each
+            for each in by_contract.get(contract.name, ())
         }
-        for asset in history.assets(contract.name):
-            if not any(key[0] == asset for key in watched):
-                watched[asset, None] = None  # evaluated, and no circuit yet
         if not watched:
             watched[contract.asset_names(contract.objects[0])[0], None] = None
-        for (asset, partition), circuit in sorted(
+        for (asset, partition), watching in sorted(
             watched.items(), key=lambda item: (item[0][0], item[0][1] or "")
         ):
+            # Ages are those of the newest partition: an old one is not late.
+            of_asset = of_assets.get((contract.name, asset))
             rows.append(
                 _row(
                     contract,
                     asset,
                     partition,
-                    circuit,
-                    latest=history.latest(contract.name, asset),
-                    age=freshness(history, contract, asset, now=moment),
+                    watching,
+                    latest=newest.get(watching.key) if watching is not None else None,
+                    age=freshness(of_asset, contract, now=moment),
                     degraded=degraded.get((contract.name, asset), 0),
-                    reports=reports.open_count(contract.name),
+                    reports=reports.get(contract.name, 0),
                     firing=firing.get(contract.name, 0),
-                    levels=standing_levels(store, contract, asset, partition=partition, now=moment),
+                    levels=standing_levels(
+                        store, contract, asset, partition=partition, latest=of_asset, now=moment
+                    ),
                 )
             )
     return tuple(rows)

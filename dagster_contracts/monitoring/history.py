@@ -114,16 +114,20 @@ class MetricHistory:
                     found[key] = latest
         return found
 
-    def assets(self, contract: str) -> tuple[str, ...]:
-        """The assets on which a contract was ever evaluated."""
-        with self._store.read() as conn:
-            names = conn.scalars(
-                sa.select(observations.c.asset)
-                .where(observations.c.contract == contract)
-                .distinct()
-                .order_by(observations.c.asset)
-            )
-            return tuple(names)
+    def newest_of_assets(self, circuits: Iterable[Circuit]) -> dict[tuple[str, str], Evaluation]:
+        """The newest evaluation of each asset, by contract and asset; of any partition.
+
+        As :meth:`newest`, and one more query for an asset with a circuit for each partition.
+        """
+        known = tuple(circuits)
+        whole = self.newest(each for each in known if each.key.partition is None)
+        found = {(key.contract, key.asset): latest for key, latest in whole.items()}
+        parted = {(c.key.contract, c.key.asset) for c in known if c.key.partition is not None}
+        for contract, asset in sorted(parted):
+            latest = self.latest(contract, asset)
+            if latest is not None:
+                found[contract, asset] = latest
+        return found
 
     def arrivals(self, contract: str, asset: str, *, limit: int = 400) -> tuple[datetime, ...]:
         """When new data was seen, oldest first: evaluations of real batches, no backfills."""

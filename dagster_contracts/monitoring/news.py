@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,7 +41,7 @@ class News:
     """What one message means: an alert that fires, one that is resolved, or a notice.
 
     ``for_producer`` and ``for_consumers`` say whom it concerns; ``channels`` and ``owners`` are
-    those that the message itself names.
+    those that the message itself names. ``evaluation_id`` is the evaluation that it speaks of.
     """
 
     labels: AlertLabels
@@ -55,6 +56,7 @@ class News:
     for_consumers: bool = True
     channels: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
+    evaluation_id: str = ""
 
 
 def news_of(message: OutboxMessage) -> News | None:
@@ -96,11 +98,13 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 severity=Severity.ERROR,
                 summary=f"{head}. {_sentence(because)}",
                 detail=_lines(
-                    "Consumers read a fallback, or wait, until it closes.",
+                    _served(message.payload),
                     _probe(message.payload),
                     _explained(message.payload),
+                    _commands(labels, "force-closed"),
                 ),
                 version=text("version"),
+                evaluation_id=text("evaluation"),
             )
         case "exhausted":
             return News(
@@ -109,9 +113,12 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 summary=f"Gave up on {place}: {_sentence(because)}",
                 detail=_lines(
                     f"{text('attempts') or 'All'} probes failed; nothing is tried by itself now.",
+                    _served(message.payload),
                     "Mend the producer and materialize it, or reset the circuit.",
+                    _commands(labels, "reset"),
                 ),
                 version=text("version"),
+                evaluation_id=text("evaluation"),
             )
         case "closed" | "reset":
             by = f" by {text('actor')}" if what == "reset" and text("actor") else ""
@@ -126,59 +133,65 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
             return News(
                 labels=labels,
                 annotates=True,
-                detail=f"Being tried again. {_sentence(because)}",
+                detail=_lines(
+                    f"Being tried again. {_sentence(because)}",
+                    _served(message.payload),
+                    _commands(labels, "force-closed"),
+                ),
                 version=text("version"),
+                evaluation_id=text("evaluation"),
             )
         case "flapping":
-            return News(
-                labels=AlertLabels(
-                    kind=AlertKind.CIRCUIT_FLAPPING,
-                    contract=contract,
-                    asset=asset,
-                    partition=partition,
-                    subject=message.dedupe_key,
+            return _circuit_notice(
+                message,
+                AlertKind.CIRCUIT_FLAPPING,
+                Severity.ERROR,
+                f"Flapping: {place}. {_sentence(because)}",
+                _lines(
+                    "It opens and closes again and again; the wait between probes grows.",
+                    _commands(labels, "force-open"),
                 ),
-                severity=Severity.ERROR,
-                summary=f"Flapping: {place}. {_sentence(because)}",
-                detail="It opens and closes again and again; the wait between probes grows.",
-                version=text("version"),
-                notice=True,
             )
         case "heal_by_hand":
-            waiting = message.payload.get("waiting")
-            names = [str(name) for name in waiting] if isinstance(waiting, list) else []
+            names = [str(name) for name in _list(message.payload, "waiting")]
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-            return News(
-                labels=AlertLabels(
-                    kind=AlertKind.CIRCUIT_HEALING,
-                    contract=contract,
-                    asset=asset,
-                    partition=partition,
-                    subject=message.dedupe_key,
-                ),
-                severity=Severity.WARNING,
-                summary=f"To be built anew: {', '.join(names[:_LISTED])}{more}",
-                detail=f"They were built on a fallback of {place}, which is good again. "
+            return _circuit_notice(
+                message,
+                AlertKind.CIRCUIT_HEALING,
+                Severity.WARNING,
+                f"To be built anew: {', '.join(names[:_LISTED])}{more}",
+                f"They were built on a fallback of {place}, which is good again. "
                 "The contract asks to be told and not to start the runs (heal: notify).",
-                version=text("version"),
-                notice=True,
             )
         case "forced":
-            actor = text("actor") or "an operator"
-            return News(
-                labels=AlertLabels(
-                    kind=AlertKind.CIRCUIT_OVERRIDE,
-                    contract=contract,
-                    asset=asset,
-                    partition=partition,
-                    subject=message.dedupe_key,
-                ),
-                severity=Severity.WARNING,
-                summary=f"Override by {actor}: {place}. {_sentence(because)}",
-                version=text("version"),
-                notice=True,
+            return _circuit_notice(
+                message,
+                AlertKind.CIRCUIT_OVERRIDE,
+                Severity.WARNING,
+                f"Override by {text('actor') or 'an operator'}: {place}. {_sentence(because)}",
             )
     return None
+
+
+def _circuit_notice(
+    message: OutboxMessage, kind: AlertKind, severity: Severity, summary: str, detail: str = ""
+) -> News:
+    """Something that happened to a circuit once; there is nothing to resolve."""
+    text = _texts(message.payload)
+    return News(
+        labels=AlertLabels(
+            kind=kind,
+            contract=text("contract"),
+            asset=text("asset"),
+            partition=text("partition"),
+            subject=message.dedupe_key,
+        ),
+        severity=severity,
+        summary=summary,
+        detail=detail,
+        version=text("version"),
+        notice=True,
+    )
 
 
 def _unknown_metric(message: OutboxMessage) -> News:
@@ -353,6 +366,29 @@ def _concerned(payload: Mapping[str, Json]) -> str:
 def _explained(payload: Mapping[str, Json]) -> str:
     causes = ", ".join(str(name) for name in _list(payload, "explained_by"))
     return f"Explained by the open circuit of {causes}." if causes else ""
+
+
+def _served(payload: Mapping[str, Json]) -> str:
+    """What consumers get while the circuit is open, as far as the contract tells."""
+    if payload.get("levels") is None:
+        return "Consumers read a fallback, or wait, until it closes."
+    levels = [str(name) for name in _list(payload, "levels")]
+    if not levels:
+        return "There is no fallback: consumers fail until it closes."
+    return f"Consumers read {', else '.join(levels)}, until it closes."
+
+
+def _commands(labels: AlertLabels, decision: str) -> str:
+    """What to type first, and what decides it by hand."""
+    chosen = [shlex.quote(labels.contract)]
+    if labels.partition:
+        chosen.append(f"--partition {shlex.quote(labels.partition)}")
+    circuit = " ".join(chosen)
+    lasts = "" if decision == "reset" else " --for 2h"
+    return (
+        f"Look: dagster-contracts status {chosen[0]}\n"
+        f"Decide: dagster-contracts {decision} {circuit}{lasts} --reason ..."
+    )
 
 
 def _probe(payload: Mapping[str, Json]) -> str:

@@ -57,14 +57,19 @@ def standing_levels(
     asset: str,
     *,
     partition: str | None = None,
+    latest: Evaluation | None = None,
     now: datetime | None = None,
 ) -> tuple[LevelStanding, ...]:
-    """Every service level of a contract on an asset, in the order of the document."""
+    """Every service level of a contract on an asset, in the order of the document.
+
+    ``latest`` spares a query where the caller has read the asset's newest evaluation.
+    """
     if not contract.sla:
         return ()
     with store.read() as conn:
         moment = now or store.now(conn)
-    latest = MetricHistory(store).latest(contract.name, asset)
+    if latest is None:
+        latest = MetricHistory(store).latest(contract.name, asset)
     values, reasons = current_metrics(store, contract, asset, latest, moment, partition=partition)
     found: list[LevelStanding] = []
     for level in contract.sla:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from dagster_contracts.core.circuit import circuit_from_json
 from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import Contract, Severity
 from dagster_contracts.core.outcome import OutcomeStatus
@@ -18,6 +19,7 @@ from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.news import News, where
 from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.tables import circuits
 
 _FAMILY = "anomaly_score."
 
@@ -50,32 +52,37 @@ def watch(
     firing = {
         alert.fingerprint
         for alert in AlertBook(store).alerts(state=AlertState.FIRING, limit=100_000)
-        if alert.labels.kind is AlertKind.SLA_BROKEN
     }
-    for contract in contracts:
-        for asset in history.assets(contract.name):
-            with store.read() as conn:
-                moment = now or store.now(conn)
-            news = [
-                *_freshness(history, contract, asset, moment),
-                *_levels(store, contract, asset, moment, firing),
-                *_anomalies(history.latest(contract.name, asset), contract, asset),
-            ]
-            if not news:
-                continue
-            with store.begin() as conn:
-                for each in news:
-                    take(conn, each)
-                    findings.append(
-                        Finding(labels=each.labels, summary=each.summary, over=each.resolves)
-                    )
+    known = {contract.name: contract for contract in contracts}
+    with store.read() as conn:
+        moment = now or store.now(conn)
+        rows = conn.execute(sa.select(circuits.c.contract, circuits.c.body))
+        mine = [circuit_from_json(row.body) for row in rows if row.contract in known]
+    newest = history.newest_of_assets(mine)
+    news: list[News] = []
+    for (name, asset), latest in sorted(newest.items()):
+        contract = known[name]
+        found = [
+            *_freshness(history, contract, asset, latest, moment),
+            *_levels(store, contract, asset, latest, moment),
+            *_anomalies(latest, contract, asset),
+        ]
+        # The end of what does not fire is no news, and no reason to write.
+        news += [n for n in found if not n.resolves or n.labels.fingerprint in firing]
+    if news:
+        with store.begin() as conn:
+            for each in news:
+                take(conn, each)
+                findings.append(
+                    Finding(labels=each.labels, summary=each.summary, over=each.resolves)
+                )
     return tuple(findings)
 
 
 def _freshness(
-    history: MetricHistory, contract: Contract, asset: str, now: datetime
+    history: MetricHistory, contract: Contract, asset: str, latest: Evaluation, now: datetime
 ) -> Iterable[News]:
-    forecast = forecast_freshness(history, contract, asset, now=now)
+    forecast = forecast_freshness(history, contract, asset, latest, now=now)
     if forecast is None:
         return
     labels = AlertLabels(kind=AlertKind.BREACH_PREDICTED, contract=contract.name, asset=asset)
@@ -94,13 +101,13 @@ def _freshness(
 
 
 def _levels(
-    store: Store, contract: Contract, asset: str, now: datetime, firing: Collection[str]
+    store: Store, contract: Contract, asset: str, latest: Evaluation, now: datetime
 ) -> Iterable[News]:
     """Levels that are broken now, though no batch came that could have shown it.
 
     A metric that opens the circuit is told of by the circuit.
     """
-    for level in standing_levels(store, contract, asset, now=now):
+    for level in standing_levels(store, contract, asset, latest=latest, now=now):
         if not level.live or level.name in _opens(contract):
             continue
         labels = AlertLabels(
@@ -115,7 +122,7 @@ def _levels(
                 detail=f"Agreed: {level.threshold}.",
                 version=contract.version,
             )
-        elif level.status is OutcomeStatus.PASSED and labels.fingerprint in firing:
+        elif level.status is OutcomeStatus.PASSED:
             yield News(labels=labels, resolves=True, detail=level.sentence)
 
 
@@ -131,9 +138,7 @@ def _opens(contract: Contract) -> frozenset[str]:
     )
 
 
-def _anomalies(latest: Evaluation | None, contract: Contract, asset: str) -> Iterable[News]:
-    if latest is None:
-        return
+def _anomalies(latest: Evaluation, contract: Contract, asset: str) -> Iterable[News]:
     threshold = contract.monitoring.anomaly_threshold
     for name, value in sorted(latest.metrics.items()):
         if not name.startswith(_FAMILY) or value is None:

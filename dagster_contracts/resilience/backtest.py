@@ -448,9 +448,10 @@ def _openings(changes: Iterable[StateTransition | HistoryEntry]) -> tuple[Openin
 
 def _recorded_openings(history: Sequence[HistoryEntry], begin: datetime) -> tuple[Opening, ...]:
     """Those that really happened and reach into the time of the replay."""
+    entries: list[HistoryEntry] = sorted(history, key=lambda entry: entry.version)
     return tuple(
         replace(opening, since=max(opening.since, begin))
-        for opening in _openings(sorted(history, key=lambda entry: entry.version))
+        for opening in _openings(entries)
         if opening.until is None or opening.until > begin
     )
 

@@ -116,6 +116,8 @@ def _alert(alert: Alert, step: Step, contract: Contract | None) -> tuple[str, di
         "explained_by": list(alert.explained_by),
         "attempts": circuit.attempts,
         "next_probe_at": circuit.next_probe_at.isoformat() if circuit.next_probe_at else None,
+        "evaluation": circuit.evaluation_id,
+        "levels": _fallbacks(contract),
     }
     if circuit.override is not Override.NONE:
         payload["override"] = circuit.override.value
@@ -126,6 +128,13 @@ def _alert(alert: Alert, step: Step, contract: Contract | None) -> tuple[str, di
         if transition.actor:
             payload["actor"] = transition.actor
     return kind, payload
+
+
+def _fallbacks(contract: Contract | None) -> list[Json] | None:
+    """The names of the fallback levels in their order; ``None`` where the contract is not known."""
+    if contract is None or contract.resilience is None:
+        return None
+    return [level.name for level in contract.resilience.fallbacks]
 
 
 def _transition_of(alert: Alert, step: Step) -> StateTransition | None:

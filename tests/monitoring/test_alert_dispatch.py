@@ -21,6 +21,7 @@ from dagster_contracts.monitoring.dispatch import AlertDispatcher, Delivered
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.registry.consumers import ConsumerEdge
 from dagster_contracts.registry.registry import ContractRegistry
+from dagster_contracts.registry.subscriptions import SubscriptionBook
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.database import Store
@@ -60,6 +61,28 @@ def desk(store: Store, tmp_path: Path) -> Desk:
     return Desk(store, tmp_path)
 
 
+def test_an_alert_tells_whom_paging_wakes_what_to_know_and_to_type(
+    desk: Desk, pipeline: Pipeline, store: Store, make_contract: Callable[..., Contract]
+) -> None:
+    levels = "{level: cached, source: last_valid}, {level: old, source: sales_history}"
+    orders = make_contract(more=f"    fallback_modes: [{levels}]\n")
+    edge = ConsumerEdge(contract="orders", upstream_asset="orders", consumer_asset="revenue")
+    SubscriptionBook(store).replace_edges([edge], place="shop")
+    pipeline.evaluate(orders, errors=BAD, rows=1200)
+    desk.dispatcher(orders).deliver()
+
+    (told,) = desk.got()
+
+    assert told["detail"].splitlines() == [
+        "Batch: 1,200 rows.",
+        "Downstream: revenue.",
+        "Consumers read cached, else old, until it closes.",
+        "It is tried again after 2026-03-02 06:10:00 UTC.",
+        "Look: dagster-contracts status orders",
+        "Decide: dagster-contracts force-closed orders --for 2h --reason ...",
+    ]
+
+
 def test_an_opened_circuit_is_told_and_its_end_too(
     desk: Desk, pipeline: Pipeline, clock: FakeClock, make_contract: Callable[..., Contract]
 ) -> None:
@@ -75,6 +98,7 @@ def test_an_opened_circuit_is_told_and_its_end_too(
     assert told["summary"].startswith("Circuit open: orders@1.0.0")
     assert "schema_validation_errors was 7" in told["summary"]
     assert "2026-03-02 06:10:00 UTC" in told["detail"]
+    assert "There is no fallback: consumers fail until it closes." in told["detail"]
     assert desk.states() == [("circuit.open", "firing"), ("circuit.open", "resolved")]
 
 

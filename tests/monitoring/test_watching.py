@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sqlalchemy as sa
@@ -365,3 +366,30 @@ def test_a_proposal_is_kept_once_and_decided_once(
     assert decide_proposal(store, number, accepted=True, actor="ada", reason="agreed")
     assert not decide_proposal(store, number, accepted=False, actor="bob", reason="no")
     assert open_proposals(store) == ()
+
+
+def test_a_look_at_many_quiet_contracts_costs_a_few_queries_and_no_write(
+    store: Store, pipeline: Pipeline, make_contract: Make
+) -> None:
+    take = AlertDispatcher(store, {}).take
+
+    def cost(names: list[str]) -> list[str]:
+        statements: list[str] = []
+
+        def seen(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+            statements.append(statement)
+
+        sa.event.listen(sa.Engine, "before_cursor_execute", seen)
+        watch(store, [quiet[name] for name in names], take)
+        health(store, [quiet[name] for name in names])
+        sa.event.remove(sa.Engine, "before_cursor_execute", seen)
+        return statements
+
+    quiet = {name: replace(make_contract(name), sla=()) for name in ("a", "b", "c", "d", "e", "f")}
+    for contract in quiet.values():
+        pipeline.evaluate(contract)
+
+    one, six = cost(["a"]), cost(list(quiet))
+
+    assert len(one) == len(six)
+    assert not [each for each in six if each.startswith(("INSERT", "UPDATE", "BEGIN IMMEDIATE"))]
