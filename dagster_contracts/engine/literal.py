@@ -295,7 +295,8 @@ def units_of(divisor: Decimal, scale: int) -> int:
     Whole numbers have scale 0. Among tenths the multiples of 0.25 are those of 0.5.
     """
     # In lowest terms n/d, only each d-th multiple is whole, and that is a multiple of n.
-    return (Fraction(divisor) * 10**scale).numerator
+    units: Fraction = Fraction(divisor) * 10**scale
+    return units.numerator
 
 
 def is_text(dtype: nw.dtypes.DType) -> bool:
