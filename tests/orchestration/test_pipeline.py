@@ -72,6 +72,21 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.healed_exactly()
 
 
+def test_steps_of_a_graph_in_processes_of_their_own_are_marked_and_healed(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        judge = Judge(tmp_path, instance, f"sqlite:///{tmp_path}/state.db")
+        judge.produce("orders", DAYS[:1])
+        judge.produce("orders", DAYS[:1], good=False)
+
+        judge.consume_in_processes("mixed", DAYS[0])
+        assert judge.marks() == {("mixed", DAYS[0])}
+
+        judge.mend()
+        judge.consume_in_processes("mixed", DAYS[0])
+        assert judge.marks() == set()
+
+
 WHERE: dict[str, Sequence[Part]] = {
     "orders": DAYS,
     "order_archive": DAYS,

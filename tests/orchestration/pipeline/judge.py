@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +19,7 @@ from dagster_contracts.orchestration.runtime import ContractsRuntime
 from tests.orchestration.pipeline.assets import build, write_contracts
 from tests.orchestration.pipeline.truth import CONSUMERS, DAYS, SOURCES, Node, Part, Rows, Truth
 
+LOCATION = Path(__file__).with_name("location.py")
 RANGE = "dagster/asset_partition_range_"
 
 
@@ -67,6 +71,29 @@ class Judge:
                 self._run([asset], [part])
             self.truth.produce(asset, part, [tuple(row) for row in told[part or ""]])
 
+    def consume_in_processes(self, consumer: str, part: str) -> None:
+        """As :meth:`consume`, by Dagster's own command and a process for each step."""
+        dagster = [sys.executable, "-W", "ignore", "-m", "dagster"]
+        asked = ["--select", consumer, "--partition", part, "-f", str(LOCATION)]
+        ran = subprocess.run(
+            [*dagster, "asset", "materialize", *asked],
+            env={
+                **os.environ,
+                "DAGSTER_HOME": str(self.instance.root_directory),
+                "PYTHONPATH": str(Path(__file__).parents[3]),
+                "PIPELINE_ROOT": str(self.root),
+                "PIPELINE_STORE": self.store,
+                "PIPELINE_SEEDS": self.seeds,
+            },
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        (record,) = self.instance.get_run_records(limit=1)
+        self.compare(consumer, part, record.dagster_run.run_id)
+
     def consume(self, consumer: str, *parts: Part) -> None:
         """Run the consumer, of several partitions in one run, and compare what it was given."""
         run = self._run([consumer], parts)
@@ -109,8 +136,8 @@ class Judge:
         reads = self.runtime.ledger.open_reads()
         return {(read.consumer, read.consumer_partition) for read in reads}
 
-    def heal(self) -> list[Node]:
-        """Mend every producer, close every circuit, and do what the sensor asks for to the end."""
+    def mend(self) -> None:
+        """The producers deliver good batches again, and an operator closes every circuit."""
         mended: dict[str, list[Part]] = {}
         for (asset, part), rows in self.truth.newest.items():
             if asset in SOURCES and any(amount < 0 for _, amount in rows):
@@ -127,6 +154,10 @@ class Judge:
         for circuit in self.runtime.breaker.circuits():
             self.runtime.breaker.reset(circuit.key, actor="ada", reason="the producer is mended")
         self.truth.close_all()
+
+    def heal(self) -> list[Node]:
+        """Mend everything, and do what the sensor asks for until it asks for no more."""
+        self.mend()
         healed: list[Node] = []
         cursor = None
         for _ in range(20):
