@@ -11,9 +11,10 @@ from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.condition import Comparison, comparisons_of, format_quantity, render
 from dagster_contracts.core.metrics import is_momentary
 from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Stretch
+from dagster_contracts.resilience.wake import AGE, FRESHNESS
 
-_LEFT, _WIDTH, _RIGHT = 200, 860, 40
-_LANE, _BAND, _GAP = 86, 22, 16
+_LEFT, _WIDTH, _RIGHT = 200, 860, 90
+_LANE, _BAND, _THIN, _GAP = 86, 22, 10, 16
 _MOST_CIRCUITS = 12
 
 _STYLE = """\
@@ -64,12 +65,8 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
     lines = [_text(20, top + 12, str(circuit.key), "title")]
     top += 24
     for metric, comparisons in _watched(result).items():
-        points = [
-            (one.at, value)
-            for one in circuit.evaluations
-            if (value := one.metrics.get(metric)) is not None
-        ]
-        if not points or is_momentary(metric):
+        points = _points(result, circuit, metric)
+        if not points:
             continue
         lines.extend(_lane(result, circuit, metric, comparisons, points, top))
         top += _LANE + _GAP
@@ -81,6 +78,12 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
         for stretch, look, label in stretches:
             lines.append(_band(result, stretch.since, stretch.until, top, _BAND, look, label))
         top += _BAND + 6
+    lines.append(_text(_LEFT - 10, top + 9, "as it really was", "dim right"))
+    lines.append(_band(result, result.since, result.until, top, _THIN, 'class="closed"', "closed"))
+    for real in circuit.recorded:
+        end = real.until or result.until
+        lines.append(_band(result, real.since, end, top, _THIN, 'class="open"', real.reason))
+    top += _THIN + 6
     lines.append(_text(_LEFT, top + 12, f"{result.since:%Y-%m-%d %H:%M}", "dim"))
     lines.append(_text(_LEFT + _WIDTH, top + 12, f"{result.until:%Y-%m-%d %H:%M} UTC", "dim right"))
     top += 22
@@ -90,6 +93,38 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
         lines.append(f'<rect x="{x}" y="{top}" width="10" height="10" {colour}/>')
         lines.append(_text(x + 15, top + 9, name, "dim"))
     return lines, top + 34
+
+
+def _points(
+    result: Backtest, circuit: CircuitBacktest, metric: str
+) -> list[tuple[datetime, Fraction]]:
+    """The values of a metric over time; an age falls with each evaluation and grows after it."""
+    if not is_momentary(metric):
+        return [
+            (one.at, value)
+            for one in circuit.evaluations
+            if (value := one.metrics.get(metric)) is not None
+        ]
+    if metric not in (FRESHNESS, AGE):
+        return []
+    by_event = metric == FRESHNESS and result.contract.event_time is not None
+    found: list[tuple[datetime, Fraction]] = []
+    born: datetime | None = None
+    for one in circuit.evaluations:
+        since = one.event_time if by_event else one.at
+        if one.is_failure or one.backfill or since is None:
+            continue
+        if born is not None:
+            found.append((one.at, _age(born, one.at)))
+        born = since
+        found.append((one.at, _age(born, one.at)))
+    if born is not None:
+        found.append((result.until, _age(born, result.until)))
+    return found
+
+
+def _age(born: datetime, at: datetime) -> Fraction:
+    return Fraction(max(at - born, timedelta(0)) // timedelta(microseconds=1), 1_000_000)
 
 
 def _lane(

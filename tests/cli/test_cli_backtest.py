@@ -87,3 +87,28 @@ def test_a_duration_that_is_none_is_refused(recorded: Project) -> None:
 
     assert ran.code == 2
     assert "--since" in ran.stderr
+
+
+def test_the_picture_draws_the_age_that_opens_and_what_really_happened(recorded: Project) -> None:
+    aged = ORDERS.format(version="1.0.0").replace(
+        "open_when: [schema", "open_when: [materialization_age > 2h, schema"
+    )
+    recorded.write("aged.yaml", aged)
+
+    recorded.run("backtest", "aged.yaml", "--picture", "aged.svg")
+
+    picture = ElementTree.fromstring((recorded.root / "aged.svg").read_text())
+    texts = ["".join(each.itertext()) for each in picture.iter() if each.tag.endswith("text")]
+    assert {"materialization_age", "> 2h", "as it really was"} <= set(texts)
+    # Three values of the other metric; of the age one at each batch before and after, and now.
+    assert sum(each.tag.endswith("circle") for each in picture.iter()) == 3 + 6
+
+
+def test_a_metric_that_was_never_recorded_is_said_to_be_unknown(recorded: Project) -> None:
+    odd = ORDERS.format(version="1.0.0").replace("schema_validation_errors > 5%", "bots > 5%")
+    recorded.write("odd.yaml", f"{odd}  metrics: {{bots: ratio}}\n")
+
+    ran = recorded.run("backtest", "odd.yaml")
+
+    assert "would have opened never" in ran.stdout
+    assert "bots was never recorded, so that conditions on it stayed unknown" in ran.stdout
