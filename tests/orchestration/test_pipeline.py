@@ -17,8 +17,13 @@ SEEDS = int(os.environ.get("DAGSTER_CONTRACTS_PIPELINES", "0"))
 TENANTS = ["a", "b", "c"]
 
 
+heavy = pytest.mark.skipif(not SEEDS, reason="`make soak` runs it: it takes its time")
+
+
 @pytest.fixture
 def judge(tmp_path: Path, store_url: str) -> Iterator[Judge]:
+    if store_url.startswith("postgresql") and not SEEDS:
+        pytest.skip("`make soak` runs the pipeline on PostgreSQL too")
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
         instance.add_dynamic_partitions("tenants", TENANTS)
         yield Judge(tmp_path, instance, store_url)
@@ -72,6 +77,7 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.healed_exactly()
 
 
+@heavy
 def test_steps_of_a_graph_in_processes_of_their_own_are_marked_and_healed(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     with dg.DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
@@ -109,7 +115,7 @@ WHERE: dict[str, Sequence[Part]] = {
 }
 
 
-@pytest.mark.skipif(not SEEDS, reason="`make soak` runs pipelines at random")
+@heavy
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_whatever_happens_in_whatever_order(judge: Judge, seed: int) -> None:
     draw = random.Random(seed)
