@@ -56,6 +56,7 @@ from dagster_contracts.engine.keys import (
     read_groups,
     repeated_hashes,
 )
+from dagster_contracts.engine.polars_expressions import as_polars, without_rows
 from dagster_contracts.engine.scan import Backend, Row, Scan, UnreachableDataError, first_line
 
 _MOST_NESTED = 16
@@ -77,11 +78,15 @@ _ROW_TESTS = (
 
 @dataclass(frozen=True, slots=True)
 class RowRule:
-    """A rule about single rows: ``broken`` is true for them; ``part`` is where it is computed."""
+    """A rule about single rows: ``broken`` is true for them; ``part`` is where it is computed.
+
+    ``native`` is the same for Polars, where it has been translated already.
+    """
 
     rule: PlannedRule
     broken: nw.Expr
     part: str
+    native: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,31 @@ def measure(
     ``counted`` are the columns whose missing values are counted, ``times`` those whose oldest and
     newest moments are asked for.
     """
+    plain = scan.backend is Backend.POLARS and not (
+        scan.strange or scan.untyped or scan.type_flags or scan.spelled or scan.refused
+    )
+    if not plain or columns.problems or columns.item_flags:
+        return _planned(rules, scan, columns, counted, times).run(groups_shown)
+    key = (tuple(map(id, rules)), tuple(scan.schema.items()), tuple(counted), tuple(times))
+    known = _KNOWN.get(key)
+    if known is None:
+        # Made over no rows: what is kept must not keep the data.
+        empty = Scan(scan.kind, scan.backend, without_rows(scan.frame), scan.schema)
+        made = _planned(rules, empty, replace(columns, scan=empty), counted, times)
+        known = _Known(rules, made.translated())
+        while len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        _KNOWN[key] = known
+    return known.plan.over(scan, columns).run(groups_shown)
+
+
+def _planned(
+    rules: Sequence[PlannedRule],
+    scan: Scan,
+    columns: Columns,
+    counted: Sequence[str],
+    times: Sequence[str],
+) -> _Plan:
     plan = _Plan(scan, columns)
     for rule in rules:
         plan.add(rule)
@@ -128,7 +158,7 @@ def measure(
         plan.count_missing(name)
     for name in times:
         plan.ask_span(name)
-    return plan.run(groups_shown)
+    return plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +194,26 @@ class _Plan:
     key_filters: dict[str, str] = field(default_factory=dict)
     missing_parts: dict[str, str] = field(default_factory=dict)
     times: dict[str, tuple[str, str]] = field(default_factory=dict)
+    native: tuple[tuple[Any, ...], ...] = ()
+
+    def translated(self) -> _Plan:
+        """The same plan with what Polars is asked for all rows in its own words."""
+        stages = [self._first_stage(), self._flags_of_any(), self._asked_of_all()]
+        try:
+            native = tuple(as_polars(stage) for stage in stages)
+        except Exception:  # the rule that cannot be translated is found when the plan is run
+            return self
+        named = dict(zip(self.parts, native[0], strict=False))
+        rules = {n: replace(r, native=named[r.part]) for n, r in self.row_rules.items()}
+        return replace(self, native=native, row_rules=rules)
+
+    def over(self, scan: Scan, columns: Columns) -> _Plan:
+        """The same plan for other data of the same schema."""
+        keys = {
+            name: key_rule(key.rule, key.columns, scan, columns, key.within)
+            for name, key in self.key_rules.items()
+        }
+        return replace(self, scan=scan, columns=columns, key_rules=keys)
 
     def part(self, expr: nw.Expr) -> str:
         name = f"__contracts_p{len(self.parts)}"
@@ -282,21 +332,44 @@ class _Plan:
             return self._run_apart(groups_shown)
 
     def _staged(self, names: Iterable[str]) -> nw.LazyFrame[Any]:
-        """These parts, and what else is named: columns of the data."""
-        wanted = [self.parts[n].alias(n) if n in self.parts else self.scan.column(n) for n in names]
+        wanted = self._stage(names)
         return self.scan.frame.select(*wanted) if wanted else self.scan.frame
 
-    def _run_together(self, shown: int) -> Measurement:
-        broken = self._broken_row_flags(self.row_rules)
+    def _stage(self, names: Iterable[str]) -> list[nw.Expr]:
+        """These parts, and what else is named: columns of the data."""
+        return [self.parts[n].alias(n) if n in self.parts else self.scan.column(n) for n in names]
+
+    def _first_stage(self) -> list[nw.Expr]:
         columns = (part for part, _ in self.aggregates.values())
-        staged = self._staged(dict.fromkeys([*self.parts, *columns]))
-        if broken:
-            staged = staged.with_columns(*[flag.alias(name) for name, flag in broken.items()])
-        fused = staged.select(
+        return self._stage(dict.fromkeys([*self.parts, *columns]))
+
+    def _flags_of_any(self) -> list[nw.Expr]:
+        found = self._broken_row_flags(self.row_rules)
+        return [flag.alias(name) for name, flag in found.items()]
+
+    def _asked_of_all(self) -> list[nw.Expr]:
+        kinds = dict.fromkeys(_any_of(found.rule.kind) for found in self.row_rules.values())
+        return [
             nw.len().alias("rows"),
             *[expr.alias(alias) for alias, (_, expr) in self.aggregates.items()],
-            *self._counts([*self.counted, *broken]),
+            *self._counts([*self.counted, *kinds]),
+        ]
+
+    def _fused(self) -> nw.LazyFrame[Any]:
+        """One row: whatever is asked of all rows."""
+        frame = self.scan.frame.to_native() if self.native else self.scan.frame
+        first, flags, asked = self.native or (
+            self._first_stage(),
+            self._flags_of_any(),
+            self._asked_of_all(),
         )
+        frame = frame.select(*first) if first else frame
+        frame = frame.with_columns(*flags) if flags else frame
+        fused: nw.LazyFrame[Any] = nw.from_native(frame.select(*asked))
+        return fused
+
+    def _run_together(self, shown: int) -> Measurement:
+        fused = self._fused()
         hashed = {n: r for n, r in self.key_rules.items() if r.hashed and not r.counts_groups}
         direct = {n: r for n, r in self.key_rules.items() if n not in hashed}
         answers = self.scan.collect(
@@ -455,6 +528,18 @@ class _Plan:
         except Exception as error:  # what fails alone is what broke the fused query
             return error
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A plan that may be used again; ``rules`` are kept so that no others take their place."""
+
+    rules: Sequence[PlannedRule]
+    plan: _Plan
+
+
+_MOST_KNOWN = 64
+_KNOWN: dict[tuple[Any, ...], _Known] = {}
 
 
 def _any_of(kind: OutcomeKind) -> str:

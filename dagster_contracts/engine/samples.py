@@ -85,9 +85,10 @@ class SampleSource:
     def _query(self, rule: PlannedRule, measurement: Measurement) -> nw.LazyFrame[Any] | None:
         """The rows that break a rule; ``None`` where it is not about rows."""
         shown = self._shown(rule)
-        flag: nw.Expr | None = None
+        flag: Any = None
         if rule.name in measurement.row_rules:
-            flag = measurement.row_rules[rule.name].broken
+            broken = measurement.row_rules[rule.name]
+            flag = broken.broken if broken.native is None else broken.native
             numbered = not self.key
         elif measurement.largest_groups.get(rule.name):
             groups = measurement.largest_groups[rule.name]
@@ -101,8 +102,11 @@ class SampleSource:
         frame = self._numbered(whole) if numbered else whole
         if frame is not whole:
             shown = [ROW_NUMBER, *shown]
-        chosen = frame if flag is None else frame.filter(flag)
-        return self._named(chosen, shown)
+        if isinstance(flag, nw.Expr):
+            frame = frame.filter(flag)
+        elif flag is not None:
+            frame = nw.from_native(frame.to_native().filter(flag))
+        return self._named(frame, shown)
 
     def _named(self, frame: nw.LazyFrame[Any], shown: Sequence[str]) -> nw.LazyFrame[Any]:
         """These columns, under the data's own names."""

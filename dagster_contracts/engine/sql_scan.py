@@ -356,7 +356,8 @@ def _scan_columns(
         values = ", ".join(f'{value} AS "{short}"' for value, short, _ in parts)
         runner.sources[name] = f"SELECT {values} FROM {source}"  # noqa: S608
         types = {short: held for _, short, held in parts}
-        return nw.from_native(ibis.table(ibis.schema(types), name=name)).lazy()
+        made: nw.LazyFrame[Any] = nw.from_native(ibis.table(ibis.schema(types), name=name)).lazy()
+        return made
 
     return Scan(
         kind="sql_table",

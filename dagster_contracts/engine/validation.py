@@ -112,7 +112,7 @@ def validate(
     progress:
         Told each step of long work, in words.
     """
-    plan = plan_checks(contract, schema_object)
+    plan = _planned(contract, schema_object)
     request = _Request(
         plan=plan,
         contract=contract,
@@ -151,6 +151,22 @@ def validate(
         metrics=answer.metrics.values,
         unknown_because=answer.metrics.reasons,
     )
+
+
+_PLANNED: dict[tuple[int, int], tuple[Contract, SchemaObject | None, CheckPlan]] = {}
+_MOST_PLANNED = 64
+
+
+def _planned(contract: Contract, schema_object: SchemaObject | None) -> CheckPlan:
+    """The plan of a contract's checks, kept as long as the last contracts are used."""
+    key = (id(contract), id(schema_object))
+    known = _PLANNED.get(key)
+    if known is None:
+        while len(_PLANNED) >= _MOST_PLANNED:
+            _PLANNED.pop(next(iter(_PLANNED)), None)
+        # The objects themselves are kept, so that no others take their place in memory.
+        known = _PLANNED[key] = (contract, schema_object, plan_checks(contract, schema_object))
+    return known[2]
 
 
 def _silent(step: str) -> None:

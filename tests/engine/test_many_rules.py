@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import polars as pl
@@ -100,3 +101,47 @@ def test_the_batch_is_read_once_for_all_rules_in_sql():
         return len(reads)
 
     assert reads_of(1) == reads_of(6)
+
+
+def test_a_plan_that_is_used_again_measures_the_data_at_hand():
+    made = contract(
+        column("a", INTEGER, unique=True, minimum=0),
+        column("b", minimum=1),
+        quality=(expression("sum", "a + b < 9"),),
+    )
+    frames = {
+        "clean": pl.DataFrame({"a": [1, 2], "b": [1.5, 2.5]}),
+        "dirty": pl.DataFrame({"a": [-1, -1, 8], "b": [0.5, 2.5, float("nan")]}),
+        "whole": pl.DataFrame({"a": [-1, 0, 8], "b": [0, 1, 2]}),
+    }
+    expected = {
+        "clean": {},
+        "dirty": {"a.unique": 1, "a.minimum": 2, "b.minimum": 1},
+        "whole": {"a.minimum": 1, "b.minimum": 1, "sum": 1},
+    }
+    for _ in range(2):
+        for name, frame in frames.items():
+            report = validate(frame, made)
+            assert failed_rows(report) == expected[name]
+            assert report.rows == frame.height
+    shown = outcome(validate(frames["dirty"], made), "a.minimum").samples
+    assert [sample["a"] for sample in shown] == [-1, -1]
+
+
+def test_a_plan_that_is_kept_keeps_no_data():
+    released = []
+
+    class Witness:
+        def __call__(self, rows: pl.Series) -> pl.Series:
+            return rows
+
+        def __del__(self) -> None:
+            released.append(True)
+
+    made = contract(column("a", INTEGER, unique=True, minimum=0))
+    lazy = pl.LazyFrame({"a": [1, -2]})
+    lazy = lazy.with_columns(pl.col("a").map_batches(Witness(), return_dtype=pl.Int64))
+    assert failed_rows(validate(lazy, made)) == {"a.minimum": 1}
+    del lazy
+    gc.collect()
+    assert released == [True]
