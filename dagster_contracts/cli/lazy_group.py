@@ -72,6 +72,13 @@ class LazyGroup(click.Group):
         except ContractsError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(exit_code(error))
+        except click.NoSuchOption as error:
+            if error.option_name in {name for option in self.params for name in option.opts}:
+                error.message += (
+                    f" It stands before the command: {ctx.command_path}"
+                    f" {error.option_name} ... {ctx.invoked_subcommand} ..."
+                )
+            raise
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:

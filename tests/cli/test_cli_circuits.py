@@ -212,8 +212,10 @@ def test_an_override_may_come_before_the_first_evaluation(project: Project) -> N
     assert ran.code == 0
     assert ran.stdout.splitlines() == [
         "orders/orders: forced open, open for consumers",
-        "  consumers read the first usable fallback; evaluations are only recorded; "
-        "it stays so until a reset",
+        (
+            "  consumers read the first usable fallback; evaluations are only recorded; "
+            "it stays so until a reset"
+        ),
     ]
 
 
