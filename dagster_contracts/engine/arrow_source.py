@@ -16,6 +16,7 @@ from weakref import WeakSet
 
 import narwhals as nw
 
+from dagster_contracts.engine.arrow_types import held_type, standing_in, unheld_types
 from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
@@ -47,33 +48,15 @@ def scan_arrow(data: Any, columns: Collection[str] | None) -> Scan:
         data = pa.Table.from_batches([data])
     refuse_duplicates(data.column_names)
     wanted = [name for name in data.column_names if columns is None or name in columns]
-    unheld = {field.name: str(field.type) for field in data.schema if not _is_held(field.type)}
-    data = _standing_in(data, unheld)
-    frame = _frame(data.select(wanted)) if wanted else rows_only(data.num_rows)
+    unheld = unheld_types(data.schema)
+    chosen = standing_in(data.select(wanted), unheld)
+    frame = frame_of(chosen) if wanted else rows_only(data.num_rows)
     scan = polars_scan("pyarrow", frame.lazy())
     return _with_whole_schema(scan, wanted, data.schema, unheld)
 
 
-def _standing_in(table: pa.Table, names: Collection[str]) -> pa.Table:
-    """The table with flags for these columns, null where they are: gaps can still be counted."""
-    import pyarrow as pa  # late: importing the package must stay cheap
-
-    for name in names:
-        position = table.column_names.index(name)
-        flags = [True if there else None for there in table[name].is_valid().to_pylist()]
-        table = table.set_column(position, name, pa.array(flags, pa.bool_()))
-    return table
-
-
-def _is_held(dtype: pa.DataType) -> bool:
-    """Whether Polars has such a type; it dies of some that it has not."""
-    import pyarrow as pa  # late: importing the package must stay cheap
-
-    unknown = (pa.types.is_decimal256, pa.types.is_union, pa.types.is_interval)
-    return not any(is_unknown(dtype) for is_unknown in unknown)
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """A table of types that Polars holds."""
     import polars as pl  # late: importing the package must stay cheap
 
     viewed = convert_each(list(table.columns), with_views, table.num_rows)
@@ -92,9 +75,10 @@ def series_of(name: str, array: pa.Array | pa.ChunkedArray) -> pl.Series:
     """An Arrow column as a Polars column."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if not _is_held(array.type):
+    held = held_type(array.type)
+    if held is None:
         raise TypeError(f"there are no columns of type {array.type}")
-    viewed = with_views(array)
+    viewed = with_views(array if held is array.type else array.cast(held, safe=False))
     chunks = getattr(viewed, "num_chunks", 1)
     made = pl.from_arrow(viewed, rechunk=_too_many(chunks, len(viewed)))
     assert isinstance(made, pl.Series)
@@ -149,7 +133,8 @@ def _with_whole_schema(
 
     if len(wanted) == len(schema.names) and not unheld:
         return scan
-    whole = polars_scan(scan.kind, pl.DataFrame(schema.empty_table()).lazy())
+    empty = standing_in(schema.empty_table(), unheld)
+    whole = polars_scan(scan.kind, pl.DataFrame(empty).lazy())
     types = {name: scan.schema.get(name, dtype) for name, dtype in whole.schema.items()}
     return replace(
         scan,

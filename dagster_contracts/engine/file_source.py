@@ -14,12 +14,14 @@ import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
+from dagster_contracts.engine.dataset_source import scan_awkward
 from dagster_contracts.engine.file_list import FileList, list_files, removal
 from dagster_contracts.engine.file_trouble import trouble_in
 from dagster_contracts.engine.parquet_files import drift, lacking
 from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
+    is_panic,
     polars_scan,
     refuse_duplicates,
 )
@@ -57,17 +59,36 @@ def _scan(
     files: FileList, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
 ) -> Scan:
     match files.kind:
-        case "parquet":
-            scan = _scan_parquet(files, declared)
+        case "parquet" | "arrow_file":
+            scan = _scan_columns(files, declared)
         case "csv":
             lazy, gaps = _scan_csv(files, declared)
             scan = replace(scan_csv(_unpruned(lazy), columns, declared), gaps=gaps)
-        case "json":
+        case _:
             lazy = _together([_scan_json(path) for path in files.paths])
             scan = scan_json(lazy, columns, declared)
-        case _:
-            scan = polars_scan(files.kind, _together([_scan_arrow(path) for path in files.paths]))
     return _read_once(replace(scan, close=files.close), files, columns)
+
+
+def _scan_columns(files: FileList, declared: Mapping[str, LogicalType]) -> Scan:
+    """A scan of files that state the types of their columns."""
+    try:
+        if files.kind == "parquet":
+            scan = _scan_parquet(files, declared)
+        else:
+            scan = polars_scan(files.kind, _together([_scan_arrow(path) for path in files.paths]))
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        # A type that Polars has not fails the whole file, in many ways; Arrow knows them all.
+        other = scan_awkward(files, declared)
+        if other is None:
+            raise
+        return other
+    moments = [name for name, dtype in scan.schema.items() if dtype == nw.Datetime("ms")]
+    doubted = [name for name in moments if declared.get(name) is LogicalType.DATE]
+    # Polars takes dates of 64 bits for moments.
+    return (scan_awkward(files, declared, doubted) if doubted else None) or scan
 
 
 def _together(scans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

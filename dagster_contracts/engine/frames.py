@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from dagster_contracts.engine.arrow_source import read_whole
-from dagster_contracts.engine.scan import Scan
+from dagster_contracts.engine.scan import Backend, Scan
 from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.structure import type_text
 
@@ -78,7 +78,10 @@ def _quoted(name: str) -> str:
 
 
 def to_arrow(data: Any) -> pa.Table:
-    """All rows as an Arrow table; the pandas index is left out. TypeError where it is no table."""
+    """All rows as an Arrow table; the pandas index is left out.
+
+    TypeError where it is no table, or names the columns of unlike objects, which Arrow cannot hold.
+    """
     import pyarrow as pa  # late: importing the package must stay cheap
 
     match kind_of(data):
@@ -87,11 +90,11 @@ def to_arrow(data: Any) -> pa.Table:
         case "pyarrow":
             return data
         case "pandas":
-            return pa.Table.from_pandas(data, preserve_index=False)
+            return _from_pandas(data)
         case "polars":
-            return data.to_arrow()
+            return _from_polars(data)
         case "polars_lazy":
-            return data.collect(engine="streaming").to_arrow()
+            return _from_polars(data.collect(engine="streaming"))
         case "pyarrow_batch":
             return pa.Table.from_batches([data])
         case "pyarrow_reader":
@@ -103,8 +106,71 @@ def to_arrow(data: Any) -> pa.Table:
                 return _rows_of(scan)
 
 
+def held_columns(data: Any) -> pa.Table:
+    """The columns of a table that Arrow can hold; those of unlike objects are left out."""
+    try:
+        return to_arrow(data)
+    except TypeError:
+        match kind_of(data):
+            case "pandas":
+                lost = _lost(data)
+                kept = [place for place, name in enumerate(data.columns) if str(name) not in lost]
+                return _from_pandas(data.iloc[:, kept])
+            case "polars" | "polars_lazy":
+                frame = data.lazy().collect(engine="streaming")
+                return _from_polars(frame.drop(_objects(frame)))
+            case None:
+                raise
+            case _:
+                with closing(open_scan(data)) as scan:
+                    held = [name for name in scan.schema if name not in scan.refused]
+                    return scan.frame.select(*held).collect("pyarrow").to_native()
+
+
+def _from_pandas(data: Any) -> pa.Table:
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    try:
+        return pa.Table.from_pandas(data, preserve_index=False)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        lost = _lost(data)
+        if not lost:
+            raise
+        # What Arrow says of it quotes a value.
+        raise TypeError(f"Arrow cannot hold the values of {', '.join(lost)}") from None
+
+
+def _lost(data: Any) -> list[str]:
+    """The columns of a pandas frame that Arrow cannot hold."""
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    lost = []
+    for place, name in enumerate(data.columns):
+        try:
+            pa.Array.from_pandas(data.iloc[:, place])
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            lost.append(str(name))
+    return lost
+
+
+def _from_polars(data: Any) -> pa.Table:
+    # Polars gives the addresses of Python objects.
+    lost = _objects(data)
+    if lost:
+        raise TypeError(f"Arrow cannot hold the values of {', '.join(lost)}")
+    return data.to_arrow()
+
+
+def _objects(data: Any) -> list[str]:
+    import polars as pl  # late: importing the package must stay cheap
+
+    return [name for name, dtype in data.schema.items() if dtype == pl.Object]
+
+
 def _rows_of(scan: Scan) -> pa.Table:
     """Every row of a scan, under the columns' own names."""
+    if scan.refused and scan.backend is Backend.POLARS:  # only flags of them are there
+        raise TypeError(f"the values of {', '.join(scan.refused)} cannot be had")
     frame = scan.frame.select(*[scan.column(name).alias(name) for name in scan.schema])
     if scan.run is None:
         return frame.collect("pyarrow").to_native()

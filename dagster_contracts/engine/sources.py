@@ -15,6 +15,7 @@ import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.arrow_source import scan_arrow
+from dagster_contracts.engine.dataset_source import scan_dataset
 from dagster_contracts.engine.file_list import file_kind
 from dagster_contracts.engine.file_source import scan_files
 from dagster_contracts.engine.pandas_source import scan_pandas
@@ -89,8 +90,6 @@ def _no_table(data: object) -> UnreadableDataError:
 def _open(
     kind: str, data: Any, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
 ) -> Scan:
-    import polars as pl  # late: importing the package must stay cheap
-
     match kind:
         case "polars":
             return polars_scan(kind, data.lazy())
@@ -101,8 +100,7 @@ def _open(
         case "pyarrow" | "pyarrow_batch" | "pyarrow_reader":
             return scan_arrow(data, columns)
         case "pyarrow_dataset":
-            # Filters that Arrow runs compare time zones and unsigned integers in their own way.
-            return polars_scan(kind, pl.scan_pyarrow_dataset(data, allow_pyarrow_filter=False))
+            return scan_dataset(kind, data)
         case _ if kind in _FILES:
             return scan_files(str(data), columns, declared)
         case "narwhals":

@@ -18,7 +18,7 @@ from typing import Any
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import SqlQuery
 from dagster_contracts.engine.finding import Finding
-from dagster_contracts.engine.frames import to_arrow
+from dagster_contracts.engine.frames import held_columns
 from dagster_contracts.engine.scan import Scan, first_line
 from dagster_contracts.engine.sql_scan import SqlRunner
 
@@ -48,8 +48,13 @@ class SqlBatch:
 
     def _connected(self) -> Any:
         import duckdb  # late: only contracts with SQL rules need it
+        import pyarrow as pa
 
-        table = to_arrow(self.batch)
+        table = held_columns(self.batch)
+        # DuckDB has no numbers so long, and would refuse the whole table.
+        table = table.select(
+            [field.name for field in table.schema if not pa.types.is_decimal256(field.type)]
+        )
         connection = duckdb.connect(":memory:")
         connection.register(TABLE, table)
         if re.fullmatch(r"\w+", self.object_name) and self.object_name.lower() != TABLE:
