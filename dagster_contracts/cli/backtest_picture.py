@@ -48,7 +48,7 @@ def draw(result: Backtest) -> str:
         top += 20
     total = _LEFT + _WIDTH + _RIGHT
     title = f"{result.contract.ref}: when its circuit would have opened"
-    size = f'viewBox="0 0 {total} {top + 10}" width="{total}" height="{top + 10}"'
+    size = f'viewBox="0 0 {total} {top + 10}" width="{total}" style="max-width: 100%; height: auto"'
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">',
