@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -251,14 +251,22 @@ class CircuitTick:
             lambda key: healable.get(key, False),
             order=self._graph.order,
             only=lambda consumer: dg.AssetKey.from_user_string(consumer) in self._graph.upstream,
+            made_with=self._made_with,
         ):
-            key = dg.AssetKey.from_user_string(request.consumer)
+            made = (*request.beside, request.consumer)
             yield dg.RunRequest(
                 run_key=request.run_key,
-                asset_selection=self._graph.selection(key),
+                asset_selection=[dg.AssetKey.from_user_string(name) for name in made],
                 partition_key=request.partition,
                 tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
             )
+
+    def _made_with(self, consumer: str, blamed: Collection[str]) -> list[str]:
+        key = dg.AssetKey.from_user_string(consumer)
+        if key not in self._graph.upstream:
+            return []
+        upstreams = [dg.AssetKey.from_user_string(name) for name in blamed]
+        return [other.to_user_string() for other in self._graph.made_with(key, upstreams)]
 
     def changes(self) -> tuple[str, list[dg.AssetCheckEvaluation]]:
         """What the check ``circuit`` does not show yet, and the cursor that remembers it."""

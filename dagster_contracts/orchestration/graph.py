@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -20,6 +20,8 @@ class AssetGraph:
     owners: Mapping[dg.AssetKey, tuple[str, ...]]
     together: Mapping[dg.AssetKey, tuple[dg.AssetKey, ...]] = field(default_factory=dict)
     """The assets that one step makes and that cannot be made one by one."""
+    one_by_one: Mapping[dg.AssetKey, frozenset[dg.AssetKey]] = field(default_factory=dict)
+    """The assets of a step that can make any of its several ones."""
 
     @classmethod
     def of(cls, assets: Iterable[Any]) -> AssetGraph:
@@ -28,6 +30,7 @@ class AssetGraph:
         partitions: dict[dg.AssetKey, dg.PartitionsDefinition[Any] | None] = {}
         owners: dict[dg.AssetKey, tuple[str, ...]] = {}
         together: dict[dg.AssetKey, tuple[dg.AssetKey, ...]] = {}
+        one_by_one: dict[dg.AssetKey, frozenset[dg.AssetKey]] = {}
         for item in assets:
             if not isinstance(item, dg.AssetsDefinition) or not item.is_materializable:
                 continue
@@ -37,11 +40,43 @@ class AssetGraph:
                 owners[spec.key] = tuple(spec.owners)
                 if not item.can_subset:
                     together[spec.key] = tuple(sorted(item.keys))
-        return cls(upstream, partitions, owners, together)
+                elif len(item.keys) > 1:
+                    one_by_one[spec.key] = frozenset(item.keys)
+        return cls(upstream, partitions, owners, together, one_by_one)
 
     def selection(self, key: dg.AssetKey) -> list[dg.AssetKey]:
         """What a run that makes ``key`` must select: all outputs of a step that has several."""
         return list(self.together.get(key, (key,)))
+
+    def made_with(
+        self, key: dg.AssetKey, blamed: Collection[dg.AssetKey]
+    ) -> tuple[dg.AssetKey, ...]:
+        """The others that a run must select to build ``key`` anew from its ``blamed`` upstreams.
+
+        They are all the outputs of a step that makes several at once; of one that may make any of
+        its outputs, those through which what is to blame came.
+        """
+        if key in self.together:
+            return tuple(other for other in self.together[key] if other != key)
+        step = self.one_by_one.get(key, frozenset())
+        above = self._within(key, step) - {key}
+        through = [
+            other
+            for other in sorted(above - set(blamed))
+            if any(self.upstream[x] & set(blamed) for x in self._within(other, step))
+        ]
+        return tuple(sorted(through, key=lambda other: self.order.index(other.to_user_string())))
+
+    def _within(self, key: dg.AssetKey, step: frozenset[dg.AssetKey]) -> frozenset[dg.AssetKey]:
+        """The asset, and those of its step that it is built from."""
+        found: set[dg.AssetKey] = set()
+        waiting = [key]
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found.add(one)
+                waiting.extend(self.upstream[one] & step)
+        return frozenset(found)
 
     @property
     def keys(self) -> tuple[dg.AssetKey, ...]:

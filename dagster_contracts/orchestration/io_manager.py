@@ -23,13 +23,19 @@ from dagster_contracts.orchestration.materialized import (
     partition_range,
     partition_to_read,
 )
-from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
+from dagster_contracts.orchestration.reads import (
+    Read,
+    Reader,
+    degraded_metadata,
+    tag_degraded_run,
+)
 from dagster_contracts.orchestration.step import (
     PARTITION_TAG,
     VALIDATOR_TAG,
     Step,
     step_of_input,
     step_of_output,
+    tell_materialization,
 )
 
 
@@ -72,10 +78,15 @@ class ContractIOManager(dg.IOManager):
         partitions = _partitions(context)
         if binding is None or not binding.protects or _made_here(context, step, partitions):
             self._inherit(context, step)
+            self._tell(context, step)
             return self.inner.load_input(context)
         if len(partitions) == 1:
-            return self._load_one(context, binding, step, partitions[0], single=True)
-        return self._load_many(context, binding, step, [p for p in partitions if p is not None])
+            data = self._load_one(context, binding, step, partitions[0], single=True)
+        else:
+            several = [p for p in partitions if p is not None]
+            data = self._load_many(context, binding, step, several)
+        self._tell(context, step)
+        return data
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Publish the output, unless its batch was refused; say what it was built from."""
@@ -97,15 +108,8 @@ class ContractIOManager(dg.IOManager):
             self._reader.refused(step, context.asset_key.to_user_string(), refused)
         fallbacks = self._reader.built_from(step, context.asset_key.to_user_string())
         self.inner.handle_output(context, obj)
-        if fallbacks:
-            context.add_output_metadata(
-                {
-                    "contract/degraded": True,
-                    "contract/built_from": dg.MetadataValue.md(
-                        "\n".join(f"- {sentence}" for sentence in fallbacks)
-                    ),
-                }
-            )
+        if fallbacks and step.in_graph:
+            context.add_output_metadata(degraded_metadata(fallbacks))
 
     def _load_batches(self, context: dg.InputContext, step: Step) -> Any:
         """What a check step validates: the run's partitions, and not all that there are.
@@ -249,6 +253,10 @@ class ContractIOManager(dg.IOManager):
             ) as other,
         ):
             return inner.load_input(other)
+
+    def _tell(self, context: dg.InputContext, step: Step) -> None:
+        for asset, said in self._reader.provenance(step).items():
+            tell_materialization(context, asset, said)
 
     def _inherit(self, context: dg.InputContext, step: Step) -> None:
         """An asset that is itself built from a fallback passes that on to what it feeds."""

@@ -102,9 +102,11 @@ def _carry_out(
             )
         case CorrectiveActionKind.HEAL:
             for read in runtime.ledger.open_reads(binding.circuit_key(due.partition)):
+                key = dg.AssetKey.from_user_string(read.consumer)
+                blamed = [dg.AssetKey.from_user_string(read.upstream)]
                 yield dg.RunRequest(
                     run_key=f"heal-action:{due.key}:{read.id}",
-                    asset_selection=graph.selection(dg.AssetKey.from_user_string(read.consumer)),
+                    asset_selection=[*graph.made_with(key, blamed), key],
                     partition_key=read.consumer_partition,
                     tags={**tags, HEAL_TAG: due.contract},
                 )

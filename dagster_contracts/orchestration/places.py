@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dagster_contracts.errors import FallbackError
+
+T = TypeVar("T")
 
 STORES = (
     "abfs", "abfss", "adl", "az", "gcs", "gs", "hdfs", "http", "https", "memory", "oci", "r2",
@@ -18,6 +20,7 @@ STORES = (
 
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 _PARTITION = "{partition}"
+_FOLDER_OF = ".parquet"
 _ENDINGS = (".parquet", ".csv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather")
 
 
@@ -55,23 +58,27 @@ class Place:
     def modified_at(self) -> datetime | None:
         """When the file was written; ``None`` where the store does not say.
 
+        A folder is as old as the newest of its files.
+
         Raises
         ------
         OSError
-            There is no such file, or the store cannot be reached.
+            There is no such file, the folder has none, or the store cannot be reached.
         FallbackError
             What fsspec needs for this store is not installed.
         """
         if self.path is not None:
-            return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+            parts = self._within(self.path) if self.path.is_dir() else [self.path]
+            newest = max(part.stat().st_mtime for part in parts)
+            return datetime.fromtimestamp(newest, UTC)
         files, name = self._store()
         if not files.exists(name):
             raise FileNotFoundError(f"there is no {self.uri}")
         try:
-            moment: datetime = files.modified(name)
+            moments: list[datetime] = [files.modified(part) for part in self._parts(files, name)]
         except NotImplementedError:
             return None
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return max(m if m.tzinfo is not None else m.replace(tzinfo=UTC) for m in moments)
 
     def read(self) -> Any:
         """The table, as a Polars frame; a folder of Parquet files is one table."""
@@ -82,8 +89,25 @@ class Place:
         if self.path is not None:
             return _parse(pl, self.path, ending)
         files, name = self._store()
-        with files.open(name, "rb") as stream:
-            return _parse(pl, stream, ending)
+        tables = []
+        for part in self._parts(files, name):
+            with files.open(part, "rb") as stream:
+                tables.append(_parse(pl, stream, ending))
+        return pl.concat(tables)
+
+    def _within(self, folder: Path) -> list[Path]:
+        return self._some([p for p in folder.rglob(f"*{_FOLDER_OF}") if p.is_file()])
+
+    def _parts(self, files: Any, name: str) -> list[str]:
+        """The file of a store, or those of a folder."""
+        if files.isfile(name):
+            return [name]
+        return self._some(sorted(str(p) for p in files.find(name) if str(p).endswith(_FOLDER_OF)))
+
+    def _some(self, parts: list[T]) -> list[T]:
+        if not parts:
+            raise FileNotFoundError(f"there is no {_FOLDER_OF} file in the folder {self.uri}")
+        return parts
 
     def _store(self) -> tuple[Any, str]:
         # Dagster brings it; its stores come with packages of their own.

@@ -363,6 +363,18 @@ class Reader:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))
 
+    def provenance(self, step: Step) -> dict[str, dict[str, Any]]:
+        """What the materializations of a step say: by asset, the fallbacks it is built from.
+
+        An asset that is a graph of ops says it when it is stored, by :meth:`built_from`.
+        """
+        said: dict[str, dict[str, None]] = {}
+        for read in self.remembered(step):
+            if read.degraded and not step.in_graph:
+                for asset, _ in step.built_from(read.upstream, read.partition):
+                    said.setdefault(asset, {})[read.sentence()] = None
+        return {asset: degraded_metadata(sentences) for asset, sentences in said.items()}
+
     def built_from(self, step: Step, asset: str) -> tuple[str, ...]:
         """In sentences, each fallback that the asset is about to be stored from.
 
@@ -464,6 +476,12 @@ class Reader:
             if declaration.asset in step.assets or declaration.name in step.assets:
                 needed.extend(declaration.columns)
         return tuple(column for column in dict.fromkeys(needed) if column not in promised)
+
+
+def degraded_metadata(sentences: Iterable[str]) -> dict[str, Any]:
+    """What a materialization says that was built from fallbacks."""
+    listed = "\n".join(f"- {sentence}" for sentence in sentences)
+    return {"contract/degraded": True, "contract/built_from": dg.MetadataValue.md(listed)}
 
 
 def is_fault_of_code(error: BaseException) -> bool:

@@ -13,7 +13,12 @@ from dagster_contracts.errors import FallbackError, WiringError
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.places import Place
 from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
-from dagster_contracts.orchestration.step import Step, partitions_of_input, step_of_asset
+from dagster_contracts.orchestration.step import (
+    Step,
+    partitions_of_input,
+    step_of_asset,
+    tell_materialization,
+)
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -77,12 +82,8 @@ def resolve_source(
     reader.remember(step, read)
     if read.degraded:
         context.log.warning(read.sentence())
-        said = {
-            "contract/degraded": True,
-            "contract/built_from": dg.MetadataValue.md(f"- {read.sentence()}"),
-        }
-        for made in sorted(context.selected_asset_keys):
-            context.add_asset_metadata(said, asset_key=made)
+        for made, said in reader.provenance(step).items():
+            tell_materialization(context, made, said)
     return source
 
 

@@ -103,6 +103,20 @@ def step_of_asset(context: dg.AssetExecutionContext) -> Step:
     return _step(context.op_execution_context.get_step_execution_context())
 
 
+def tell_materialization(
+    context: dg.InputContext | dg.AssetExecutionContext, asset: str, metadata: Mapping[str, Any]
+) -> None:
+    """Add metadata to the materialization of ``asset`` that the running step will report.
+
+    It reaches assets that return nothing, too, whose outputs no I/O manager ever sees.
+    """
+    if isinstance(context, dg.InputContext):
+        step_context: Any = context.step_context
+    else:
+        step_context = context.op_execution_context.get_step_execution_context()
+    step_context.add_asset_metadata(metadata, asset_key=dg.AssetKey.from_user_string(asset))
+
+
 def assets_of_run(
     context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
 ) -> frozenset[dg.AssetKey]:

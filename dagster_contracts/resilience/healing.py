@@ -23,6 +23,13 @@ from dagster_contracts.store.tables import heal_requests, outbox
 Target = tuple[str, str | None]
 """A consumer and its partition."""
 
+MadeWith = Callable[[str, Collection[str]], Sequence[str]]
+"""What a run that builds a consumer anew from these blamed upstreams makes beside it."""
+
+
+def _alone(_consumer: str, _blamed: Collection[str]) -> Sequence[str]:
+    return ()
+
 
 class HealState(StrEnum):
     """Where a request stands. ``OBSOLETE``: the consumer was healed by another run."""
@@ -39,7 +46,7 @@ class HealRequest:
     """One run that is wanted. The same ``run_key`` always means the same run.
 
     ``cause`` stands for what has to be healed: attempts are counted for it. ``run_id`` is known
-    once the run was started.
+    once the run was started. ``beside`` are the other assets that the run makes, and so heals.
     """
 
     consumer: str
@@ -49,6 +56,12 @@ class HealRequest:
     run_key: str
     attempt: int = 1
     run_id: str | None = None
+    beside: tuple[str, ...] = ()
+
+    @property
+    def covered(self) -> frozenset[Target]:
+        """What the run makes besides its consumer."""
+        return frozenset((asset, self.partition) for asset in self.beside)
 
 
 def plan_healing(
@@ -61,6 +74,7 @@ def plan_healing(
     limit: int = 10,
     attempts: Mapping[str, int] | None = None,
     max_attempts: int = 3,
+    made_with: MadeWith = _alone,
 ) -> tuple[HealRequest, ...]:
     """Which consumers to materialize now, at most ``limit`` at a time with those in flight.
 
@@ -68,20 +82,36 @@ def plan_healing(
     that it inherited from is healed: so an order of the graph comes about by itself, and ``order``
     (asset names, upstream first) decides only among those that are ready. ``attempts`` counts the
     runs that a cause has had; beyond ``max_attempts`` a person has to look. ``only`` chooses
-    consumers.
+    consumers. What one run makes together is asked for once: ``made_with`` says what that is.
     """
     suffering = _by_target(reads)
+    beside = {
+        (consumer, partition): tuple(made_with(consumer, _blamed(mine)))
+        for (consumer, partition), mine in suffering.items()
+    }
+    carriers: dict[Target, list[Target]] = {}
+    for carrier in sorted(suffering, key=lambda target: (target[0], target[1] or "")):
+        for other in beside[carrier]:
+            carriers.setdefault((other, carrier[1]), []).append(carrier)
+    flying = set(in_flight)
+    covered = {(o, target[1]) for target in flying & suffering.keys() for o in beside[target]}
     rank = {name: index for index, name in enumerate(order)}
-    room = limit - len(set(in_flight))
+    ordered = sorted(
+        suffering, key=lambda target: (rank.get(target[0], len(rank)), target[0], target[1] or "")
+    )
+    room = limit - len(flying)
     ready: list[HealRequest] = []
-    for (consumer, partition), mine in sorted(
-        suffering.items(),
-        key=lambda item: (rank.get(item[0][0], len(rank)), item[0][0], item[0][1] or ""),
-    ):
+    # Whose run makes another one as well goes before that one, which then needs none of its own.
+    for target in dict.fromkeys(t for one in ordered for t in (*carriers.get(one, ()), one)):
         # Asking whether circuits are closed costs queries: no more of them than there is room for.
         if len(ready) >= room:
             break
-        if (consumer, partition) in in_flight or (only is not None and not only(consumer)):
+        consumer, partition = target
+        mine = suffering[target]
+        makes = {(each, partition) for each in (consumer, *beside[target])}
+        if target in covered or makes & flying:
+            continue
+        if only is not None and not only(consumer):
             continue
         if not all(closed(read.circuit) for read in mine):
             continue
@@ -90,8 +120,13 @@ def plan_healing(
             continue
         request = _request(consumer, partition, mine, attempts or {})
         if request.attempt <= max_attempts:
-            ready.append(request)
+            ready.append(replace(request, beside=beside[target]))
+            covered |= ready[-1].covered
     return tuple(ready)
+
+
+def _blamed(reads: Iterable[DegradedRead]) -> frozenset[str]:
+    return frozenset(read.upstream for read in reads)
 
 
 class Healing:
@@ -121,12 +156,14 @@ class Healing:
         *,
         order: Sequence[str] = (),
         only: Callable[[str], bool] | None = None,
+        made_with: MadeWith = _alone,
     ) -> tuple[HealRequest, ...]:
         """Plan, write the requests down, and return them.
 
         Requests that nobody confirmed in time are returned again under the same run key: the
         process that took them may have died before it launched them, and Dagster starts a key once.
-        ``only`` leaves the consumers of other code locations to their own sensors.
+        ``only`` leaves the consumers of other code locations to their own sensors; ``made_with``
+        is that of :func:`plan_healing`.
         """
         reads = self._reads.open_reads()
         suffering = _by_target(reads)
@@ -140,11 +177,12 @@ class Healing:
             self._forget_healed(conn, suffering, now)
             flying = conn.execute(_flying()).all()
             unconfirmed = tuple(
-                _stored(row, suffering)
+                replace(again, beside=tuple(made_with(again.consumer, _blamed(again.reads))))
                 for row in flying
                 if row.state == HealState.REQUESTED
                 and row.requested_at <= now - self._confirm_within
                 and (only is None or only(row.consumer))
+                for again in (_stored(row, suffering),)
             )
             fresh = plan_healing(
                 reads,
@@ -155,6 +193,7 @@ class Healing:
                 limit=self._limit,
                 attempts=_attempts(conn),
                 max_attempts=self._max_attempts,
+                made_with=made_with,
             )
             for request in fresh:
                 insert_once(

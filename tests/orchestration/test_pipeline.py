@@ -11,11 +11,18 @@ import dagster as dg
 import pytest
 
 from tests.orchestration.pipeline.judge import Judge
-from tests.orchestration.pipeline.truth import CELLS, CONSUMERS, DAYS, REGIONS, WEEK, Part
+from tests.orchestration.pipeline.truth import (
+    BRANCHES,
+    CELLS,
+    CONSUMERS,
+    DAYS,
+    REGIONS,
+    TENANTS,
+    WEEK,
+    Part,
+)
 
 SEEDS = int(os.environ.get("DAGSTER_CONTRACTS_PIPELINES", "0"))
-TENANTS = ["a", "b", "c"]
-
 
 heavy = pytest.mark.skipif(not SEEDS, reason="`make soak` runs it: it takes its time")
 
@@ -33,7 +40,9 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.produce("orders", DAYS)
     judge.produce("order_archive", DAYS[2:3])
     judge.produce("clicks", DAYS[:2])
-    judge.produce("bulk", DAYS[:2])
+    judge.produce("bulk", DAYS[:3])
+    judge.produce("flat", DAYS[:1])
+    judge.produce("flat", DAYS[1:3])
     judge.produce("tenants", ["a", "b"])
     judge.produce("grid", ["2024-01-01|eu", "2024-01-01|us"])
     judge.produce("meter_archive", DAYS[:2])
@@ -44,6 +53,9 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.produce("orders", DAYS[2:3], good=False)
     judge.produce("clicks", DAYS[1:3], good=False)
     judge.produce("bulk", DAYS[1:2], good=False)
+    judge.produce("bulk", DAYS[3:4], good=False)
+    judge.seed("bulk", DAYS[3])
+    judge.produce("flat", DAYS[:2], good=False)
     judge.produce("tenants", ["b", "c"], good=False)
     judge.produce("grid", ["2024-01-01|us", "2024-01-02|us"], good=False)
     judge.produce("branches", ["north"], good=False)
@@ -60,15 +72,24 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.consume("span_copy", DAYS[2])
     judge.consume("left", DAYS[0])
     judge.consume("right", DAYS[0])
+    judge.consume("second", DAYS[0], beside="first")
+    judge.consume("second", DAYS[1], beside="first")
+    judge.consume("silent", DAYS[2])
+    judge.consume("told", DAYS[2])
     judge.consume("mixed", DAYS[0])
+    judge.consume("flat_copy", DAYS[0])
+    judge.consume("flat_copy", DAYS[2])
     judge.consume("cell", "2024-01-02|us")
     judge.consume("by_region", "us")
     judge.consume("by_day", DAYS[0])
     judge.consume("bulk_copy", DAYS[0])
     judge.consume("bulk_copy", DAYS[1])
+    judge.consume("bulk_copy", DAYS[3])
     for tenant in TENANTS:
         judge.consume("tenant_copy", tenant)
+    judge.consume("all_tenants", None)
     judge.consume("branch_copy", "south")
+    judge.consume("country", "country")
     judge.consume("meter_copy", DAYS[0])
     judge.consume("meter_copy", DAYS[2])
     judge.consume("report", None)
@@ -98,17 +119,20 @@ WHERE: dict[str, Sequence[Part]] = {
     "order_archive": DAYS,
     "clicks": DAYS,
     "bulk": DAYS,
+    "flat": DAYS,
     "meter": DAYS,
     "meter_archive": DAYS,
     "grid": CELLS,
     "tenants": TENANTS,
-    "branches": ["north", "south"],
+    "branches": BRANCHES,
     "trailing": DAYS[1:],  # of one partition Dagster loads no dictionary
     "weekly": [WEEK],
     "cell": CELLS,
     "by_region": REGIONS,
     "tenant_copy": TENANTS,
-    "branch_copy": ["north", "south"],
+    "all_tenants": [None],
+    "branch_copy": BRANCHES,
+    "country": ["country"],
     "newest": [None],
     "total": [None],
     "report": [None],
@@ -124,19 +148,21 @@ def test_whatever_happens_in_whatever_order(judge: Judge, seed: int) -> None:
         if draw.random() < 0.45:
             asset = draw.choice(producers)
             parts = sorted(draw.sample(list(WHERE[asset]), draw.randint(1, 2)), key=str)
-            if asset == "bulk":
+            if asset in ("bulk", "flat"):
                 first = draw.randrange(len(DAYS) - 1)
                 parts = DAYS[first : first + draw.randint(1, 3)]
             judge.produce(asset, parts, good=draw.random() < 0.6)
         elif draw.random() < 0.1:
-            judge.seed("clicks", draw.choice(DAYS))
+            judge.seed(draw.choice(["clicks", "bulk"]), draw.choice(DAYS))
         else:
             consumer = draw.choice(list(CONSUMERS))
             parts = [draw.choice(WHERE.get(consumer, DAYS))]
             if consumer == "span":
                 first = draw.randrange(len(DAYS) - 1)
                 parts = DAYS[first : first + draw.randint(1, 3)]
-            if all(judge.truth.can_build(consumer, part) for part in parts):
-                judge.consume(consumer, *parts)
+            beside = "first" if consumer == "second" else None
+            made = [beside, consumer] if beside else [consumer]
+            if all(judge.truth.can_build(*made, part=part) for part in parts):
+                judge.consume(consumer, *parts, beside=beside)
         assert judge.marks() == judge.truth.degraded, seed
     judge.healed_exactly()

@@ -65,3 +65,22 @@ def test_what_is_not_there_says_so(tmp_path: Path) -> None:
     place = Place.of(f"memory://{tmp_path.name}/none.csv", root=tmp_path, partition=None)
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         place.modified_at()
+
+
+@pytest.mark.parametrize("there", ["{}", "memory://{}"], ids=["on this machine", "in a store"])
+def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path, there: str) -> None:
+    folder = there.format(tmp_path / "folder")
+    for name in ("a", "b"):
+        with fsspec.open(f"{folder}/{name}.parquet", "wb", auto_mkdir=True) as stream:
+            ROWS.write_parquet(stream)
+
+    place = Place.of(folder, root=tmp_path, partition=None)
+
+    assert place.read().equals(pl.concat([ROWS, ROWS]))
+    assert abs((place.modified_at() - datetime.now(UTC)).total_seconds()) < 60
+
+    files, path = fsspec.core.url_to_fs(folder)
+    files.rm([f"{path}/{name}.parquet" for name in ("a", "b")])
+    files.makedirs(path, exist_ok=True)
+    with pytest.raises(FileNotFoundError, match=r"no \.parquet file in the folder"):
+        place.modified_at()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -265,3 +266,25 @@ def test_a_plan_answers_every_circuit_that_asked_for_healing(store, ledger, heal
         "heal.requested": "done",
         "circuit.closed": "pending",
     }
+
+
+def test_what_one_run_makes_together_is_asked_for_once_whatever_the_limit() -> None:
+    reads = [read("a"), read("b"), read("c")]
+
+    def made_with(consumer: str, blamed: Collection[str]) -> list[str]:
+        assert blamed == {reads[0].upstream}
+        return ["a"] if consumer == "b" else []
+
+    plan = plan_healing(
+        reads, closed=everything, order=["a", "b", "c"], limit=1, made_with=made_with
+    )
+    assert [(r.consumer, r.beside) for r in plan] == [("b", ("a",))]
+
+    flying = plan_healing(reads, closed=everything, in_flight={("b", None)}, made_with=made_with)
+    assert targets(flying) == [("c", None)]
+    alone = plan_healing(reads, closed=everything, in_flight={("a", None)}, made_with=made_with)
+    assert targets(alone) == [("c", None)]
+    tried = plan_healing(
+        reads[:2], closed=everything, attempts={plan[0].cause: 3}, made_with=made_with
+    )
+    assert targets(tried) == [("a", None)]

@@ -24,6 +24,7 @@ GRID = dg.MultiPartitionsDefinition(
 )
 TENANTS = dg.DynamicPartitionsDefinition(name="tenants")
 BRANCHES = dg.StaticPartitionsDefinition(["north", "south"])
+COUNTRY = dg.StaticPartitionsDefinition(["country"])
 
 CONTRACT = """
 data_contract:
@@ -65,6 +66,10 @@ def _level(level: str, asset: str, seeds: str) -> str:
         case "seed":
             text = f"{seeds}/{asset}/{{partition}}.parquet"
             return f"{{{some}level: {label}, source: '{text}', schema: small}}"
+        case "folder":
+            return (
+                f"{{{some}level: {label}, source: '{seeds}/{asset}/{{partition}}', schema: small}}"
+            )
         case "whole seed":
             return f"{{{some}level: {label}, source: '{seeds}/{asset}.parquet', schema: small}}"
         case _:
@@ -105,6 +110,8 @@ class ByPartition(dg.IOManager):
         return self.root / "/".join(key.path) / f"{partition}.pickle"
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if isinstance(obj, pd.DataFrame) and len(context.asset_partition_keys) > 1:
+            obj = dict(list(obj.groupby("note")))
         if not isinstance(obj, Mapping):
             obj = {context.partition_key: obj}
         for partition, batch in obj.items():
@@ -180,6 +187,51 @@ def build(
     )
     def bulk(context: dg.AssetExecutionContext) -> dict[str, pd.DataFrame]:
         return {day: delivered("bulk", day) for day in context.partition_keys}
+
+    @contract_asset(
+        "flat",
+        partitions_def=DAILY,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="ranged",
+    )
+    def flat(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        days = [delivered("flat", day).assign(note=day) for day in context.partition_keys]
+        return pd.concat(days, ignore_index=True)
+
+    @dg.asset(partitions_def=DAILY)
+    def silent(context: dg.AssetExecutionContext, orders: pd.DataFrame) -> None:
+        tell("silent", context.partition_key, orders=orders)
+
+    @dg.asset(partitions_def=DAILY)
+    def told(
+        context: dg.AssetExecutionContext, revenue: pd.DataFrame, bulk: pd.DataFrame
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        tell("told", context.partition_key, revenue=revenue, bulk=bulk)
+        return dg.MaterializeResult(metadata={"mine": 1})
+
+    @dg.multi_asset(
+        outs={name: dg.AssetOut(is_required=False) for name in ("first", "second")},
+        internal_asset_deps={
+            "first": {dg.AssetKey("orders")},
+            "second": {dg.AssetKey("first"), dg.AssetKey("meter")},
+        },
+        partitions_def=DAILY,
+        ins={"orders": dg.AssetIn("orders"), "meter": dg.AssetIn("meter")},
+        can_subset=True,
+        required_resource_keys={"contracts"},
+    )
+    def chain(context: dg.AssetExecutionContext, orders: pd.DataFrame, meter: pd.DataFrame) -> Any:
+        day = context.partition_key
+        made = None
+        if dg.AssetKey("first") in context.selected_asset_keys:
+            made = tell("first", day, orders=orders)
+            yield dg.Output(made, "first")
+        if dg.AssetKey("second") in context.selected_asset_keys:
+            if made is None:
+                # Built alone, it reads what is stored of the other.
+                context.resources.contracts.resolve("first")
+                made = pd.read_parquet(str(UPath(root / "io" / "first" / f"{day}.parquet")))
+            yield dg.Output(tell("second", day, first=made, meter=meter), "second")
 
     @dg.asset(
         partitions_def=DAILY,
@@ -258,6 +310,7 @@ def build(
         producer("meter", DAILY),
         producer("meter_archive", DAILY),
         bulk,
+        flat,
         consumer("revenue", "orders", pd.DataFrame, partitions_def=DAILY),
         consumer(
             "trailing",
@@ -288,12 +341,29 @@ def build(
         ),
         consumer("tenant_copy", "tenants", pd.DataFrame, partitions_def=TENANTS),
         consumer("branch_copy", "branches", pa.Table, partitions_def=BRANCHES),
+        consumer("flat_copy", "flat", pd.DataFrame, partitions_def=DAILY),
+        consumer(
+            "country",
+            "branches",
+            dict[str, pa.Table],
+            partitions_def=COUNTRY,
+            asked={
+                "partition_mapping": dg.StaticPartitionMapping(
+                    dict.fromkeys(BRANCHES.get_partition_keys(), "country")
+                ),
+                **missing,
+            },
+        ),
+        consumer("all_tenants", "tenants", dict[str, pl.DataFrame], asked=missing),
         consumer("bulk_copy", "bulk", pd.DataFrame, partitions_def=DAILY),
         consumer("meter_copy", "meter", pd.DataFrame, partitions_def=DAILY),
         consumer("span_copy", "span", pd.DataFrame, partitions_def=DAILY),
         running,
         span,
         pair,
+        chain,
+        silent,
+        told,
         mixed,
         report,
     ]

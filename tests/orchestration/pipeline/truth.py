@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 DAYS = [f"2024-01-0{day}" for day in range(1, 8)]
 WEEK = DAYS[0]
 REGIONS = ["eu", "us"]
+BRANCHES = ["north", "south"]
+TENANTS = ["a", "b", "c"]
 CELLS = [f"{day}|{region}" for day in DAYS for region in REGIONS]
 
 Rows = list[tuple[int, float]]
@@ -55,7 +57,8 @@ SOURCES = {
     "grid": Source("partition", ("last_valid", "subset")),
     "tenants": Source("partition", ("any last_valid",), audited=False),
     "branches": Source("asset", ("whole seed",)),
-    "bulk": Source("partition", ("last_valid",)),
+    "bulk": Source("partition", ("last_valid", "folder")),
+    "flat": Source("partition", ("last_valid",)),
     "meter": Source("partition", ("any meter_archive", "last_valid")),
 }
 
@@ -69,7 +72,10 @@ CONSUMERS = {
     "by_region": [Input("grid", lambda r: [c for c in CELLS if c.endswith(r)], may_miss=True)],
     "by_day": [Input("grid", lambda d: [c for c in CELLS if c.startswith(d)], may_miss=True)],
     "tenant_copy": [Input("tenants", same)],
+    "all_tenants": [Input("tenants", lambda _: TENANTS, may_miss=True)],
     "branch_copy": [Input("branches", same)],
+    "country": [Input("branches", lambda _: BRANCHES, may_miss=True)],
+    "flat_copy": [Input("flat", same)],
     "bulk_copy": [Input("bulk", same)],
     "meter_copy": [Input("meter", same)],
     "running": [Input("orders", same), Input("running", before)],
@@ -77,11 +83,20 @@ CONSUMERS = {
     "span_copy": [Input("span", same)],
     "left": [Input("orders", same)],
     "right": [Input("clicks", same)],
+    "first": [Input("orders", same)],
+    "second": [Input("first", same), Input("meter", same)],
+    "silent": [Input("orders", same)],
+    "told": [Input("revenue", same), Input("bulk", same)],
     "mixed": [Input("orders", same)],
     "report": [Input("revenue", lambda _: DAYS, may_miss=True), Input("weekly", lambda _: [WEEK])],
 }  # fmt: skip
 
-LOADED_TOO = {"left": [Input("clicks", same)], "right": [Input("orders", same)]}
+LOADED_TOO = {
+    "left": [Input("clicks", same)],
+    "right": [Input("orders", same)],
+    "first": [Input("meter", same)],
+    "second": [Input("orders", same)],
+}
 """What Dagster loads beside: a step that may make several assets gets the inputs of all."""
 
 
@@ -98,14 +113,19 @@ class Truth:
     seeds: dict[str, Mapping[str, Rows]] = field(default_factory=dict)
     degraded: set[Node] = field(default_factory=set)
 
-    def produce(self, asset: str, part: Part, rows: Rows) -> None:
-        """A batch arrives."""
+    def produce(self, asset: str, part: Part, rows: Rows, *, in_table: bool = False) -> None:
+        """A batch arrives, by itself or as a part of one table for a whole range.
+
+        Nobody knows which row of such a table is whose: no part of it is kept as the last valid.
+        """
         node = (asset, part)
         self.newest[node] = rows
         source = SOURCES.get(asset)
         good = all(amount >= 0 for _, amount in rows)
         if source is None or good or not source.audited:
             self.published[node] = rows
+        if good and in_table:
+            return
         if good:
             self.valid[node] = rows
             self.kept = [*(n for n in self.kept if n != node), node]
@@ -115,12 +135,18 @@ class Truth:
     def circuit(self, asset: str, part: Part) -> Node:
         return (asset, part if SOURCES[asset].scope == "partition" else None)
 
-    def served(self, asset: str, part: Part) -> tuple[str, Rows] | None:
-        """The level and the rows of one read; ``None`` where nothing can serve."""
+    def served(self, asset: str, part: Part, *, may_miss: bool = False) -> tuple[str, Rows] | None:
+        """The level and the rows of one read; ``None`` where nothing can serve.
+
+        A primary that is not there counts as one that cannot be read, unless it may be missing.
+        """
         node = (asset, part)
         source = SOURCES.get(asset)
         if source is None or self.circuit(asset, part) not in self.open:
-            return ("primary", self.published[node]) if node in self.published else None
+            if node in self.published:
+                return ("primary", self.published[node])
+            if source is None or may_miss:
+                return None
         for level in source.levels:
             rows = self._level(level, asset, part)
             if rows is not None:
@@ -136,7 +162,7 @@ class Truth:
             return self.valid[own[-1]] if own else None
         if level == "subset":
             return self.newest.get(node)
-        if level.endswith("seed"):
+        if level.endswith("seed") or level == "folder":
             return self.seeds.get(asset, {}).get("" if level.startswith("whole") else str(part))
         other = level.removeprefix("any ")
         if (other, part) in self.published or not level.startswith("any "):
@@ -144,12 +170,14 @@ class Truth:
         there = sorted(str(p) for a, p in self.published if a == other)
         return self.published[(other, there[-1])] if there else None
 
-    def can_build(self, consumer: str, part: Part) -> bool:
-        """Whether everything that the consumer cannot do without can be served."""
+    def can_build(self, *consumers: str, part: Part) -> bool:
+        """Whether everything that these cannot do without can be served, or is made with them."""
         return all(
-            self.served(each.upstream, upstream) is not None
+            self.served(each.upstream, upstream, may_miss=each.may_miss) is not None
             or (each.may_miss and not self._made(each.upstream, upstream))
+            for consumer in consumers
             for each in [*CONSUMERS[consumer], *LOADED_TOO.get(consumer, ())]
+            if each.upstream not in consumers
             for upstream in each.partitions(part)
         )
 
@@ -163,10 +191,10 @@ class Truth:
         marked = False
         for each in CONSUMERS[consumer]:
             for upstream_part in each.partitions(part):
-                found = self.served(each.upstream, upstream_part)
+                found = self.served(each.upstream, upstream_part, may_miss=each.may_miss)
                 if found is None:
-                    made = self._made(each.upstream, upstream_part)
-                    assert each.may_miss and not made, (consumer, part, each, upstream_part)
+                    assert each.may_miss, (consumer, part, each, upstream_part)
+                    assert not self._made(each.upstream, upstream_part), (consumer, part, each)
                     continue
                 level, rows = found
                 given.setdefault(each.upstream, {})[upstream_part] = rows
