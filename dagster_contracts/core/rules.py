@@ -37,6 +37,17 @@ def path_text(path: Path) -> str:
     )
 
 
+def is_of_items(path: Path) -> bool:
+    """Whether the path leads into an array or a map."""
+    return ITEMS in path or VALUES in path
+
+
+def split_at_items(path: Path) -> tuple[Path, Path]:
+    """The path to the first array or map, and what follows, the marker first."""
+    at = next(place for place, name in enumerate(path) if name in (ITEMS, VALUES))
+    return path[:at], path[at:]
+
+
 class BoundOperator(StrEnum):
     """How a value must stand to its limit."""
 

@@ -78,7 +78,7 @@ def series_of(name: str, array: pa.Array | pa.ChunkedArray) -> pl.Series:
     held = held_type(array.type)
     if held is None:
         raise TypeError(f"there are no columns of type {array.type}")
-    viewed = with_views(array if held is array.type else array.cast(held, safe=False))
+    viewed = with_views(array if held == array.type else array.cast(held, safe=False))
     chunks = getattr(viewed, "num_chunks", 1)
     made = pl.from_arrow(viewed, rechunk=_too_many(chunks, len(viewed)))
     assert isinstance(made, pl.Series)

@@ -25,7 +25,7 @@ def unheld_types(schema: pa.Schema) -> dict[str, str]:
 
 def is_held(schema: pa.Schema) -> bool:
     """Whether Polars reads every column as what it is."""
-    return all(held_type(field.type) is field.type for field in schema)
+    return all(held_type(field.type) == field.type for field in schema)
 
 
 def standing_in(table: pa.Table, unheld: Collection[str] | Mapping[str, str]) -> pa.Table:
@@ -39,28 +39,28 @@ def standing_in(table: pa.Table, unheld: Collection[str] | Mapping[str, str]) ->
             continue
         held = held_type(field.type)
         assert held is not None
-        if held is not field.type:
+        if held != field.type:
             column = table[position].cast(held, safe=False)
             table = table.set_column(position, field.with_type(held), column)
     return table
 
 
 def held_type(dtype: pa.DataType) -> pa.DataType | None:
-    """The type that Polars holds these values as: this very one, another, or ``None``."""
+    """The type that Polars holds these values as: the same, another, or ``None``."""
     import pyarrow as pa  # late: importing the package must stay cheap
 
     match dtype:
         case pa.ListType() | pa.LargeListType() | pa.FixedSizeListType():
             item = held_type(dtype.value_type)
-            if item is None or item is dtype.value_type:
-                return item and dtype
+            if item is None or item == dtype.value_type:
+                return None if item is None else dtype
             if isinstance(dtype, pa.FixedSizeListType):
                 return pa.list_(dtype.value_field.with_type(item), dtype.list_size)
             made = pa.list_ if isinstance(dtype, pa.ListType) else pa.large_list
             return made(dtype.value_field.with_type(item))
         case pa.StructType():
             types = [held_type(field.type) for field in dtype]
-            if all(held is field.type for held, field in zip(types, dtype, strict=True)):
+            if all(held == field.type for held, field in zip(types, dtype, strict=True)):
                 return dtype
             fields = [
                 field.with_type(held)
@@ -70,7 +70,7 @@ def held_type(dtype: pa.DataType) -> pa.DataType | None:
             return pa.struct(fields) if len(fields) == len(types) else None
         case pa.MapType():
             key, item = held_type(dtype.key_type), held_type(dtype.item_type)
-            return dtype if key is dtype.key_type and item is dtype.item_type else None
+            return dtype if key == dtype.key_type and item == dtype.item_type else None
         case pa.TimestampType() if dtype.tz is not None:
             return _zoned(dtype)
     if pa.types.is_date64(dtype):

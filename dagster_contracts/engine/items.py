@@ -1,27 +1,29 @@
 """Rules about the items of arrays and the values of maps: a row breaks them where any item does.
 
-Each becomes a flag of the row, computed by Polars beside the data. The items of a batch of rows are
-laid out as one column, the rule is the same expression as for a column, and a row is flagged where
-one of its items is.
+Each becomes a flag of the row, beside the data. In Polars the items of a batch of rows are laid out
+as one column, the rule is the same expression as for a column, and a row is flagged where one of
+its items is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import narwhals as nw
 
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import (
-    ITEMS,
     VALUES,
     All,
     Path,
     Required,
     RowTest,
     RuleTest,
+    is_of_items,
+    split_at_items,
 )
 from dagster_contracts.engine.compiler import (
     BrokenColumnError,
@@ -32,6 +34,7 @@ from dagster_contracts.engine.compiler import (
     is_map,
     made,
 )
+from dagster_contracts.engine.duckdb_items import field_type, flag_in_duckdb, with_flags
 from dagster_contracts.engine.scan import Backend, Scan
 
 if TYPE_CHECKING:
@@ -46,30 +49,54 @@ _ITEM = "item"
 def flag_items(rules: Iterable[PlannedRule], scan: Scan, columns: Columns) -> Columns:
     """The columns, with a flag for each test of items; or the reason why there is none."""
     tests = dict.fromkeys(test for rule in rules for test in _item_tests(rule.test))
-    if not tests or scan.backend is not Backend.POLARS:
+    if not tests or scan.backend not in (Backend.POLARS, Backend.DUCKDB):
         return columns
-    import polars as pl  # late: importing the package must stay cheap
-
+    native: Any = scan.frame.to_native()
+    in_polars = scan.backend is Backend.POLARS
     flags: dict[RowTest, str | Exception] = {}
-    added: list[pl.Expr] = []
+    added: dict[str, Any] = {}
     for test in tests:
         try:
             columns.require(test.path, only_missing=isinstance(test, Required))
-            outer, rest = _split(test.path)
-            flag = _flag(test, columns.type_of(outer), rest, scan)
+            dtype = columns.type_of(split_at_items(test.path)[0])
+            name = f"__contracts_items_{len(added)}"
+            if in_polars:
+                added[name] = _in_polars(test, dtype, scan)
+            else:
+                compiled = partial(_compiled, test, scan)
+                added[name] = flag_in_duckdb(test, native, dtype, test.path, compiled)
+            flags[test] = name
         except (BrokenColumnError, UncompilableError) as error:
             flags[test] = error
-            continue
-        name = f"__contracts_items_{len(added)}"
-        value = pl.col(outer[0])
-        for field in outer[1:]:
-            value = value.struct.field(field)
-        added.append(
-            value.map_batches(flag, return_dtype=pl.Boolean, is_elementwise=True).alias(name)
-        )
-        flags[test] = name
-    frame = nw.from_native(scan.frame.to_native().with_columns(added))
+    framed = native.with_columns(**added) if in_polars else with_flags(native, added)
+    frame = nw.from_native(framed).lazy()
     return replace(columns, scan=replace(scan, frame=frame), item_flags=flags)
+
+
+def _in_polars(test: ItemTest, dtype: nw.dtypes.DType | None, scan: Scan) -> pl.Expr:
+    """The flag as a Polars expression over the column that holds the items."""
+    import polars as pl  # late: importing the package must stay cheap
+
+    outer, rest = split_at_items(test.path)
+    flag = _flag(test, dtype, rest, scan)
+    value = pl.col(outer[0])
+    for field in outer[1:]:
+        value = value.struct.field(field)
+    return value.map_batches(flag, return_dtype=pl.Boolean, is_elementwise=True)
+
+
+def _compiled(
+    test: ItemTest, scan: Scan, name: str, dtype: nw.dtypes.DType, inner: Path
+) -> nw.Expr:
+    """The flag of items in a column of this name and type; ``inner`` is the path within them."""
+    plain = replace(scan, untyped=frozenset(), spelled={}, refused={}, type_flags={})
+    columns = Columns(scan=plain, schema={name: dtype})
+    return compile_test(replace(test, path=(name, *inner)), columns)
+
+
+def asks_of_items(test: RuleTest) -> bool:
+    """Whether a test is about the items of an array or the values of a map."""
+    return any(True for _ in _item_tests(test))
 
 
 def _item_tests(test: RuleTest) -> Iterator[ItemTest]:
@@ -77,16 +104,10 @@ def _item_tests(test: RuleTest) -> Iterator[ItemTest]:
         case All(parts):
             for part in parts:
                 yield from _item_tests(part)
-        case _ if isinstance(test, ItemTest) and (ITEMS in test.path or VALUES in test.path):
+        case _ if isinstance(test, ItemTest) and is_of_items(test.path):
             yield test
         case _:
             return
-
-
-def _split(path: Path) -> tuple[Path, Path]:
-    """The path to the first array or map, and what follows, the marker first."""
-    at = next(place for place, name in enumerate(path) if name in (ITEMS, VALUES))
-    return path[:at], path[at:]
 
 
 def _flag(test: ItemTest, dtype: Any, rest: Path, scan: Scan) -> Flag:
@@ -140,10 +161,10 @@ def _of_items(test: ItemTest, dtype: nw.dtypes.DType, inner: Path, scan: Scan) -
     if dtype == nw.Unknown and not (isinstance(test, Required) and not inner):
         # All items are null, or there are none: their fields say nothing.
         return lambda series: _any([], series)
-    if ITEMS in inner or VALUES in inner:
-        outer, rest = _split(inner)
+    if is_of_items(inner):
+        outer, rest = split_at_items(inner)
         for field in outer:
-            dtype = _field(dtype, field)
+            dtype = field_type(dtype, field)
         deeper = _flag(test, dtype, rest, scan)
 
         def flag_of_fields(series: pl.Series) -> pl.Series:
@@ -152,8 +173,7 @@ def _of_items(test: ItemTest, dtype: nw.dtypes.DType, inner: Path, scan: Scan) -
             return deeper(series)
 
         return flag_of_fields
-    of_item = Columns(scan=replace(scan, untyped=frozenset(), spelled={}), schema={_ITEM: dtype})
-    broken = compile_test(replace(test, path=(_ITEM, *inner)), of_item).alias("broken")
+    broken = _compiled(test, scan, _ITEM, dtype, inner).alias("broken")
 
     def flag(series: pl.Series) -> pl.Series:
         frame = nw.from_native(series.alias(_ITEM).to_frame(), eager_only=True)
@@ -161,15 +181,6 @@ def _of_items(test: ItemTest, dtype: nw.dtypes.DType, inner: Path, scan: Scan) -
         return found
 
     return flag
-
-
-def _field(dtype: nw.dtypes.DType, name: str) -> nw.dtypes.DType:
-    fields: Mapping[str, Any] = (
-        {f.name: f.dtype for f in dtype.fields} if isinstance(dtype, nw.Struct) else {}
-    )
-    if name not in fields:
-        raise UncompilableError(f"there is no field {name}")
-    return made(fields[name])
 
 
 def _any(flags: list[pl.Series], series: pl.Series) -> pl.Series:

@@ -17,6 +17,7 @@ from dagster_contracts.core.contract import Json, SchemaObject, SchemaProperty
 from dagster_contracts.core.rules import RowExpression, TypeMatch, columns_of
 from dagster_contracts.engine.compiler import expression_columns
 from dagster_contracts.engine.csv_source import RAW_PREFIX
+from dagster_contracts.engine.items import asks_of_items
 from dagster_contracts.engine.keys import COUNT, KeyRule, places
 from dagster_contracts.engine.literal import all_of, any_of, instant_literal
 from dagster_contracts.engine.measurement import Measurement
@@ -122,6 +123,8 @@ class SampleSource:
 
     def _narrowed(self, rule: PlannedRule, shown: Sequence[str]) -> nw.LazyFrame[Any]:
         """The columns that the rule and its sample need."""
+        if asks_of_items(rule.test):
+            return self.scan.frame  # flags of rows stand in it, beside the data
         needed = [*shown, *columns_of(rule.test)]
         for text in (rule.filter, getattr(rule.test, "text", None)):
             if text is not None:

@@ -15,7 +15,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from dagster_contracts.core.contract import QualityRule, RuleKind
+from dagster_contracts.core.contract import LogicalType, QualityRule, RuleKind
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.engine.frames import to_arrow
 from dagster_contracts.engine.validation import validate
@@ -107,6 +107,22 @@ def test_numbers_that_are_too_long_cost_only_their_column(way: str, tmp_path: Pa
         found = outcome(report, "m.minimum")
         assert found.status is OutcomeStatus.NOT_EVALUATED
         assert "decimal256(50, 2)" in (found.reason or "")
+
+
+def test_types_within_others_are_held_as_well(way: str, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "l": pa.array([[FIRST], [], [date(2024, 1, 3)]], pa.list_(pa.date64())),
+            "m": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+        }
+    )
+    made = contract(
+        column("l", LogicalType.ARRAY, items=column("d", DATE, minimum=date(2024, 1, 2))),
+        column("m", LogicalType.MAP, items=column("n", INTEGER, minimum=2)),
+    )
+    report = validate(WAYS[way](table, tmp_path), made)
+    dates = {} if way in ("parquet", "partitions", "arrow_file") else {"l[].minimum": 1}
+    assert {"m{}.minimum": 1, **dates}.items() <= failed_rows(report).items()
 
 
 def test_folders_beside_such_a_column_are_columns(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -18,6 +22,7 @@ from tests.engine.builders import (
     INTEGER,
     NUMBER,
     STRING,
+    as_kind,
     column,
     contract,
     failed_rows,
@@ -96,13 +101,14 @@ def test_counts_are_those_of_plain_python(found: list[dict[str, Any]]) -> None:
         for row in numbered
     ]
     expected = oracle.nested_counts(MADE.objects[0], flat)
-    for kind in (data, pl.DataFrame(data).lazy()):
+    for kind in (data, pl.DataFrame(data).lazy(), duckdb.connect().from_arrow(data)):
         assert failed_rows(validate(kind, MADE)) == expected
 
 
-def test_samples_show_the_key_and_the_array() -> None:
+@pytest.mark.parametrize("kind", ["pyarrow", "duckdb"])
+def test_samples_show_the_key_and_the_array(kind: str, tmp_path: Path) -> None:
     data = table([{"id": 7, "lines": [{"sku": "a", "n": 1}, {"sku": "x", "n": 1}]}])
-    report = validate(data, MADE)
+    report = validate(as_kind(data, kind, tmp_path), MADE)
     found = outcome(report, "lines[].sku.pattern")
     assert (found.failed_rows, found.rows_tested) == (1, 1)
     assert found.samples == ({"id": 7, "lines": [{"sku": "a", "n": 1}, {"sku": "x", "n": 1}]},)
@@ -171,3 +177,39 @@ def test_where_there_are_no_items_nothing_is_broken(nothing: list[Any]) -> None:
     )
     report = validate(pl.DataFrame({"tags": nothing, "lines": nothing}), made)
     assert report.status is OutcomeStatus.PASSED, report.failures()
+
+
+def test_duckdb_measures_items_of_every_shape_or_says_why_not() -> None:
+    relation = duckdb.sql(
+        """SELECT ['it''s', NULL] AS "odd ""name", [1, 9]::INTEGER[2] AS pair, [uuid()] AS ids,
+        ['a', 'z']::ENUM('a', 'z')[] AS codes, [{'x': [{'y.z': 1}, {'y.z': 5}]}] AS deep,
+        [DATE '2024-01-01'] AS days, [] AS nothing, [0.07, 0.08]::DECIMAL(9, 2)[] AS prices"""
+    )
+
+    def listed(name: str, item: Any) -> Any:
+        return column(name, ARRAY, items=item)
+
+    inner = column("l", OBJECT, properties=(column("y.z", INTEGER, maximum=4),))
+    outer = column("l", OBJECT, properties=(listed("x", inner),))
+    made = contract(
+        listed('odd "name', column("t", STRING, required=True, enum=("it's",), pattern="^it's$")),
+        listed("pair", column("n", INTEGER, maximum=8)),
+        listed("ids", column("id", STRING, min_length=99)),
+        listed("codes", column("c", STRING, enum=("a",))),
+        listed("deep", outer),
+        listed("days", column("d", LogicalType.DATE, maximum=date(2023, 1, 1))),
+        listed("nothing", column("n", INTEGER, minimum=1)),
+        listed("prices", column("p", NUMBER, multiple_of=Decimal("0.07"))),
+    )
+    report = validate(relation, made)
+    assert failed_rows(report) == {
+        'odd "name[].required': 1,
+        "pair[].maximum": 1,
+        "codes[].enum": 1,
+        "deep[].x[].y.z.maximum": 1,
+        "days[].maximum": 1,
+        "prices[].multiple_of": 1,
+    }
+    unmeasured = [o.rule for o in report.outcomes if o.status is OutcomeStatus.NOT_EVALUATED]
+    assert unmeasured == ["ids[].min_length"]
+    assert "UUID" in (outcome(report, "ids[].min_length").reason or "")
