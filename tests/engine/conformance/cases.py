@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dagster_contracts.core.condition import parse_condition
 from dagster_contracts.core.contract import (
     Contract,
     LibraryMetric,
@@ -22,6 +23,7 @@ from dagster_contracts.core.contract import (
     QualityRule,
     Relationship,
     RuleKind,
+    SlaProperty,
     TypeOptions,
 )
 from tests.engine.builders import (
@@ -48,6 +50,7 @@ class Case:
 
     ``broken`` are rules that fail as such, ``unmeasured`` those that no kind of data can measure,
     with words from the reason. ``keys`` are the keys of the rows that a rule's sample shows.
+    ``circumstances`` are told beside the data, ``metrics`` what comes of both.
     """
 
     table: pa.Table
@@ -60,6 +63,8 @@ class Case:
     references: Mapping[str, pa.Table] = field(default_factory=dict)
     custom: Mapping[str, Any] = field(default_factory=dict)
     schema_errors: Fraction | None = None
+    metrics: Mapping[str, Fraction] = field(default_factory=dict)
+    circumstances: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ints(*values: int | None, of: pa.DataType | None = None) -> pa.Array:
@@ -903,6 +908,76 @@ def _isolation() -> Case:
     )
 
 
+def _level(name: str, condition: str, element: str | None = None) -> SlaProperty:
+    return SlaProperty(property=name, condition=parse_condition(condition), element=element)
+
+
+def _service_levels() -> Case:
+    """Ages over the night on which summer time ends in Paris, of moments with and without zones."""
+    zoned = [at(2024, 10, 27, 0, 30, zone=UTC), at(2024, 10, 27, 1, 30, zone=UTC)]
+    naive = [at(2024, 10, 26, 12), at(2024, 10, 27, 3, 30)]
+    days = [date(2024, 10, 26), date(2024, 10, 20)]
+    levels = (
+        _level("freshness", "data_freshness < 90min", "t"),
+        _level("freshness", "data_freshness < 30min", "n"),
+        _level("freshness", "data_freshness <= 27h", "d"),
+        _level("latency", "data_latency <= 30min", "t"),
+        _level("retention", "data_retention <= 17h", "n"),
+        _level("completeness", "completeness >= 75%"),
+        _level("completeness", "completeness > 50%", "s"),
+        _level("throughput", "throughput >= 2/s"),
+    )
+    return Case(
+        pa.table(
+            {
+                "k": ints(1, 2, 3, 4),
+                "t": instants(*zoned, None, zoned[0], zone="Europe/Paris"),
+                "n": instants(*naive, None, naive[0]),
+                "d": pa.array([*days, None, None], pa.date32()),
+                "s": texts("a", None, None, "b"),
+            }
+        ),
+        contract(
+            column("k", INTEGER, primary_key_position=1),
+            column("t", TIMESTAMP, required=True),
+            column("n", TIMESTAMP, default_timezone="Europe/Paris"),
+            column("d", DATE),
+            column("s", STRING, required=True),
+            sla=levels,
+        ),
+        {"t.required": 1, "s.required": 2},
+        {
+            "sla_freshness": 5400,
+            "sla_freshness_2": 1800,
+            "sla_freshness_3": 27 * 3600,
+            "sla_latency": 1800,
+            "sla_retention": 17 * 3600,
+            "sla_completeness": 0.75,
+            "sla_completeness_2": 0.5,
+            "sla_throughput": 4,
+        },
+        metrics={
+            "row_count": Fraction(4),
+            "row_count_change": Fraction(1),
+            "data_freshness": Fraction(5400),
+            "data_latency": Fraction(1800),
+            "data_retention": Fraction(9000),
+            "completeness": Fraction(3, 4),
+            "null_ratio.s": Fraction(1, 2),
+            "null_ratio.n": Fraction(1, 4),
+            "duplicates": Fraction(0),
+            "throughput": Fraction(4),
+            "materialization_age": Fraction(3600),
+        },
+        circumstances={
+            "now": at(2024, 10, 27, 3, zone=UTC),
+            "arrived_at": at(2024, 10, 27, 2, zone=UTC),
+            "previous_materialized_at": at(2024, 10, 27, 1, 59, 59, zone=UTC),
+            "history": {"row_count": [2, 2, 4]},
+        },
+    )
+
+
 CASES: dict[str, Case] = {
     "nulls": _nulls(),
     "nan": _nan(),
@@ -940,4 +1015,5 @@ CASES: dict[str, Case] = {
     "nested": _nested(),
     "lists": _lists(),
     "isolation": _isolation(),
+    "service_levels": _service_levels(),
 }

@@ -37,6 +37,7 @@ def judged(case: Case, kind: str, places: Places) -> ContractReport:
         case.contract,
         references={name: make(table, kind, places) for name, table in case.references.items()},
         custom=case.custom,
+        **case.circumstances,
     )
 
 
@@ -67,6 +68,7 @@ def test_the_same_counts(kind: str, name: str, places: Places) -> None:
             assert measured[rule].value == pytest.approx(value, rel=1e-12), rule
     if case.schema_errors is not None:
         assert report.metrics["schema_validation_errors"] == case.schema_errors
+    assert {name: report.metrics[name] for name in case.metrics} == case.metrics
     for rule, keys in case.keys.items():
         if rule not in cannot:
             (key,) = case.contract.objects[0].primary_key
