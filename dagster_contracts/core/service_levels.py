@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 from dagster_contracts.core.condition import (
     Comparison,
@@ -190,6 +191,18 @@ def delay_after(
         return Fraction(0)
     late = [moment for moment in known if moment > deadline]
     return seconds((late[0] if late else now) - deadline)
+
+
+def read_delay(name: str) -> tuple[time, tzinfo]:
+    """The wall time and the zone of ``delay_after.0900.Europe.Berlin``; UTC where none is named."""
+    _, clock, *zone = name.split(".")
+    return time(int(clock[:2]), int(clock[2:])), ZoneInfo("/".join(zone) or "UTC")
+
+
+def deadlines(name: str, now: datetime) -> tuple[datetime, ...]:
+    """The moments about ``now`` that a ``delay_after`` counts from, day by day."""
+    at, zone = read_delay(name)
+    return tuple(_wall(now.astimezone(zone), day, at, zone) for day in (-1, 0, 1))
 
 
 def _wall(local: datetime, day: int, at: time, zone: tzinfo) -> datetime:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -41,6 +40,7 @@ from dagster_contracts.core.service_levels import (
     downtimes,
     newest_incident,
     overdue,
+    read_delay,
     time_to_detect,
     time_to_notify,
     time_to_repair,
@@ -423,6 +423,5 @@ def _window(name: str) -> timedelta:
 
 def _delay(name: str, arrivals: Iterable[datetime], now: datetime) -> Fraction | None:
     """``delay_after.0900.Europe.Berlin``: how late the data of the day was."""
-    _, clock, *zone = name.split(".")
-    at = time(int(clock[:2]), int(clock[2:]))
-    return delay_after(arrivals, at, ZoneInfo("/".join(zone) or "UTC"), now=now)
+    at, zone = read_delay(name)
+    return delay_after(arrivals, at, zone, now=now)

@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.documents.folder import ContractFolder, read_folder
 from dagster_contracts.monitoring.feedback import FeedbackBook
@@ -83,7 +85,14 @@ class ContractsRuntime:
     @cached_property
     def breaker(self) -> CircuitBreaker:
         """The circuits."""
-        return CircuitBreaker(self.store)
+        return CircuitBreaker(self.store, remembered=self._remembered)
+
+    def _remembered(
+        self, contract: Contract, key: CircuitKey, now: datetime
+    ) -> dict[str, Fraction | None]:
+        """The service as it stands at ``now``, though no batch has come."""
+        found = self.service.measure(contract, key.asset, partition=key.partition, now=now)
+        return {**found.values, **dict.fromkeys(found.reasons)}
 
     @cached_property
     def snapshots(self) -> SnapshotArchive:

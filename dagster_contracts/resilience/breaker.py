@@ -44,8 +44,9 @@ from dagster_contracts.core.contract import (
     Contract,
     Severity,
 )
-from dagster_contracts.core.metrics import REFUSED
+from dagster_contracts.core.metrics import OF_LIFE, REFUSED, needs_asset_history
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.core.service_levels import life_metrics
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.circuit_rows import (
     StoredCircuit,
@@ -123,6 +124,10 @@ class Standing:
     degraded: bool
 
 
+Remembered = Callable[[Contract, CircuitKey, datetime], Mapping[str, Fraction | None]]
+"""What the store remembers of an asset's service, as metrics of a moment."""
+
+
 def circuit_key(contract: Contract, asset: str, partition: str | None = None) -> CircuitKey:
     """The circuit that an asset and partition belong to, by the scope of the contract."""
     policy = policy_of(contract)
@@ -141,9 +146,11 @@ class CircuitBreaker:
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         random: Callable[[], float] = random_module.random,
         checkpoint: Checkpoint = pass_by,
+        remembered: Remembered | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._remembered = remembered
         self._new_id = new_id
         self._random = random
         self._checkpoint = checkpoint
@@ -564,6 +571,11 @@ class CircuitBreaker:
         metrics = clock_metrics(circuit, contract, now)
         if REPORTS in watched_metrics(contract):
             metrics[REPORTS] = _open_reports(conn, contract)
+        watched = watched_metrics(contract)
+        if not OF_LIFE.isdisjoint(watched):
+            metrics |= life_metrics(contract, now)
+        if self._remembered is not None and any(map(needs_asset_history, watched)):
+            metrics |= self._remembered(contract, circuit.key, now)
         return metrics
 
     def _bound(

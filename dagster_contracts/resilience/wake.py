@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -18,12 +18,17 @@ from dagster_contracts.core.circuit import (
     Step,
     Ticked,
 )
-from dagster_contracts.core.condition import Comparison, comparisons_of
+from dagster_contracts.core.condition import Comparison, comparisons_of, metrics_of
 from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.metrics import DELAY_AFTER, OF_HISTORY, OF_LIFE, SINCE_AVAILABLE
+from dagster_contracts.core.service_levels import LIFE, deadlines
 
 FRESHNESS = "data_freshness"
 AGE = "materialization_age"
 REPORTS = "consumer_reports"
+
+_LOOK_AGAIN = timedelta(minutes=1)
+"""How often a closed circuit is looked at whose conditions speak of what the store remembers."""
 
 # At 30 minutes sharp `>= 30min` has come true, and `> 30min` has not.
 _JUST_AFTER = timedelta(milliseconds=1)
@@ -62,7 +67,7 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
     if circuit.state is CircuitState.CLOSED and contract.resilience is not None:
         open_when = contract.resilience.circuit.open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
-        for crossing in _crossings(circuit, contract, comparisons):
+        for crossing in _crossings(circuit, contract, comparisons, now):
             moments.extend(m for m in (crossing, crossing + _JUST_AFTER) if m > now)
         if any(comparison.metric == REPORTS for comparison in comparisons):
             # Reports arrive in another table, without a word to the circuit.
@@ -78,9 +83,12 @@ def wake_after(
     Only a tick judges by the clock. After anything else a threshold may have been crossed already:
     a late batch closed the circuit, or an operator gave it back to a feed that had stopped. And
     what came late was not judged by: an override that ended with it leaves a window unjudged.
+    Availability and the times of incidents follow no clock alone: they are looked at every minute.
     """
     circuit = step.circuit
     waking = wake_at(circuit, contract, now)
+    if circuit.state is CircuitState.CLOSED and _opens_by(contract) & OF_HISTORY:
+        waking = min(waking or now + _LOOK_AGAIN, now + _LOOK_AGAIN)
     closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
     if isinstance(event, Ticked | Failed | ProbeAsked) or not closed:
         return waking
@@ -88,27 +96,56 @@ def wake_after(
     if isinstance(event, Observed) and not late and contract.resilience is not None:
         open_when = contract.resilience.circuit.open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
-        if all(crossing > now for crossing in _crossings(circuit, contract, comparisons)):
+        crossings = _crossings(circuit, contract, comparisons, now)
+        if all(crossing > now for crossing in crossings):
             return waking
     return now
 
 
+def _opens_by(contract: Contract) -> frozenset[str]:
+    """The metrics, or their families, that a circuit opens by."""
+    if contract.resilience is None:
+        return frozenset()
+    named = (metrics_of(condition) for condition in contract.resilience.circuit.open_when)
+    return frozenset(name.partition(".")[0] for names in named for name in names)
+
+
 def _crossings(
-    circuit: Circuit, contract: Contract, comparisons: Iterable[Comparison]
+    circuit: Circuit, contract: Contract, comparisons: Iterable[Comparison], now: datetime
 ) -> Iterator[datetime]:
     """When a growing metric crosses what it is compared with, or a ``for 30min`` is over."""
     since = {FRESHNESS: freshness_since(circuit, contract), AGE: circuit.last_observed_at}
     for comparison in comparisons:
         hold = comparison.hold.duration if comparison.hold else None
-        base = since.get(comparison.metric)
-        if base is not None:
-            crossing = base + _duration(comparison.quantity.value)
+        for crossing in _crossed(comparison, since, contract, now):
             yield crossing
             if hold is not None:
                 yield crossing + hold
         if hold is not None:
             for observation in circuit.window:
                 yield observation.at + hold
+
+
+def _crossed(
+    comparison: Comparison,
+    since: Mapping[str, datetime | None],
+    contract: Contract,
+    now: datetime,
+) -> Iterator[datetime]:
+    """When what is compared grows, or shrinks, to what it is compared with."""
+    name, quantity = comparison.metric, comparison.quantity.value
+    base = since.get(name)
+    if base is not None:
+        yield base + _duration(quantity)
+    elif name.partition(".")[0] == DELAY_AFTER:
+        # The deadline itself is when the delay of the day before gives way to this one's.
+        for deadline in deadlines(name, now):
+            yield from (m for m in (deadline, deadline + _duration(quantity)) if m > now)
+    elif name in OF_LIFE:
+        for level in contract.sla:
+            if level.moment is not None and LIFE.get(level.property) == name:
+                away = _duration(quantity)
+                yield level.moment + (away if name == SINCE_AVAILABLE else -away)
 
 
 def _duration(seconds: Fraction) -> timedelta:

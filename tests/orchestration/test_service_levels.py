@@ -11,6 +11,7 @@ import pytest
 from dagster_contracts import contract_asset
 from dagster_contracts.store.database import open_store
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.test_registry_sensor import alerts
 
 ORDERS = """
 data_contract:
@@ -120,6 +121,53 @@ def test_the_service_is_measured_from_one_materialization_to_the_next(
     assert shown(later["timeToRepair"], "value") == 0
     assert not later["endOfSupport"].passed
     assert "support ended" in str(later["endOfSupport"].description)
+
+
+@pytest.mark.parametrize(
+    ("condition", "quiet", "over", "reason"),
+    [
+        ("delay_after.0900 > 30min", {"hours": 27, "minutes": 29}, {"minutes": 2}, "delay_after"),
+        ("availability < 90%", {"hours": 3, "minutes": 19}, {"minutes": 3}, "availability"),
+        ("time_to_end_of_support < 1d", {"days": 17}, {"hours": 19}, "time_to_end_of_support"),
+        ("materialization_age > 30min", {"minutes": 29}, {"minutes": 2}, "materialization_age"),
+        ("data_freshness > 30min", {"minutes": 29}, {"minutes": 2}, "data_freshness"),
+    ],
+    ids=lambda value: value.split()[0] if isinstance(value, str) else "",
+)
+def test_a_silent_feed_opens_its_circuit_at_a_tick_once(
+    timed: Deployment,
+    clock: Any,
+    condition: str,
+    quiet: dict[str, float],
+    over: dict[str, float],
+    reason: str,
+) -> None:
+    timed.contract(ORDERS.replace("schema_validation_errors > 5%", condition))
+    defs = definitions(timed)
+    timed.run(defs)
+    first = timed.tick(defs, "contract_circuit_sensor")
+
+    clock.advance(**quiet)
+    before = timed.tick(defs, "contract_circuit_sensor", first.cursor)
+    assert timed.state() == "closed"
+
+    clock.advance(**over)
+    opened = timed.tick(defs, "contract_circuit_sensor", before.cursor)
+    assert timed.state() == "open"
+    (shown,) = opened.asset_events
+    assert reason in str(shown.description)
+    again = timed.tick(defs, "contract_circuit_sensor", opened.cursor)
+    assert not again.asset_events
+    (circuit,) = timed.runtime.breaker.circuits()
+    assert circuit.generation == 1
+    history = timed.runtime.breaker.history(circuit.key, transitions_only=True)
+    assert [(entry.cause, entry.evaluation_id) for entry in history] == [("tick", None)]
+
+    timed.tick(defs, "contract_monitor_sensor")
+    timed.tick(defs, "contract_monitor_sensor")
+    (told,) = [each for each in alerts(timed) if each["kind"] == "circuit.open"]
+    assert told["state"] == "firing"
+    assert reason in told["summary"].lower()
 
 
 def test_a_breach_of_the_service_refuses_no_batch(timed: Deployment, clock: Any) -> None:

@@ -177,8 +177,8 @@ class Truth:
             or (each.may_miss and not self._made(each.upstream, upstream))
             for consumer in consumers
             for each in [*CONSUMERS[consumer], *LOADED_TOO.get(consumer, ())]
-            if each.upstream not in consumers
             for upstream in each.partitions(part)
+            if not (each.upstream in consumers and upstream == part)
         )
 
     def _made(self, asset: str, part: Part) -> bool:
