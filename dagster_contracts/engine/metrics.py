@@ -26,6 +26,7 @@ from dagster_contracts.core.rules import (
 from dagster_contracts.core.service_levels import life_metrics, seconds, wanted_metrics
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.measurement import Measurement
+from dagster_contracts.engine.samples import hidden_columns
 
 _AHEAD = timedelta(minutes=5)
 """How far clocks may differ: what happens later than that after now lies in the future."""
@@ -144,7 +145,8 @@ def time_span(
     assert span is not None
     tolerance = _AHEAD if isinstance(span[1], datetime) else _DAY_AHEAD
     if newest - now > tolerance:
-        reason = f"the newest {column} ({newest:%Y-%m-%d %H:%M:%S} UTC) lies in the future"
+        shown = "" if column in hidden_columns(target) else f" ({newest:%Y-%m-%d %H:%M:%S} UTC)"
+        reason = f"the newest {column}{shown} lies in the future"
         return TimeSpan(oldest=oldest, unknown=reason)
     return TimeSpan(oldest, newest)
 

@@ -18,7 +18,14 @@ from dagster_contracts.engine.finding import Finding
 
 _SHOWS_A_VALUE = (LibraryMetric.MINIMUM, LibraryMetric.MAXIMUM, LibraryMetric.QUANTILE)
 _OF_ONE_ROW = (LibraryMetric.SUM, LibraryMetric.MEAN)
+_OF_ENGINE = re.compile(r"(.*cannot be read: \w+): .+", re.DOTALL)
 _COUNTS = re.compile(r"\s*select\s+count\s*\([^()]*\)(\s+as\s+\w+)?\s+from\b", re.IGNORECASE)
+
+
+def without_engine_text(reason: str, hidden: Collection[str]) -> str:
+    """Why data cannot be read; an engine's own words are left out, where they may quote a value."""
+    found = _OF_ENGINE.match(reason) if hidden else None
+    return f"{found[1]}; {_withheld('the rest', sorted(hidden))}" if found else reason
 
 
 @dataclass(frozen=True, slots=True)

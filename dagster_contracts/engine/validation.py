@@ -44,7 +44,7 @@ from dagster_contracts.engine.metrics import (
     time_columns,
     time_span,
 )
-from dagster_contracts.engine.redaction import Redaction
+from dagster_contracts.engine.redaction import Redaction, without_engine_text
 from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
@@ -136,7 +136,8 @@ def validate(
         answer = request.answer(data)
     except UnreadableDataError as error:
         unreached = isinstance(error, UnreachableDataError)
-        answer = request.refuse(str(error), reached=not unreached)
+        reason = without_engine_text(str(error), hidden_columns(plan.schema_object))
+        answer = request.refuse(reason, reached=not unreached)
     return ValidationReport(
         contract=contract.name,
         version=contract.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import polars as pl
@@ -157,3 +158,34 @@ def test_a_rule_that_fails_to_run_quotes_no_value():
     assert outcome(report, "both").status is OutcomeStatus.NOT_EVALUATED
     assert (outcome(report, "a.pattern").reason or "").startswith("the rule failed to run: ")
     assert SECRET not in told(report)
+
+
+def _broken_frame() -> pl.LazyFrame:
+    def fail(frame: pl.DataFrame) -> pl.DataFrame:
+        raise ValueError(f"bad value {SECRET}")
+
+    return pl.LazyFrame({"a": ["x"], "s": ["y"]}).map_batches(
+        fail, schema={"a": pl.String, "s": pl.String}
+    )
+
+
+@pytest.mark.parametrize("classification", ["restricted", None])
+def test_why_data_cannot_be_read_quotes_no_value(classification: str | None) -> None:
+    report = validate(_broken_frame(), a_contract(classification=classification))
+    assert report.outcomes[0].status is OutcomeStatus.FAILED
+    reason = report.outcomes[0].reason or ""
+    assert reason.startswith("the data cannot be read: ValueError")
+    assert (SECRET in told(report)) == (classification is None)
+
+
+@pytest.mark.parametrize("classification", ["restricted", None])
+def test_a_moment_of_the_future_is_not_told_where_it_is_classified(
+    classification: str | None,
+) -> None:
+    kind = LogicalType.TIMESTAMP
+    made = a_contract(kind=kind, classification=classification)
+    newest = datetime(2099, 3, 7, 1, 2, 3, tzinfo=UTC)
+    report = validate(pl.DataFrame({"a": [newest], "s": ["x"]}), made)
+    reason = report.unknown_because["data_freshness"]
+    assert reason.endswith("lies in the future")
+    assert ("2099-03-07" in told(report)) == (classification is None)
