@@ -113,7 +113,8 @@ def repeated_hashes(rule: KeyRule) -> nw.LazyFrame[Any]:
     import polars as pl  # late: importing the package must stay cheap
 
     keyed: pl.LazyFrame = rule.keyed.to_native()
-    ordered = keyed.select(_hash_of(rule).sort().alias(_HASH))
+    # One thread sorts in less time than two spend on it together, and the other has work.
+    ordered = keyed.select(_hash_of(rule).alias(_HASH)).sort(_HASH, multithreaded=False)
     again = ordered.filter(pl.col(_HASH) == pl.col(_HASH).shift())
     return nw.from_native(again.unique())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -31,6 +31,9 @@ ROW_NUMBER = "row"
 _OPEN_CLASSIFICATIONS = frozenset({"", "public", "open", "internal", "none", "unclassified"})
 _LONGEST_TEXT = 200
 _MOST_ITEMS = 20
+_IN_MEMORY = ("polars", "pandas", "pyarrow")
+_FIRST_ROWS = 8_192
+"""Where rows lie in memory, the first ones are looked at before all: a query starts with more."""
 _MOST_QUERIES = {Backend.PYSPARK: 20}
 """Each rule's sample is a query of its own where the engine does not run them together."""
 
@@ -64,6 +67,13 @@ class SampleSource:
         """Up to ``limit`` rows for each of the failed rules, in one collection of queries."""
         if limit <= 0:
             return {}
+        found = self._among_first(measurement, rules, limit)
+        others = [rule for rule in rules if rule.name not in found]
+        return found | self._among_all(measurement, others, limit)
+
+    def _among_all(
+        self, measurement: Measurement, rules: Collection[PlannedRule], limit: int
+    ) -> dict[str, tuple[Sample, ...]]:
         together = self.scan.backend is Backend.POLARS
         queries: dict[str, nw.LazyFrame[Any]] = {}
         most = len(rules) if together else _MOST_QUERIES.get(self.scan.backend, 100)
@@ -82,6 +92,23 @@ class SampleSource:
         except Exception:  # a sample that cannot be shown must not cost the others
             return {name: self._alone(query) for name, query in queries.items()}
         return {name: self.clean(rows) for name, rows in zip(queries, answers, strict=True)}
+
+    def _among_first(
+        self, measurement: Measurement, rules: Collection[PlannedRule], limit: int
+    ) -> dict[str, tuple[Sample, ...]]:
+        """The samples of rules that so many of the first rows break that no others are needed."""
+        rows = measurement.rows or 0
+        if self.scan.kind not in _IN_MEMORY or rows <= 2 * _FIRST_ROWS:
+            return {}
+        likely = [
+            rule
+            for rule in rules
+            if rule.name in measurement.row_rules
+            and (measurement.findings[rule.name].failed or 0) * _FIRST_ROWS >= 2 * limit * rows
+        ]
+        first = replace(self, scan=replace(self.scan, frame=self.scan.frame.head(_FIRST_ROWS)))
+        found = first._among_all(measurement, likely, limit)
+        return {name: shown for name, shown in found.items() if len(shown) == limit}
 
     def _query(self, rule: PlannedRule, measurement: Measurement) -> nw.LazyFrame[Any] | None:
         """The rows that break a rule; ``None`` where it is not about rows."""

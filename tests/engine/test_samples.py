@@ -31,6 +31,24 @@ def test_without_a_key_rows_are_told_apart_by_their_number():
     assert outcome(report, "x.minimum").samples == ({"row": 1, "x": -1}, {"row": 3, "x": -1})
 
 
+def test_of_many_rows_the_first_that_break_a_rule_are_shown_wherever_they_lie():
+    rows = 40_000
+    frame = pl.DataFrame(
+        {
+            "often": [-(n % 7 == 6) for n in range(rows)],
+            "late": [-(n > 30_000) for n in range(rows)],
+            "seldom": [-(n in (3, 20_000, rows - 1)) for n in range(rows)],
+        }
+    )
+    made = contract(*[column(name, INTEGER, minimum=0) for name in frame.columns])
+    for data in (frame, frame.to_pandas(), frame.to_arrow(), frame.lazy()):
+        report = validate(data, made, samples=4)
+        for name in frame.columns:
+            broken = [row for row, value in enumerate(frame[name]) if value < 0]
+            shown = outcome(report, f"{name}.minimum").samples
+            assert [sample["row"] for sample in shown] == broken[:4]
+
+
 def test_expressions_show_the_columns_that_they_speak_of():
     frame = pl.DataFrame({"a": [1, 5], "b": [2, 2], "c": [0, 0]})
     made = contract(
