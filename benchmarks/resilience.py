@@ -37,8 +37,9 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import StoreError
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.circuit_sensor import CircuitTick
+from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
 from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.monitor_sensor import build_monitor_sensor
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.runtime import ContractsRuntime, Settings
 from dagster_contracts.orchestration.step import Step
@@ -50,6 +51,7 @@ from dagster_contracts.store.tables import circuit_events, circuits, observation
 PROCESSES, EACH = 8, 25
 LONG = 0.005
 QUIET = (100, 10_000)
+CIRCUIT_SENSOR = "contract_circuit_sensor"
 
 
 def contract_of(name: str) -> Contract:
@@ -240,65 +242,81 @@ def _deployment(root: Path, names: list[str]) -> tuple[ContractsRuntime, Binding
 
 
 def measure_quiet_ticks(root: Path) -> list[str]:
-    """A tick over circuits that are all closed and asleep, without Dagster's own event log."""
-    took = {}
+    """A tick of each sensor over circuits that are all closed and asleep, and no news for it.
+
+    The sensors are those of a deployment, and so are Dagster's own event log and its runs, in
+    SQLite files.
+    """
+    took: dict[str, dict[int, float]] = {}
+    queries: dict[str, int] = {}
     for many in QUIET:
         names = [f"contract_{n}" for n in range(many)]
         folder = root / str(many)
-        folder.mkdir()
+        (folder / "dagster").mkdir(parents=True)
         runtime, bindings = _deployment(folder, names)
-        graph = AssetGraph(
-            {key: frozenset() for key in bindings.by_asset}, dict.fromkeys(bindings.by_asset), {}
-        )
+        keys = bindings.by_asset
+        graph = AssetGraph(dict.fromkeys(keys, frozenset()), dict.fromkeys(keys), {})
         with runtime.store.begin() as conn:
             moment = runtime.store.now(conn)
-            rows = [
-                {
-                    "contract": n,
-                    "asset": n,
-                    "partition": "",
-                    "version": 1,
-                    "generation": 0,
-                    "state": "closed",
-                    "override": "none",
-                    "policy_hash": "v1",
-                    "updated_at": moment,
-                    "body": circuit_to_json(Circuit(key=CircuitKey(n, n), policy_hash="v1")),
-                }
-                for n in names
-            ]
-            conn.execute(sa.insert(circuits), rows)
-        with dg.DagsterInstance.ephemeral() as instance:
+            conn.execute(sa.insert(circuits), [_asleep(name, moment) for name in names])
+        common: dict[str, Any] = {
+            "bindings": bindings,
+            "graph": graph,
+            "open_runtime": functools.partial(lambda it: it, runtime),
+        }
+        defs = dg.Definitions(assets=[dg.AssetSpec(key) for key in keys])
+        sensors = {
+            "circuit": build_circuit_sensor(**common),
+            "monitor": build_monitor_sensor(**common),
+        }
+        with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
+            for what, sensor in sensors.items():
+                cursor: str | None = None
 
-            def tick(
-                runtime: ContractsRuntime = runtime,
-                bindings: Bindings = bindings,
-                graph: AssetGraph = graph,
-                instance: dg.DagsterInstance = instance,
-                cursor: str | None = None,
-            ) -> str:
-                one = CircuitTick(runtime, bindings, graph, instance, ContractTranslator(), cursor)
-                one.let_time_pass()
-                one.inherit()
-                requests = [*one.probes(), *one.healing()]
-                text, changes = one.changes()
-                one.summary()
-                assert not requests
-                assert not changes
-                return text
+                def tick(
+                    sensor: Any = sensor, cursor: str | None = None, defs: dg.Definitions = defs
+                ) -> Any:
+                    context = dg.build_sensor_context(
+                        instance=instance, cursor=cursor, definitions=defs
+                    )
+                    result = sensor(context) if sensor.name == CIRCUIT_SENSOR else sensor()
+                    assert not result.run_requests
+                    assert not result.asset_events
+                    return result.cursor
 
-            cursor = tick()
-            again = functools.partial(tick, cursor=cursor)
-            with counted(runtime.store) as found:
+                cursor = tick()
+                again = functools.partial(tick, cursor=cursor)
                 again()
-            took[many] = fastest(again)
+                with counted(runtime.store) as found:
+                    again()
+                queries[what] = found.queries
+                took.setdefault(what, {})[many] = fastest(again)
         runtime.store.close()
-    few, lots = (took[many] for many in QUIET)
-    first, second = (f"| a quiet tick over {many:,} contracts" for many in QUIET)
-    return [
-        f"{first} | {found.queries} statements | {few * 1000:.1f} ms |",
-        f"{second} | {lots / few:.2f}x of that | {lots * 1000:.1f} ms |",
-    ]
+    few, lots = QUIET
+    lines = []
+    for what, cost in took.items():
+        first, second = (f"| a quiet tick of the {what} sensor over {n:,} contracts" for n in QUIET)
+        lines += [
+            f"{first} | {queries[what]} statements | {cost[few] * 1000:.1f} ms |",
+            f"{second} | {cost[lots] / cost[few]:.2f}x of that | {cost[lots] * 1000:.1f} ms |",
+        ]
+    return lines
+
+
+def _asleep(name: str, moment: datetime) -> dict[str, Any]:
+    """The row of a circuit that is closed, and that nothing happens to."""
+    return {
+        "contract": name,
+        "asset": name,
+        "partition": "",
+        "version": 1,
+        "generation": 0,
+        "state": "closed",
+        "override": "none",
+        "policy_hash": "v1",
+        "updated_at": moment,
+        "body": circuit_to_json(Circuit(key=CircuitKey(name, name), policy_hash="v1")),
+    }
 
 
 def measure_routing(root: Path) -> str:
