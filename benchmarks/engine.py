@@ -15,6 +15,12 @@ dictionaries of text (twice the cost of views where it repeats, fifty times wher
 several threads (a fifth to a half more, as they wait for each other). Text as objects that are all
 different stays at 20 to 45 ms a column: each is read under the interpreter's lock.
 
+What the footers of Parquet files prove is not measured. A million rows, processor time with and
+without that: simple rules on clean data 171 and 332 ms, on orders with dirt 210 and 318, on twelve
+columns of numbers without dirt 89 and 174 and with it in six 149 and 176. With all rules, where
+patterns and keys cost most, it saves nothing (a tenth either way, which is noise); the footer
+itself is read in 0.7 ms.
+
 ``--shape`` takes the same table in another shape: clean, all bad, skewed keys, wide text, few
 distinct values, many nulls. Where all keys repeat, whoever groups at once is quicker than by sorted
 hashes (a fifth at 200,000 rows with few distinct values); the engine does not look for that first.

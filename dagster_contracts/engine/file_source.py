@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from dagster_contracts.engine.dataset_source import scan_awkward
 from dagster_contracts.engine.file_list import FileList, list_files, removal
 from dagster_contracts.engine.file_trouble import trouble_in
 from dagster_contracts.engine.parquet_files import drift, lacking
+from dagster_contracts.engine.parquet_statistics import Proofs, Statistics, read_statistics
 from dagster_contracts.engine.scan import (
     Scan,
     UnreadableDataError,
@@ -31,20 +32,28 @@ if TYPE_CHECKING:
 
 _SMALL_FILES = 96 * 2**20
 """Bytes on disk up to which files are read into memory once; Parquet grows about fourfold there."""
+_WORTH_PROVING = 8 * 2**20
+"""Bytes on disk from which footers are read for proofs: the library for it takes 0.1 s to load."""
 _PACKED = 8
 """How often a compressed text file is larger than it is on disk, at a guess."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
+Prove = Callable[[Scan, Statistics], Proofs]
+"""What the statistics of files prove of the rows of a scan, none of which has been read."""
+
 
 def scan_files(
-    path: str, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+    path: str,
+    columns: Collection[str] | None,
+    declared: Mapping[str, LogicalType],
+    prove: Prove | None = None,
 ) -> Scan:
     """A scan of the files at a path; raises :class:`UnreadableDataError` where there are none."""
     import polars as pl  # late: importing the package must stay cheap
 
     files = list_files(path)
     try:
-        return _scan(files, columns, declared)
+        return _scan(files, columns, declared, prove)
     except BaseException as error:
         trouble = None
         if isinstance(error, pl.exceptions.PolarsError | OSError):
@@ -56,11 +65,18 @@ def scan_files(
 
 
 def _scan(
-    files: FileList, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+    files: FileList,
+    columns: Collection[str] | None,
+    declared: Mapping[str, LogicalType],
+    prove: Prove | None,
 ) -> Scan:
     match files.kind:
         case "parquet" | "arrow_file":
             scan = _scan_columns(files, declared)
+            if prove is not None and files.kind == "parquet":
+                scan = _with_proofs(scan, files, prove)
+            if scan.proofs is not None and scan.proofs.columns is not None:
+                columns = scan.proofs.columns
         case "csv":
             lazy, gaps = _scan_csv(files, declared)
             scan = replace(scan_csv(_unpruned(lazy), columns, declared), gaps=gaps)
@@ -89,6 +105,14 @@ def _scan_columns(files: FileList, declared: Mapping[str, LogicalType]) -> Scan:
     doubted = [name for name in moments if declared.get(name) is LogicalType.DATE]
     # Polars takes dates of 64 bits for moments.
     return (scan_awkward(files, declared, doubted) if doubted else None) or scan
+
+
+def _with_proofs(scan: Scan, files: FileList, prove: Prove) -> Scan:
+    """The scan, which knows what need not be measured, where it is worth it to look."""
+    if not files.is_local or _size(files) < _WORTH_PROVING:
+        return scan
+    statistics = read_statistics(files, scan)
+    return scan if statistics is None else replace(scan, proofs=prove(scan, statistics))
 
 
 def _together(scans: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
@@ -288,10 +312,12 @@ def _kept_on_disk(scan: Scan, lazy: pl.LazyFrame) -> Scan:
 
 def _is_small(files: FileList) -> bool:
     """Whether the files, all of them local, are small enough to be held decoded."""
-    if not files.is_local:
-        return False
-    sizes = (
+    return files.is_local and _size(files) <= _SMALL_FILES
+
+
+def _size(files: FileList) -> int:
+    """Bytes on disk, or about what compressed text would be there."""
+    return sum(
         Path(path).stat().st_size * (_PACKED if path.lower().endswith(".gz") else 1)
         for path in files.paths
     )
-    return sum(sizes) <= _SMALL_FILES

@@ -15,6 +15,8 @@ from dagster_contracts.errors import UnreadableDataError as UnreadableDataError
 if TYPE_CHECKING:
     import polars as pl
 
+    from dagster_contracts.engine.parquet_statistics import Proofs
+
 
 class UnreachableDataError(UnreadableDataError):
     """Where the data is kept cannot be reached or does not answer: nothing is known of it."""
@@ -82,7 +84,8 @@ class Scan:
 
     ``narrow`` gives a frame of these columns alone (by the data's names), where that is cheaper
     than to select them. ``run`` runs one query where the engine needs more than Narwhals for it;
-    ``close`` gives back what was opened for the scan (a connection, a setting).
+    ``close`` gives back what was opened for the scan (a connection, a setting). ``proofs``: what
+    files say of their rows, which then need not be looked at.
     """
 
     kind: str
@@ -99,6 +102,7 @@ class Scan:
     folds_case: bool = True
     narrow: Callable[[Collection[str]], nw.LazyFrame[Any]] | None = None
     run: Run | None = None
+    proofs: Proofs | None = None
     close: Callable[[], None] = field(default=lambda: None)
 
     def column(self, name: str) -> nw.Expr:

@@ -17,7 +17,7 @@ from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.arrow_source import scan_arrow
 from dagster_contracts.engine.dataset_source import scan_dataset
 from dagster_contracts.engine.file_list import file_kind
-from dagster_contracts.engine.file_source import scan_files
+from dagster_contracts.engine.file_source import Prove, scan_files
 from dagster_contracts.engine.pandas_source import scan_pandas
 from dagster_contracts.engine.scan import (
     Backend,
@@ -37,18 +37,20 @@ def open_scan(
     data: Any,
     columns: Collection[str] | None = None,
     declared: Mapping[str, LogicalType] | None = None,
+    prove: Prove | None = None,
 ) -> Scan:
     """A scan of ``data``.
 
     ``columns`` are those that will be queried (all where ``None``): others are not converted.
     ``declared`` are the contract's types, which tell how the text of a CSV file is to be read.
+    ``prove`` is asked what need not be read at all, where files have statistics of their rows.
     Raises :class:`UnreadableDataError`.
     """
     kind = kind_of(data)
     if kind is None:
         raise _no_table(data)
     try:
-        return _open(kind, data, columns, declared or {})
+        return _open(kind, data, columns, declared or {}, prove)
     except UnreadableDataError:
         raise
     except BaseException as error:
@@ -88,7 +90,11 @@ def _no_table(data: object) -> UnreadableDataError:
 
 
 def _open(
-    kind: str, data: Any, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
+    kind: str,
+    data: Any,
+    columns: Collection[str] | None,
+    declared: Mapping[str, LogicalType],
+    prove: Prove | None,
 ) -> Scan:
     match kind:
         case "polars":
@@ -102,7 +108,7 @@ def _open(
         case "pyarrow_dataset":
             return scan_dataset(kind, data)
         case _ if kind in _FILES:
-            return scan_files(str(data), columns, declared)
+            return scan_files(str(data), columns, declared, prove)
         case "narwhals":
             return open_scan(data.to_native(), columns, declared)
         case "sql_table":

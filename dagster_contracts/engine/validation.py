@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,6 +44,7 @@ from dagster_contracts.engine.metrics import (
     time_columns,
     time_span,
 )
+from dagster_contracts.engine.parquet_statistics import Proofs, Statistics
 from dagster_contracts.engine.redaction import Redaction, without_engine_text
 from dagster_contracts.engine.reference import measure_reference
 from dagster_contracts.engine.report import ValidationReport
@@ -51,7 +52,7 @@ from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
 from dagster_contracts.engine.sources import kind_of, open_scan
 from dagster_contracts.engine.sql import SqlBatch, measure_sql
-from dagster_contracts.engine.structure import inspect_structure
+from dagster_contracts.engine.structure import Structure, inspect_structure
 from dagster_contracts.engine.verdict import judge, service_outcome
 
 
@@ -221,27 +222,26 @@ class _Request:
         event_column = event_time_column(self.contract, target)
         declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
         self.tell("reading the data")
-        scan = open_scan(data, self._used_columns(), declared)
+        scan = open_scan(data, self._used_columns(), declared, self._proofs)
         with closing(scan), closing(SqlBatch(data, target.name)) as batch:
             return self._measured(batch, scan, event_column)
 
     def _measured(self, batch: SqlBatch, scan: Scan, event_column: str | None) -> _Answer:
         rules, target = self.plan.rules, self.plan.schema_object
         structure = inspect_structure(rules, scan)
-        columns = Columns(
-            scan=scan,
-            schema={k: v for k, v in scan.schema.items() if k not in scan.strange},
-            problems=structure.problems,
-            names=self.names,
-        )
-        columns = flag_items(rules, scan, columns)
+        columns = flag_items(rules, scan, self._columns(scan, structure))
         scan, readable = columns.scan, columns.schema
         self.tell(f"measuring {len(rules)} rules")
+        proofs = scan.proofs or Proofs()
         measurement = measure(
-            rules,
+            proofs.left(rules),
             scan,
             columns,
-            counted=[p.column for p in target.properties if p.column in readable],
+            counted=[
+                p.column
+                for p in target.properties
+                if p.column in readable and p.column not in proofs.missing
+            ],
             times=[
                 name
                 for name in time_columns(self.contract, target)
@@ -250,6 +250,7 @@ class _Request:
         )
         if measurement.unreadable is not None or measurement.rows is None:
             raise UnreadableDataError(measurement.unreadable or "the rows cannot be counted")
+        rows, measurement = measurement.rows, proofs.added(measurement)
         source = SampleSource(
             scan=scan,
             key=tuple(name for name in target.primary_key if name in readable),
@@ -265,18 +266,41 @@ class _Request:
             if isinstance(rule.test, Presence) and rule.test.path[0] in measurement.torn_columns:
                 findings[rule.name] = measurement.torn_columns[rule.test.path[0]]
             if rule.name not in findings:
-                findings[rule.name] = self._measure_elsewhere(
-                    rule, batch, source, columns, measurement.rows
-                )
+                findings[rule.name] = self._measure_elsewhere(rule, batch, source, columns, rows)
         redaction = Redaction(source.hidden, self.names)
         findings = {rule.name: redaction.apply(rule, findings[rule.name]) for rule in rules}
-        findings = _complete(rules, findings, measurement.rows)
+        findings = _complete(rules, findings, rows)
         return self._judged(scan, measurement, findings, source, event_column)
 
-    def _used_columns(self) -> set[str]:
+    def _columns(self, scan: Scan, structure: Structure) -> Columns:
+        return Columns(
+            scan=scan,
+            schema={k: v for k, v in scan.schema.items() if k not in scan.strange},
+            problems=structure.problems,
+            names=self.names,
+        )
+
+    def _proofs(self, scan: Scan, statistics: Statistics) -> Proofs:
+        """What statistics prove, with the columns that other rules, metrics and samples need."""
+        rules = self.plan.rules
+        structure = inspect_structure(rules, scan)
+        proofs = statistics.prove(rules, self._columns(scan, structure))
+        sound = {
+            name
+            for name, finding in structure.findings.items()
+            if finding.broken is None and finding.unmeasured is None
+        }
+        left = [rule for rule in proofs.left(rules) if rule.name not in sound]
+        return replace(proofs, columns=frozenset(self._used_columns(left, known=proofs.missing)))
+
+    def _used_columns(
+        self, rules: Sequence[PlannedRule] | None = None, known: Collection[str] = ()
+    ) -> set[str]:
+        """What is read for these rules (all by default), and to count what is not ``known``."""
         target = self.plan.schema_object
-        used = {prop.column for prop in target.properties}
-        for rule in self.plan.rules:
+        used = {prop.column for prop in target.properties if prop.column not in known}
+        used.update(target.primary_key)
+        for rule in self.plan.rules if rules is None else rules:
             used.update(columns_of(rule.test))
             texts = [rule.filter] if rule.filter else []
             if isinstance(rule.test, RowExpression):
