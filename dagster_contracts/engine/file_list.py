@@ -150,6 +150,7 @@ def _listed(place: str, paths: Sequence[str], base: str) -> FileList:
     kind = named if paths == [place] else _common_kind(paths)
     if kind is None:
         raise _nothing(place, is_folder=Path(place).is_dir())
+    _refuse_mixed(place, [path for path in paths if path != place])
     return FileList(kind, place, [p for p in paths if p == place or kind_by_name(p) == kind], base)
 
 
@@ -178,6 +179,22 @@ def _common_kind(paths: Iterable[str]) -> str | None:
         if _LIKELY[0] in found:
             break
     return next((kind for kind in _LIKELY if kind in found), None)
+
+
+def _refuse_mixed(place: str, paths: Iterable[str]) -> None:
+    """Raise where files of several kinds stand together: one kind alone would be half the data."""
+    found: dict[str, str] = {}
+    for path in paths:
+        found.setdefault(kind_by_name(path) or "", path)
+    found.pop("", None)
+    if len(found) > 1:
+        names = " and ".join(PurePosixPath(found[k].replace("\\", "/")).name for k in sorted(found))
+        raise UnreadableDataError(
+            f"{place} holds files of different kinds: {names}",
+            hint="name one kind by a pattern such as "
+            f"{place if glob.has_magic(place) else place.rstrip('/') + '/*'}"
+            f"{PurePosixPath(next(iter(found.values()))).suffix}, or keep them in folders apart",
+        )
 
 
 def _fixed(place: str) -> str:
@@ -290,16 +307,17 @@ def _fetched(place: str) -> FileList:
     found, base = _remote_paths(filesystem, root)
     named = kind_by_name(place)
     kind = named if found == [root] else _common_kind(found)
-    found = [path for path in found if path == root or kind_by_name(path) == kind]
-    if not found or kind is None:
+    kept = [path for path in found if path == root or kind_by_name(path) == kind]
+    if not kept or kind is None:
         raise _nothing(place, is_folder=bool(found) or filesystem.isdir(root))
+    _refuse_mixed(_shown(place), [path for path in found if path != root])
     folder = tempfile.mkdtemp(prefix="dagster_contracts_")
     remove = removal(folder)
     try:
-        targets = [str(Path(folder, *_parts(path, base))) for path in found]
+        targets = [str(Path(folder, *_parts(path, base))) for path in kept]
         for target in targets:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
-        for path, target in zip(found, targets, strict=True):
+        for path, target in zip(kept, targets, strict=True):
             filesystem.get_file(path, target)
     except BaseException:
         remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 import pytest
 
@@ -88,3 +89,23 @@ def test_a_file_without_any_value_in_a_column_is_of_every_type(tmp_path):
     frame = pl.DataFrame(ROWS)
     report = validate(written(tmp_path, frame.with_columns(a=None, s=None), frame), MADE)
     assert failed_rows(report) == {"a.minimum": 1, "f.minimum": 2, "s.required": 3}
+
+
+def test_files_of_different_kinds_in_one_place_are_refused(tmp_path):
+    frame = pl.DataFrame(ROWS)
+    path = written(tmp_path, frame)
+    inner = tmp_path / "day=1"
+    inner.mkdir()
+    frame.write_csv(inner / "2.csv")
+    (tmp_path / "notes.txt").write_text("of no kind")
+    remote = fsspec.filesystem("memory")
+    remote.put(str(tmp_path), "/mixed", recursive=True)
+    for place in (str(path), f"{path}/**/*", "memory://mixed"):
+        report = validate(place, MADE)
+        assert report.rows is None
+        reason = outcome(report, "schema").reason
+        assert f"{place} holds files of different kinds: 2.csv and 1.parquet" in reason
+        assert "name one kind by a pattern such as" in reason
+    remote.rm("/mixed", recursive=True)
+    assert validate(f"{path}/*.parquet", MADE).rows == 2
+    assert validate(path / "1.parquet", MADE).rows == 2
