@@ -26,6 +26,8 @@ COUNT = "__contracts_n"
 """Name of the column that counts the rows of a group."""
 
 _HASH = "__contracts_hash"
+_MOST_HASHES = 100_000
+"""With more that occur again, all rows are grouped: to fetch millions of hashes takes gigabytes."""
 _WHOLE_NUMBERS = (nw.Int64, nw.Int32, nw.UInt64, nw.UInt32)
 
 
@@ -109,20 +111,22 @@ def read_groups(answer: Sequence[Row]) -> Groups:
 
 
 def repeated_hashes(rule: KeyRule) -> nw.LazyFrame[Any]:
-    """The hashes that occur more than once; Polars only."""
+    """The hashes that occur more than once, up to one too many; Polars only."""
     import polars as pl  # late: importing the package must stay cheap
 
     keyed: pl.LazyFrame = rule.keyed.to_native()
     # One thread sorts in less time than two spend on it together, and the other has work.
     ordered = keyed.select(_hash_of(rule).alias(_HASH)).sort(_HASH, multithreaded=False)
     again = ordered.filter(pl.col(_HASH) == pl.col(_HASH).shift())
-    return nw.from_native(again.unique())
+    return nw.from_native(again.unique().head(_MOST_HASHES + 1))
 
 
 def among_hashes(rule: KeyRule, found: Sequence[Row]) -> KeyRule:
-    """The rule over the rows alone whose hash is one of these."""
+    """The rule over the rows alone whose hash is one of these; over all where they are too many."""
     import polars as pl  # late: importing the package must stay cheap
 
+    if len(found) > _MOST_HASHES:
+        return rule
     keyed: pl.LazyFrame = rule.keyed.to_native()
     hashed = _hash_of(rule)
     dtype = keyed.select(hashed.alias(_HASH)).collect_schema()[_HASH]
