@@ -35,6 +35,7 @@ from dagster_contracts.core.rules import (
     Unique,
     UniqueItems,
 )
+from dagster_contracts.engine.code_shapes import unlike
 from dagster_contracts.engine.compiler import (
     BrokenColumnError,
     Columns,
@@ -130,7 +131,10 @@ def measure(
         scan.strange or scan.untyped or scan.type_flags or scan.spelled or scan.refused
     )
     if not plain or columns.problems or columns.item_flags:
-        return _planned(rules, scan, columns, counted, times).run(groups_shown)
+        made = _planned(rules, scan, columns, counted, times)
+        if scan.backend is Backend.POLARS:
+            made = made.translated()
+        return made.run(groups_shown)
     key = (tuple(map(id, rules)), tuple(scan.schema.items()), tuple(counted), tuple(times))
     known = _KNOWN.get(key)
     if known is None:
@@ -201,11 +205,27 @@ class _Plan:
         stages = [self._first_stage(), self._flags_of_any(), self._asked_of_all()]
         try:
             native = tuple(as_polars(stage) for stage in stages)
+            shaped = self._short_codes()
         except Exception:  # the rule that cannot be translated is found when the plan is run
             return self
-        named = dict(zip(self.parts, native[0], strict=False))
+        parts = dict(zip(self.parts, native[0], strict=False))
+        named = {name: shaped.get(name, expr) for name, expr in parts.items()}
+        native = ((*named.values(), *native[0][len(named) :]), *native[1:])
         rules = {n: replace(r, native=named[r.part]) for n, r in self.row_rules.items()}
         return replace(self, native=native, row_rules=rules)
+
+    def _short_codes(self) -> dict[str, Any]:
+        """The parts of patterns for which there is a quicker way than a regular expression."""
+        found = {}
+        for made in self.row_rules.values():
+            match made.rule.test:
+                case Pattern((column,), pattern) if made.rule.filter is None:
+                    name = self.scan.spelled.get(column, column)
+                    is_text = self.columns.schema[column] == nw.String
+                    test = unlike(name, pattern) if is_text else None
+                    if test is not None:
+                        found[made.part] = test.alias(made.part)
+        return found
 
     def over(self, scan: Scan, columns: Columns) -> _Plan:
         """The same plan for other data of the same schema."""
