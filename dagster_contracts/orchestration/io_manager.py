@@ -233,6 +233,8 @@ class ContractIOManager(dg.IOManager):
             raise FileNotFoundError(f"{key.to_user_string()} has no materialized partition")
         inner = self._inner_by_asset.get(key, self.inner)
         partition = partition_key(partitions_def, partition)
+        # Without any, Dagster makes an instance of its own for the output's context.
+        resources: Any = context.resources
         with (
             known_partitions(context.instance),
             dg.build_input_context(
@@ -240,7 +242,10 @@ class ContractIOManager(dg.IOManager):
                 # What the consumer asks of the primary (columns, say) it asks of the other too.
                 definition_metadata=dict(context.definition_metadata or {}),
                 upstream_output=dg.build_output_context(
-                    asset_key=key, partition_key=partition, asset_partitions_def=partitions_def
+                    asset_key=key,
+                    partition_key=partition,
+                    asset_partitions_def=partitions_def,
+                    resources=resources,
                 ),
                 dagster_type=context.dagster_type,
                 resource_config=context.resource_config,
