@@ -33,6 +33,7 @@ _URI = re.compile(
 #: The sources that are no names.
 _WORDS = (SourceKind.LAST_VALID.value, SourceKind.SUBSET.value)
 _SHORT = 4
+_HEAL_FLAGS = {True: HealMode.RUN, False: HealMode.OFF}
 _BREAKER_SYNONYMS = {
     "open_if": "open_when",
     "open": "open_when",
@@ -76,7 +77,7 @@ def read_resilience(section: Section) -> Resilience:
         circuit=circuit,
         levels=(primaries[0], *others),
         on_exhausted=section.choice("on_exhausted", OnExhausted, OnExhausted.FAIL),
-        heal=section.choice("heal", HealMode, HealMode.RUN),
+        heal=section.choice("heal", HealMode, HealMode.RUN, flags=_HEAL_FLAGS),
     )
     section.finish(
         words.RESILIENCE, synonyms={"fallback": "fallback_modes", "fallbacks": "fallback_modes"}

@@ -260,11 +260,15 @@ class Section:
         self.wrong(node, key, "a number")
         return None
 
-    def choice(self, key: str, kind: type[E], default: E) -> E:
-        """One of the values of an enumeration."""
+    def choice(
+        self, key: str, kind: type[E], default: E, *, flags: Mapping[bool, E] | None = None
+    ) -> E:
+        """One of the values of an enumeration; ``flags`` is what true and false stand for."""
         node = self.take(key)
         if node is None:
             return default
+        if flags and isinstance(node, ScalarNode) and isinstance(node.value, bool):
+            return flags[node.value]
         if isinstance(node, ScalarNode):
             for member in kind:
                 if node.text == member.value:

@@ -372,6 +372,22 @@ def test_resilience_in_full() -> None:
     assert levels["few_columns"].only_when_active
 
 
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [
+        ("false", HealMode.OFF),
+        ("true", HealMode.RUN),
+        ('"off"', HealMode.OFF),
+        ("off", HealMode.OFF),
+        ("notify", HealMode.NOTIFY),
+    ],
+)
+def test_healing_may_be_switched_off_by_a_flag(written: str, mode: HealMode) -> None:
+    resilience = load(FULL.replace("heal: notify", f"heal: {written}")).resilience
+    assert resilience is not None
+    assert resilience.heal is mode
+
+
 def test_monitoring_in_full() -> None:
     monitoring = load(FULL).monitoring
     assert monitoring.anomaly_metrics == ("row_count", "null_ratio.email")

@@ -114,6 +114,7 @@ MISTAKES = [
     ("extra_columns: warn", "extra_columns: maybe"),
     ("mode: enforce", "mode: Enforce"),
     ("do: heal", "do: explode"),
+    ("fallback_modes:", "heal: never\n    fallback_modes:"),
     ("protects: full", "protects: everybody"),
     # a value of the wrong kind
     ("name: orders", "name: 17"),
@@ -137,6 +138,11 @@ MISTAKES = [
 def test_the_contract_that_is_spoilt_below_is_good(tmp_path: Path) -> None:
     assert read_document(tmp_path / "contract.yaml", text=GOOD).errors == ()
     assert judge(GOOD) == []
+
+
+@pytest.mark.parametrize("heal", ["run", "notify", "off", "true", "false"])
+def test_healing_may_be_a_word_or_a_flag(heal: str) -> None:
+    assert judge(GOOD.replace("fallback_modes:", f"heal: {heal}\n    fallback_modes:")) == []
 
 
 @pytest.mark.parametrize(("before", "after"), MISTAKES)

@@ -15,6 +15,7 @@ from dagster_contracts.core.contract import (
     Contract,
     ContractStatus,
     ExtraColumns,
+    HealMode,
     LibraryMetric,
     LogicalType,
     RuleKind,
@@ -254,6 +255,14 @@ def test_our_extensions_stand_in_custom_properties() -> None:
     assert contract.resilience.fallbacks[0].source.kind is SourceKind.SUBSET
     assert set(contract.schemas) == {"small"}
     assert contract.extras["customProperties"] == [{"property": "foreign", "value": 1}]
+
+
+@pytest.mark.parametrize(("written", "mode"), [(False, HealMode.OFF), (True, HealMode.RUN)])
+def test_healing_may_be_switched_off_by_a_flag(written: bool, mode: HealMode) -> None:
+    content = document(customProperties=[{"property": "resilience", "value": {"heal": written}}])
+    resilience = load(content).resilience
+    assert resilience is not None
+    assert resilience.heal is mode
 
 
 def test_a_mistake_in_an_extension_is_an_error_with_its_place() -> None:

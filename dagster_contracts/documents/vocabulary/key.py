@@ -172,10 +172,13 @@ def integer(minimum: int | None = None) -> Kind:
     return Kind(f"a whole number from {minimum}", {"type": "integer", "minimum": minimum})
 
 
-def choice(kind: type[StrEnum]) -> Kind:
-    """One of the values of an enumeration."""
+def choice(kind: type[StrEnum], *, flags: bool = False) -> Kind:
+    """One of the values of an enumeration; with ``flags`` true and false are allowed too."""
     values: list[Json] = [member.value for member in kind]
-    return Kind(", ".join(f"`{value}`" for value in values), {"type": "string", "enum": values})
+    words = ", ".join(f"`{value}`" for value in values)
+    if flags:
+        return Kind(f"{words}, `true`, `false`", {"enum": [*values, True, False]})
+    return Kind(words, {"type": "string", "enum": values})
 
 
 def section(table: str) -> Kind:

@@ -228,9 +228,9 @@ RESILIENCE: Final = Table(
         ),
         Key(
             "heal",
-            choice(HealMode),
+            choice(HealMode, flags=True),
             "What is done with assets that were built on a fallback once the circuit has closed: "
-            "build them anew, say so, or nothing.",
+            "build them anew, say so, or nothing. `true` is `run`, `false` is `off`.",
             shown(_RESILIENCE.heal),
         ),
     ),
