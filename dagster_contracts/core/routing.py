@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.core.condition import Observation, Truth, evaluate
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
+
+_ACTIVE: Final = "its activation conditions hold"
+_DWELLS: Final = "it serves for at least"
 
 
 class RouteReason(StrEnum):
@@ -68,6 +72,15 @@ def activation_of(level: FallbackLevel, window: Sequence[Observation]) -> Truth:
     return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE
 
 
+def was_degraded_by_activation(level: str, explanation: str) -> bool:
+    """Whether a route of this explanation degraded a closed circuit.
+
+    The ledger keeps the words of a route and not its reason: an opening, an override and a primary
+    that could not be read are told from it, because with them the reason to dwell ends.
+    """
+    return explanation.startswith((f"{level} serves: {_ACTIVE}", f"{level} serves: {_DWELLS}"))
+
+
 def choose_route(
     levels: Sequence[LevelStatus],
     circuit: Circuit,
@@ -103,9 +116,9 @@ def choose_route(
         kept = _dwelling(usable, now, current, (RouteReason.ACTIVATION,))
         degraded = kept or next(iter(active), None)
         if degraded is not None:
-            text = "its activation conditions hold"
+            text = _ACTIVE
             if kept is not None and kept.activation is not Truth.TRUE:
-                text = f"it serves for at least {kept.level.min_dwell}"
+                text = f"{_DWELLS} {kept.level.min_dwell}"
             why_not |= {s.level.name: _why_after(degraded) for s in usable if s is not degraded}
             if primary is not None:
                 why_not.setdefault(primary.level.name, f"{degraded.level.name}: {text}")

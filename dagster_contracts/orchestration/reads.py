@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
@@ -25,6 +25,7 @@ from dagster_contracts.core.routing import (
     RouteReason,
     activation_of,
     choose_route,
+    was_degraded_by_activation,
 )
 from dagster_contracts.errors import CircuitOpenError, FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
@@ -171,7 +172,9 @@ class Reader:
         window = (*seen, Observation(now, aged, check=False))
         activations = {level.name: activation_of(level, window) for level in levels}
         closed = circuit.effective_state is CircuitState.CLOSED
-        if closed and not unavailable and Truth.TRUE not in activations.values():
+        current = self._current(circuit, levels, binding, step, partition)
+        degrades = Truth.TRUE in activations.values() or current is not None
+        if closed and not unavailable and not degrades:
             # The everyday case costs one look at the circuit: no source is examined.
             levels = tuple(x for x in levels if x.source.kind is SourceKind.PRIMARY)
         statuses = [
@@ -195,20 +198,33 @@ class Reader:
             circuit,
             holds_lease=holds_lease,
             now=now,
-            current=self._current(circuit, levels, binding, step, partition),
+            current=current,
         )
         return RoutePreview(circuit, route, standing.position, standing.degraded)
 
     def serves_primary(
         self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
     ) -> bool:
-        """Whether a consumer would now be served the primary.
+        """Whether consumers would now be served the primary.
 
-        While an activation condition degrades a closed circuit, building again would heal nothing.
+        While an activation condition degrades a closed circuit, or ``min_dwell`` keeps a consumer
+        on a level for which it did, building again would heal nothing.
         """
         nobody = Step(run_id="", step_key="", assets=())
         preview = self.preview(binding, step=nobody, partition=partition, instance=instance)
-        return preview.serves_primary
+        if not preview.serves_primary:
+            return False
+        dwells = {x.name: x.min_dwell for x in binding.resilience.levels if x.min_dwell}
+        if not dwells or preview.route.reason is not RouteReason.PRIMARY:
+            return True
+        circuit, now = preview.circuit, self._runtime.now()
+        return not any(
+            read.since is not None
+            and read.generation == circuit.generation
+            and was_degraded_by_activation(read.level, read.reason)
+            and now - read.since < dwells.get(read.level, timedelta(0))
+            for read in self._runtime.ledger.open_reads(circuit.key)
+        )
 
     def read(
         self,
@@ -450,9 +466,13 @@ class Reader:
         step: Step,
         partition: str | None,
     ) -> CurrentLevel | None:
-        """The level that this consumer was last served in this generation of the circuit."""
+        """The level that this consumer was last served in this generation of the circuit.
+
+        While the circuit is closed, one that an activation condition made it leave the primary for.
+        """
         if not any(level.min_dwell for level in levels):
             return None
+        closed = circuit.effective_state is CircuitState.CLOSED
         for consumer in step.assets:
             for read in reversed(self._runtime.ledger.open_reads(circuit.key, consumer=consumer)):
                 if (
@@ -460,8 +480,8 @@ class Reader:
                     and read.upstream_partition == partition
                     and read.generation == circuit.generation
                     and read.since is not None
+                    and (not closed or was_degraded_by_activation(read.level, read.reason))
                 ):
-                    closed = circuit.effective_state is CircuitState.CLOSED
                     reason = RouteReason.ACTIVATION if closed else RouteReason.CIRCUIT_OPEN
                     return CurrentLevel(read.level, read.since, reason)
         return None

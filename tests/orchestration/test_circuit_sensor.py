@@ -9,6 +9,8 @@ import dagster as dg
 import pandas as pd
 
 from dagster_contracts import contract_asset
+from dagster_contracts.core.circuit import Override
+from dagster_contracts.store.tables import degraded_reads
 from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
 
 SENSOR = "contract_circuit_sensor"
@@ -252,6 +254,58 @@ def test_what_a_closed_circuit_degraded_is_healed_when_its_condition_is_over(
     healing = deployment.tick(defs, SENSOR)
     assert [r.asset_selection for r in healing.run_requests] == [[dg.AssetKey("revenue")]]
     run_requests(deployment, defs, healing)
+    assert deployment.runtime.ledger.open_reads() == ()
+
+
+def test_a_consumer_stays_on_its_level_for_min_dwell_when_the_condition_is_over(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(
+        ORDERS.replace(
+            "{level: last, source: last_valid}",
+            "{level: last, source: last_valid, min_dwell: 1h,"
+            ' activation_conditions: ["row_count < 3"]}',
+        )
+    )
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    deployment.delivered["orders"] = NEWER.head(2)
+    deployment.run(defs, "orders", "revenue")
+    deployment.delivered["orders"] = NEWER
+
+    deployment.run(defs, "orders", "revenue")
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert (read.level, "serves for at least 1:00:00" in read.reason) == ("last", True)
+    assert not deployment.tick(defs, SENSOR).run_requests
+
+    with deployment.runtime.store.begin() as conn:
+        begun = deployment.runtime.now() - timedelta(hours=1)
+        conn.execute(degraded_reads.update().values(since=begun))
+    healing = deployment.tick(defs, SENSOR)
+    assert [r.asset_selection for r in healing.run_requests] == [[dg.AssetKey("revenue")]]
+    run_requests(deployment, defs, healing)
+    assert deployment.runtime.ledger.open_reads() == ()
+
+
+def test_min_dwell_does_not_outlast_what_an_operator_forced(deployment: Deployment) -> None:
+    deployment.contract(
+        ORDERS.replace(
+            "{level: last, source: last_valid}",
+            "{level: last, source: last_valid, min_dwell: 1h,"
+            ' activation_conditions: ["row_count < 1"]}',
+        )
+    )
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs)
+    breaker = deployment.runtime.breaker
+    key = breaker.circuits()[0].key
+    breaker.force(key, Override.FORCED_OPEN, actor="ada", reason="cents")
+    deployment.run(defs, "revenue")
+    assert {read.level for read in deployment.runtime.ledger.open_reads()} == {"last"}
+    breaker.force(key, Override.NONE, actor="ada", reason="mended")
+
+    deployment.run(defs, "revenue")
+
     assert deployment.runtime.ledger.open_reads() == ()
 
 
