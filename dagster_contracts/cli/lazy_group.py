@@ -73,12 +73,14 @@ class LazyGroup(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(exit_code(error))
         except click.NoSuchOption as error:
-            if error.option_name in {name for option in self.params for name in option.opts}:
-                error.message += (
-                    f" It stands before the command: {ctx.command_path}"
-                    f" {error.option_name} ... {ctx.invoked_subcommand} ..."
-                )
-            raise
+            if error.option_name not in {name for option in self.params for name in option.opts}:
+                raise
+            place = f"{ctx.command_path} {error.option_name} ... {ctx.invoked_subcommand} ..."
+            raise click.NoSuchOption(
+                error.option_name,
+                message=f"{error.message} It stands before the command: {place}",
+                ctx=error.ctx,
+            ) from None
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:

@@ -176,4 +176,4 @@ def _source(level: FallbackLevel) -> str:
         case SourceKind.ASSET:
             return f"the asset {level.source.name}" + schema
         case SourceKind.URI:
-            return level.source.name + schema
+            return level.source.shown + schema

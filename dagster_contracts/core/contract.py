@@ -6,6 +6,7 @@ values and is the only place that sees YAML; nothing behind it knows which form 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
@@ -20,6 +21,8 @@ from dagster_contracts.errors import SourceLocation
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Scalar: TypeAlias = bool | int | float | str | Decimal | date | datetime | time
+
+_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 
 
 def _no_extras() -> Mapping[str, Json]:
@@ -404,6 +407,11 @@ class FallbackSource:
 
     kind: SourceKind
     name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name as it may be shown: a URL without its password."""
+        return _PASSWORD.sub(r"\1:***@", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

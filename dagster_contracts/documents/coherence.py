@@ -26,6 +26,8 @@ from dagster_contracts.core.quantity import Dimension, Quantity, render_quantity
 from dagster_contracts.documents.problem import Findings, place_of
 from dagster_contracts.errors import SourceLocation
 
+_DATABASES = ("postgres", "postgresql", "sqlite", "duckdb")
+
 
 def lint_coherence(contract: Contract, findings: Findings) -> None:
     """Rules that cannot fail or pass, rules said twice, values that are refused, leftovers."""
@@ -178,8 +180,19 @@ def _leftovers(contract: Contract, findings: Findings) -> None:
 
 
 def _recovery(contract: Contract, findings: Findings) -> None:
-    """A last batch that is too old to be served before the circuit is first tried again."""
-    if contract.resilience is None or not contract.resilience.circuit.open_when:
+    """Levels that can never serve: too old before the circuit is first tried again, or ageless."""
+    if contract.resilience is None:
+        return
+    for level in contract.resilience.fallbacks:
+        if level.max_age is not None and _is_table(level.source.name):
+            findings.warning(
+                level.location or place_of(contract),
+                "age-unknown",
+                f"the level {level.name!r} may be at most {_shown(level.max_age)} old, and nobody "
+                "knows how old a table of a database is: it never serves",
+                "leave out max_age, or make the table an asset and name that",
+            )
+    if not contract.resilience.circuit.open_when:
         return
     circuit = contract.resilience.circuit
     recovery, where = circuit.recovery, circuit.location or place_of(contract)
@@ -194,6 +207,11 @@ def _recovery(contract: Contract, findings: Findings) -> None:
                 "too old by then",
                 "raise max_age, or lower retry_after",
             )
+
+
+def _is_table(source: str) -> bool:
+    scheme, mark, _ = source.partition("://")
+    return bool(mark) and scheme.partition("+")[0] in _DATABASES
 
 
 def _shown(duration: timedelta) -> str:

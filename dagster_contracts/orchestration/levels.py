@@ -90,7 +90,7 @@ class LevelSources:
             case SourceKind.LAST_VALID | SourceKind.SUBSET:
                 return f"{level.source.kind.value} of {binding.asset}"
             case SourceKind.URI:
-                return level.source.name
+                return level.source.shown
             case _:
                 assert_never(level.source.kind)
 

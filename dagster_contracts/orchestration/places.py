@@ -1,4 +1,4 @@
-"""Levels that are files: on this machine or in a store that fsspec knows."""
+"""Levels behind a path or URL: files here or in a store that fsspec knows, tables of databases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dagster_contracts.engine.sql_table import SqlTable, hide_password, is_database_uri, table_at
 from dagster_contracts.errors import FallbackError
 
 T = TypeVar("T")
@@ -26,10 +27,14 @@ _ENDINGS = (".parquet", ".csv", ".json", ".jsonl", ".ndjson", ".arrow", ".feathe
 
 @dataclass(frozen=True)
 class Place:
-    """Where a level's file is: ``path`` where it is on this machine, else ``uri`` alone."""
+    """Where a level's file is: ``path`` where it is on this machine, else ``uri`` alone.
+
+    A ``table`` is one of a database; ``uri`` names it too.
+    """
 
     uri: str
     path: Path | None = None
+    table: SqlTable | None = None
 
     @classmethod
     def of(cls, text: str, *, root: Path, partition: str | None) -> Place:
@@ -39,7 +44,11 @@ class Place:
         ------
         FallbackError
             The scheme is none of :data:`STORES`, or the partition cannot stand in a path.
+        UnreadableDataError
+            The URL of a database names no table.
         """
+        if is_database_uri(text):
+            return cls._of_table(text, root)
         if _PARTITION in text:
             text = text.replace(_PARTITION, _in_a_path(text, partition))
         text = text.removeprefix("file://")
@@ -50,13 +59,30 @@ class Place:
         if found["scheme"].lower() not in STORES or "::" in text:
             raise FallbackError(
                 f"{text} cannot be read as a level",
-                why=f"its scheme is none of {', '.join(STORES)}",
+                why=f"its scheme is none of {', '.join(STORES)}, and it is no database's",
                 hint="name a file, or make the data an asset and name that",
             )
         return cls(text)
 
+    @classmethod
+    def _of_table(cls, text: str, root: Path) -> Place:
+        if _PARTITION in text:
+            raise FallbackError(
+                f"{hide_password(text)} cannot be read as a level",
+                why="a table is read whole, not partition by partition",
+                hint="name a table without {partition}, or files: seeds/{partition}.parquet",
+            )
+        table = table_at(text)
+        assert isinstance(table.database, str)
+        scheme, mark, file = table.database.partition(":///")
+        if mark and scheme.startswith(("sqlite", "duckdb")) and not file.startswith(("/", "file:")):
+            file, query, options = file.partition("?")
+            beside = f"{scheme}:///{(root / file).resolve()}{query}{options}"
+            table = SqlTable(beside, table.table)
+        return cls(f"{table.database}#{table.table}", table=table)
+
     def modified_at(self) -> datetime | None:
-        """When the file was written; ``None`` where the store does not say.
+        """When the file was written; ``None`` where the store does not say, or a table is read.
 
         A folder is as old as the newest of its files.
 
@@ -67,6 +93,8 @@ class Place:
         FallbackError
             What fsspec needs for this store is not installed.
         """
+        if self.table is not None:
+            return None
         if self.path is not None:
             parts = self._within(self.path) if self.path.is_dir() else [self.path]
             newest = max(part.stat().st_mtime for part in parts)
@@ -81,7 +109,18 @@ class Place:
         return max(m if m.tzinfo is not None else m.replace(tzinfo=UTC) for m in moments)
 
     def read(self) -> Any:
-        """The table, as a Polars frame; a folder of Parquet files is one table."""
+        """The table, as a Polars frame; a folder of Parquet files is one table.
+
+        Raises
+        ------
+        OSError, UnreadableDataError, UnreachableDataError
+            It is not there, cannot be reached, or is no table.
+        """
+        if self.table is not None:
+            # SQLAlchemy or DuckDB come with it; most levels are files.
+            from dagster_contracts.engine.table_frame import read_table
+
+            return read_table(self.table)
         # Polars is heavy, and most processes never read a level from a file.
         import polars as pl
 

@@ -126,7 +126,7 @@ def _resilience_text(resilience: Resilience) -> str:
     opens = " **or** ".join(f"`{render(c)}`" for c in resilience.circuit.open_when) or "never"
     lines = [f"Opens when {opens}.", ""]
     for number, level in enumerate(resilience.levels):
-        source = level.source.name or level.source.kind.value.replace("_", " ")
+        source = level.source.shown or level.source.kind.value.replace("_", " ")
         schema = f", schema `{level.schema}`" if level.schema else ""
         lines.append(f"{number}. **{level.name}**: {source}{schema}")
     return "\n".join(lines)

@@ -158,6 +158,14 @@ def test_what_can_hold(condition: str, expected: Prospect) -> None:
             ),
             "fallback-expires-first",
         ),
+        (
+            (
+                "  resilience:\n"
+                "    circuit_breaker: {open_when: [row_count < 1]}\n"
+                "    fallback_modes: [{level: f, source: 'sqlite:///s.db#t', max_age: 30min}]\n"
+            ),
+            "age-unknown",
+        ),
     ],
 )
 def test_what_is_odd(body: str, code: str) -> None:

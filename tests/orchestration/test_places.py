@@ -1,4 +1,4 @@
-"""Levels that are files: on this machine, in a store, one for each partition."""
+"""Levels behind paths and URLs: files here, in a store, one for each partition; tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 import fsspec
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
+from dagster_contracts.core.contract import FallbackSource, SourceKind
+from dagster_contracts.engine.scan import UnreadableDataError
 from dagster_contracts.errors import FallbackError
 from dagster_contracts.orchestration.places import Place
 
@@ -84,3 +87,28 @@ def test_a_folder_of_parquet_files_is_one_table(tmp_path: Path, there: str) -> N
     files.makedirs(path, exist_ok=True)
     with pytest.raises(FileNotFoundError, match=r"no \.parquet file in the folder"):
         place.modified_at()
+
+
+def test_a_table_of_a_database_is_read(tmp_path: Path) -> None:
+    with sa.create_engine(f"sqlite:///{tmp_path / 'seed.db'}").begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE seeds (id INTEGER, amount FLOAT)")
+        connection.exec_driver_sql("INSERT INTO seeds VALUES (1, 1.5), (2, 2.5)")
+
+    place = Place.of("sqlite:///seed.db#seeds", root=tmp_path, partition=None)
+
+    assert place.uri == f"sqlite:///{tmp_path / 'seed.db'}#seeds"
+    assert place.modified_at() is None
+    assert place.read().equals(ROWS)
+
+
+def test_a_table_is_named_and_read_whole(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableDataError, match="end it with #table"):
+        Place.of("sqlite:///seed.db", root=tmp_path, partition=None)
+    with pytest.raises(FallbackError, match="a table is read whole"):
+        Place.of("sqlite:///seed.db#seeds_{partition}", root=tmp_path, partition="a")
+
+
+def test_no_password_is_shown() -> None:
+    source = FallbackSource(SourceKind.URI, "postgresql://me:secret@host/db#seeds")
+
+    assert source.shown == "postgresql://me:***@host/db#seeds"

@@ -257,7 +257,7 @@ def _new_name(level: FallbackLevel, old: dict[str, FallbackLevel]) -> str:
 
 
 def _source(level: FallbackLevel) -> str:
-    return level.source.name or level.source.kind.value
+    return level.source.shown or level.source.kind.value
 
 
 def _level(changes: ChangeList, path: str, old: FallbackLevel, new: FallbackLevel) -> None:

@@ -289,7 +289,7 @@ def _source(level: FallbackLevel) -> str:
         case SourceKind.SUBSET:
             return "the part of the data that is good" + schema
         case SourceKind.ASSET | SourceKind.URI:
-            return level.source.name + schema
+            return level.source.shown + schema
 
 
 def _when(level: FallbackLevel) -> str:
