@@ -35,7 +35,7 @@ class BatchEvaluation:
     quarantined: int | None = None
     """Id of the batch in quarantine, where it was refused before it was published."""
     not_kept: str | None = None
-    """Why a good batch could not be kept as the last valid one."""
+    """Why a batch that was not refused is not kept as the last valid one."""
     anomalies: tuple[str, ...] = ()
     """What is unusual in this batch against the asset's history: it warns and does not fail."""
 
@@ -122,7 +122,7 @@ def evaluate_batch(
         except Exception as error:  # what Arrow cannot hold is still judged; it is only not kept
             not_kept = f"{type(error).__name__}: {error}"
     # The file is written first, its row in the transaction that judges the batch: a snapshot is
-    # kept exactly where the batch was not refused.
+    # kept exactly where the batch passed.
     staged = (
         runtime.snapshots.stage(key, table, kind=kind or "pyarrow", report=report)
         if table is not None
@@ -132,7 +132,7 @@ def evaluate_batch(
     def count(circuit: CircuitKey, counted: ContractReport) -> BreakerVerdict:
         return runtime.breaker.record(
             contract,
-            counted,
+            _timed(runtime, binding, counted, together),
             key=circuit,
             run_id=run_id,
             # A healing run or a probe of an older partition is asked for by the breaker itself.
@@ -150,6 +150,8 @@ def evaluate_batch(
         verdict = next((v for v in verdicts if v.refused), verdicts[0])
     else:
         verdict = count(key, report)
+    if verdict.not_passed is not None and _keeps_last_valid(binding):
+        not_kept = f"it did not pass: {verdict.not_passed}"
     quarantined = None
     if verdict.refused and not published and kind is not None:
         aside = table if table is not None else as_text(data)
@@ -163,6 +165,21 @@ def evaluate_batch(
         anomalies=anomalies.sentences,
         not_kept=None if verdict.refused else not_kept,
     )
+
+
+def _timed(
+    runtime: ContractsRuntime, binding: Binding, report: ContractReport, together: Sequence[str]
+) -> ContractReport:
+    """The report as the circuit counts it: of the partition's time where the data names none.
+
+    Else an older partition that is run again would pass for the newest. Of a range that is its
+    newest partition.
+    """
+    if binding.contract.event_time is not None or runtime.reader is None:
+        return report
+    partitions = (report.partition,) if report.partition is not None else together
+    times = [runtime.reader.time_of(binding, partition) for partition in partitions]
+    return replace(report, event_time=max(filter(None, times), default=None))
 
 
 def _keeps_last_valid(binding: Binding) -> bool:

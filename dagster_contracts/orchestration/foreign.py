@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -117,6 +117,9 @@ def _count(
         report = _report(binding, evaluation, run_id=event.run_id, timestamp=event.timestamp)
         if report.evaluation_id in runtime.foreign_counted:
             continue  # Read again for the overlap.
+        if runtime.reader is not None and binding.contract.event_time is None:
+            begins = runtime.reader.time_of(binding, evaluation.partition)
+            report = replace(report, event_time=begins)
         runtime.breaker.record(
             binding.contract,
             report,

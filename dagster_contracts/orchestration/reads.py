@@ -30,6 +30,7 @@ from dagster_contracts.core.routing import (
 from dagster_contracts.errors import CircuitOpenError, FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
+from dagster_contracts.orchestration.partition_time import time_of_partition
 from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
@@ -137,11 +138,16 @@ class Reader:
     ) -> None:
         self._runtime = runtime
         self._bindings = bindings
+        self._partitions = partitions
         self.sources = LevelSources(runtime, bindings, translator, partitions)
 
     def binding(self, key: dg.AssetKey) -> Binding | None:
         """The contract's hold on an asset, if one governs it."""
         return self._bindings.get(key)
+
+    def time_of(self, binding: Binding, partition: str | None) -> datetime | None:
+        """When a partition of the asset begins, if its partitions are of time."""
+        return time_of_partition(self._partitions.get(binding.asset_key), partition)
 
     def preview(
         self,
