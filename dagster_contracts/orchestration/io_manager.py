@@ -18,10 +18,9 @@ from dagster_contracts.orchestration.levels import (
 from dagster_contracts.orchestration.materialized import (
     RANGE_END_TAG,
     RANGE_START_TAG,
-    known_partitions,
-    partition_key,
     partition_range,
     partition_to_read,
+    stored_partition,
 )
 from dagster_contracts.orchestration.reads import (
     Read,
@@ -232,31 +231,19 @@ class ContractIOManager(dg.IOManager):
         if partitions_def is not None and partition is None:
             raise FileNotFoundError(f"{key.to_user_string()} has no materialized partition")
         inner = self._inner_by_asset.get(key, self.inner)
-        partition = partition_key(partitions_def, partition)
-        # Without any, Dagster makes an instance of its own for the output's context.
-        resources: Any = context.resources
-        with (
-            known_partitions(context.instance),
-            dg.build_input_context(
-                name=context.name,
-                # What the consumer asks of the primary (columns, say) it asks of the other too.
-                definition_metadata=dict(context.definition_metadata or {}),
-                upstream_output=dg.build_output_context(
-                    asset_key=key,
-                    partition_key=partition,
-                    asset_partitions_def=partitions_def,
-                    resources=resources,
-                ),
-                dagster_type=context.dagster_type,
-                resource_config=context.resource_config,
-                op_def=context.op_def,
-                step_context=context.step_context,
-                asset_key=key,
-                partition_key=partition,
-                asset_partitions_def=partitions_def,
-                instance=context.instance,
-            ) as other,
-        ):
+        with stored_partition(
+            context,
+            key,
+            partitions_def,
+            partition,
+            name=context.name,
+            # What the consumer asks of the primary (columns, say) it asks of the other too.
+            definition_metadata=dict(context.definition_metadata or {}),
+            dagster_type=context.dagster_type,
+            resource_config=context.resource_config,
+            op_def=context.op_def,
+            step_context=context.step_context,
+        ) as other:
             return inner.load_input(other)
 
     def _tell(self, context: dg.InputContext, step: Step) -> None:

@@ -85,3 +85,45 @@ def known_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
 
     with partition_loading_context(dynamic_partitions_store=instance):
         yield
+
+
+@contextmanager
+def stored_partition(
+    context: dg.InputContext | dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    partitions_def: dg.PartitionsDefinition[Any] | None,
+    partition: str | None,
+    **asked: Any,
+) -> Iterator[dg.InputContext]:
+    """What an I/O manager is asked with for an asset, or one partition of it, that is no input.
+
+    ``asked`` are further arguments of ``InputContext``.
+    """
+    partition = partition_key(partitions_def, partition)
+    # Without the resources at hand (``build_input_context`` takes none that are open), Dagster
+    # makes an instance of its own for each context.
+    resources: Any = context.resources
+    with known_partitions(context.instance):
+        subset = (
+            None
+            if partitions_def is None or partition is None
+            else partitions_def.empty_subset().with_partition_key_range(
+                partitions_def, dg.PartitionKeyRange(partition, partition)
+            )
+        )
+        yield dg.InputContext(
+            upstream_output=dg.build_output_context(
+                asset_key=key,
+                partition_key=partition,
+                asset_partitions_def=partitions_def,
+                resources=resources,
+            ),
+            log_manager=context.log,
+            resources=resources,
+            asset_key=key,
+            partition_key=partition,
+            asset_partitions_subset=subset,
+            asset_partitions_def=partitions_def,
+            instance=context.instance,
+            **asked,
+        )

@@ -18,7 +18,7 @@ from dagster_contracts.engine.reference import distinct_keys
 from dagster_contracts.engine.scan import UnreadableDataError, first_line
 from dagster_contracts.engine.sources import kind_of
 from dagster_contracts.orchestration.binding import Binding, Bindings
-from dagster_contracts.orchestration.materialized import known_partitions, partition_key
+from dagster_contracts.orchestration.materialized import stored_partition
 from dagster_contracts.orchestration.step import assets_of_run
 from dagster_contracts.orchestration.translator import ContractTranslator
 
@@ -205,27 +205,18 @@ class References:
         """The asset as it is stored, not through its circuit."""
         inner: dg.IOManager = getattr(context.resources, stored.io_manager + INNER_SUFFIX)
         step_context = context.op_execution_context.get_step_execution_context()
-        partition = partition_key(stored.partitions, partition)
-        with (
-            known_partitions(context.instance),
-            dg.build_input_context(
-                name="reference",
-                # I/O managers of databases and of Parquet load these columns only.
-                definition_metadata={"columns": list(found.columns.values())},
-                upstream_output=dg.build_output_context(
-                    asset_key=found.key,
-                    partition_key=partition,
-                    asset_partitions_def=stored.partitions,
-                ),
-                dagster_type=dg.DagsterType(lambda _context, _value: True, name="ReferencedTable"),
-                op_def=context.op_execution_context.op_def,
-                step_context=step_context,
-                asset_key=found.key,
-                partition_key=partition,
-                asset_partitions_def=stored.partitions,
-                instance=context.instance,
-            ) as asked,
-        ):
+        with stored_partition(
+            context,
+            found.key,
+            stored.partitions,
+            partition,
+            name="reference",
+            # I/O managers of databases and of Parquet load these columns only.
+            definition_metadata={"columns": list(found.columns.values())},
+            dagster_type=dg.DagsterType(lambda _context, _value: True, name="ReferencedTable"),
+            op_def=context.op_execution_context.op_def,
+            step_context=step_context,
+        ) as asked:
             return inner.load_input(asked)
 
 

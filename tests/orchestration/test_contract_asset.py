@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 import types
 from typing import Any
 
@@ -91,6 +92,27 @@ def test_without_a_last_valid_batch_the_next_level_serves_its_own_schema(
 
     served = result.output_for_node("revenue")
     pd.testing.assert_frame_equal(served, ARCHIVE[["order_id", "amount"]])
+
+
+def test_a_read_of_another_asset_makes_no_instance_of_dagsters(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    original = dg.DagsterInstance.ephemeral
+
+    def counted(*args: Any, **kwargs: Any) -> dg.DagsterInstance:
+        made.extend(f.filename for f in traceback.extract_stack() if "io_manager" in f.filename)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(dg.DagsterInstance, "ephemeral", staticmethod(counted))
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs, "order_archive")
+    deployment.delivered["orders"] = BAD
+
+    result = deployment.run(defs, "orders", "revenue")
+
+    assert len(result.output_for_node("revenue")) == len(ARCHIVE)
+    assert made == []
 
 
 def test_no_usable_level_fails_the_consumer_in_clear_words(deployment: Deployment) -> None:
