@@ -36,6 +36,7 @@ from dagster_contracts.core.circuit import (
     UpstreamOpened,
     advance,
     circuit_from_json,
+    why_not_passed,
 )
 from dagster_contracts.core.circuit import would_open as judge
 from dagster_contracts.core.condition import Decision, Truth
@@ -96,7 +97,8 @@ UNAVAILABLE = "source_unavailable"
 class BreakerVerdict:
     """What an event did to a circuit.
 
-    ``refused``: the batch must not be published. ``duplicate``: the evaluation had been counted
+    ``refused``: the batch must not be published. ``not_passed`` says why it must not be served as
+    the last valid one, be it published or not. ``duplicate``: the evaluation had been counted
     before, and nothing was written. ``effects`` are what the circuit asks for; alerts and heal
     requests among them are in the outbox already.
     """
@@ -104,6 +106,7 @@ class BreakerVerdict:
     circuit: Circuit
     transitions: tuple[StateTransition, ...] = ()
     refused: bool = False
+    not_passed: str | None = None
     explanation: str = ""
     duplicate: bool = False
     notes: tuple[Note, ...] = ()
@@ -174,8 +177,8 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Count one evaluation, in one transaction; a second time it changes nothing.
 
-        ``also`` runs in the same transaction where the batch is not refused (a snapshot's row, for
-        one).
+        ``also`` (a snapshot's row, for one) runs in the same transaction where the batch has passed:
+        it is not refused, and not merely tolerated by patience, an override or the mode.
         """
         with self._store.begin() as conn:
             now = self._now(conn)
@@ -187,6 +190,10 @@ class CircuitBreaker:
             event = _observed(contract, report, metrics, backfill, probe_holder, now)
             decision = _audit(contract, report, stored.circuit, event, now)
             refused = decision.truth is Truth.TRUE
+            not_passed = decision.explanation if refused else None
+            if not refused and contract.resilience is not None:
+                policy = contract.resilience.circuit
+                not_passed = why_not_passed(stored.circuit, event, policy=policy, now=now)
             seen = {**metrics, REFUSED: Fraction(refused)}
             if not record_report(
                 conn, key, report, seen, run_id=run_id, backfill=backfill, now=now
@@ -194,6 +201,7 @@ class CircuitBreaker:
                 return BreakerVerdict(
                     circuit=stored.circuit,
                     refused=refused,
+                    not_passed=not_passed,
                     explanation=f"evaluation {report.evaluation_id} was counted before",
                     duplicate=True,
                 )
@@ -207,12 +215,15 @@ class CircuitBreaker:
                 run_id=run_id,
                 evaluation_id=report.evaluation_id,
             )
-            if also is not None and not refused:
+            if also is not None and not_passed is None:
                 also(conn)
             self._checkpoint("breaker.commit")
         self._checkpoint("breaker.committed")
         return replace(
-            verdict, refused=refused, explanation=verdict.explanation or decision.explanation
+            verdict,
+            refused=refused,
+            not_passed=not_passed,
+            explanation=verdict.explanation or decision.explanation,
         )
 
     def would_open(

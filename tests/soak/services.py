@@ -30,9 +30,10 @@ from dagster_contracts.core.circuit import (
     UpstreamClosed,
     UpstreamOpened,
     advance,
+    why_not_passed,
     would_open,
 )
-from dagster_contracts.core.condition import Truth
+from dagster_contracts.core.condition import Truth, comparisons_of
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.resilience.healing import HealRequest, Target, plan_healing
 from dagster_contracts.resilience.ledger import DegradedRead
@@ -163,11 +164,15 @@ class PureServices:
         policy = contract.resilience.circuit
         decision = would_open(self.circuit(key), event, policy=policy, now=now)
         refused = decision.truth is Truth.TRUE
+        not_passed = why_not_passed(self.circuit(key), event, policy=policy, now=now)
         if evaluation.id in self._seen:
             return Outcome(moves=bound, duplicate=True, refused=refused)
         self._seen.add(evaluation.id)
         moves = self._advance(contract, key, event)
-        if not refused:
+        if not refused and not_passed is None:
+            limit = comparisons_of(policy.open_when[0])[0].quantity.value
+            within = batch.broken is None or per_cent(batch.broken) <= limit
+            demand(within, f"a batch with {batch.broken}% of broken rows is kept as valid")
             self._kept[key.asset, evaluation.partition] = (batch.number, now)
         return Outcome(moves=bound + moves, refused=refused)
 

@@ -32,6 +32,7 @@ from dagster_contracts.core.circuit.events import (
 )
 from dagster_contracts.core.circuit.judgement import would_open
 from dagster_contracts.core.circuit.machine import advance
+from dagster_contracts.core.circuit.passing import why_not_passed
 from dagster_contracts.core.circuit.state import (
     Circuit,
     CircuitKey,
@@ -73,5 +74,6 @@ __all__ = [
     "probe_wait",
     "transition_from_json",
     "transition_to_json",
+    "why_not_passed",
     "would_open",
 ]

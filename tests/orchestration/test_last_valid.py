@@ -1,0 +1,112 @@
+"""What ``last_valid`` serves: batches that passed, of the schema that is promised today."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts import contract_asset
+from dagster_contracts.core.circuit import CircuitKey, Override
+from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment
+
+KEY = CircuitKey("orders", "orders")
+OPEN_WHEN = '["schema_validation_errors > 5%", "failed_materializations >= 2"]'
+
+
+def wired(deployment: Deployment, *, audited: bool = True) -> dg.Definitions:
+    @(contract_asset("orders") if audited else dg.asset)
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    return deployment.defs(orders, revenue)
+
+
+def served(deployment: Deployment, defs: dg.Definitions, batch: Any) -> pd.DataFrame:
+    deployment.delivered["orders"] = batch
+    frame: pd.DataFrame = deployment.run(defs, "orders", "revenue").output_for_node("revenue")
+    return frame
+
+
+def consumed(deployment: Deployment, defs: dg.Definitions) -> pd.DataFrame:
+    frame: pd.DataFrame = deployment.run(defs, "revenue").output_for_node("revenue")
+    return frame
+
+
+def numbered(batch: pd.DataFrame, number: int) -> pd.DataFrame:
+    return batch.assign(order_id=batch["order_id"] + number)
+
+
+@pytest.mark.parametrize(
+    ("patience", "audited"),
+    [
+        ('open_when: ["schema_validation_errors > 5% for 3 checks"]', True),
+        (f"open_when: {OPEN_WHEN}\n      window: 4\n      min_observations: 4", False),
+    ],
+)
+def test_a_bad_batch_that_the_circuit_was_patient_with_is_never_the_last_valid(
+    deployment: Deployment, patience: str, audited: bool
+) -> None:
+    deployment.contract(ORDERS.replace(f"open_when: {OPEN_WHEN}", patience))
+    defs = wired(deployment, audited=audited)
+    served(deployment, defs, GOOD)
+    for number in range(2):
+        batch = numbered(BAD, number)
+        pd.testing.assert_frame_equal(served(deployment, defs, batch), batch)
+        assert deployment.state() == "closed"
+
+    pd.testing.assert_frame_equal(served(deployment, defs, numbered(BAD, 2)), GOOD)
+    assert deployment.state() == "open"
+
+
+def test_a_batch_that_was_published_and_not_kept_says_so(deployment: Deployment) -> None:
+    patient = OPEN_WHEN.replace("5%", "5% for 3 checks")
+    deployment.contract(ORDERS.replace(OPEN_WHEN, patient))
+    defs = wired(deployment)
+    deployment.delivered["orders"] = BAD
+
+    (made,) = deployment.run(defs, "orders").asset_materializations_for_node("orders")
+
+    said = made.metadata["contract/not_kept_as_last_valid"].value
+    assert said == "it did not pass: schema_validation_errors was 66.7%, which is > 5%"
+
+
+@pytest.mark.parametrize(
+    ("override", "audited"), [(Override.FORCED_CLOSED, True), (Override.METRICS_ONLY, False)]
+)
+def test_a_bad_batch_under_an_override_is_never_the_last_valid(
+    deployment: Deployment, audited: bool, override: Override
+) -> None:
+    defs = wired(deployment, audited=audited)
+    served(deployment, defs, GOOD)
+    breaker = deployment.runtime.breaker
+    breaker.force(KEY, override, actor="ann", reason="because")
+    pd.testing.assert_frame_equal(served(deployment, defs, BAD), BAD)
+    breaker.force(KEY, Override.NONE, actor="ann", reason="over")
+
+    pd.testing.assert_frame_equal(served(deployment, defs, numbered(BAD, 9)), GOOD)
+
+
+def test_a_bad_batch_under_metrics_only_is_never_the_last_valid(deployment: Deployment) -> None:
+    deployment.contract(ORDERS.replace("recovery:", "mode: metrics_only\n      recovery:"))
+    defs = wired(deployment)
+    served(deployment, defs, GOOD)
+    pd.testing.assert_frame_equal(served(deployment, defs, BAD), BAD)
+    deployment.contract(ORDERS)
+
+    pd.testing.assert_frame_equal(served(deployment, wired(deployment), numbered(BAD, 9)), GOOD)
+
+
+def test_what_the_contract_tolerates_is_valid(deployment: Deployment) -> None:
+    deployment.contract(ORDERS.replace("> 5%", "> 40%"))
+    defs = wired(deployment)
+    tolerated = GOOD.assign(amount=[10.0, 20.0, -1.0])
+    served(deployment, defs, tolerated)
+
+    pd.testing.assert_frame_equal(served(deployment, defs, BAD), tolerated)
