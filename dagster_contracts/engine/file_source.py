@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
-from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
+from dagster_contracts.engine.csv_source import scan_csv, scan_json, settled, source_name
 from dagster_contracts.engine.dataset_source import scan_awkward
 from dagster_contracts.engine.file_list import FileList, list_files, removal
 from dagster_contracts.engine.file_trouble import trouble_in
@@ -83,7 +83,14 @@ def _scan(
         case _:
             lazy = _together([_scan_json(path) for path in files.paths])
             scan = scan_json(lazy, columns, declared)
-    return _read_once(replace(scan, close=files.close), files, columns)
+    scan = _read_once(replace(scan, close=files.close), files, columns)
+    if files.kind not in ("csv", "json"):
+        return scan
+    try:
+        return settled(scan, declared)
+    except BaseException:
+        scan.close()
+        raise
 
 
 def _scan_columns(files: FileList, declared: Mapping[str, LogicalType]) -> Scan:
@@ -139,6 +146,10 @@ def _scan_csv(
     for (_, values), group in alike:
         paths = list(group)
         lazy = pl.scan_csv(paths, infer_schema=False, separator=_separator(paths[0]), glob=False)
+        # Polars keeps the two quotes that stand for one within a name.
+        spelled = dict(zip(lazy.collect_schema().names(), headers[paths[0]], strict=True))
+        if any(name != quoted for quoted, name in spelled.items()):
+            lazy = lazy.rename(spelled)
         if values:
             lazy = lazy.with_columns(
                 **{
@@ -170,6 +181,9 @@ def _header(files: FileList, path: str, declared: Mapping[str, LogicalType]) -> 
         if len(files.paths) == 1:
             raise
         raise UnreadableDataError(f"{shown}: {error}", hint=error.hint) from None
+    if any('""' in name for name in found):
+        found = _first_line(path, separator)
+        refuse_duplicates(found)
     return tuple(found)
 
 
@@ -191,14 +205,19 @@ def _refuse_separator(
 
 def _refuse_renamed(names: Sequence[str], source: str, separator: str) -> None:
     """Raise where the first line names a column twice: Polars gives the second another name."""
+    if any("_duplicated_" in name for name in names):
+        refuse_duplicates(_first_line(source, separator))
+
+
+def _first_line(source: str, separator: str) -> list[str]:
+    """The names in the first line as they are meant, each as often as it is there."""
     import polars as pl  # late: importing the package must stay cheap
 
-    if not any("_duplicated_" in name for name in names):
-        return
     head = pl.scan_csv(
         source, infer_schema=False, separator=separator, has_header=False, n_rows=1, glob=False
     )
-    refuse_duplicates([str(name).removeprefix("\ufeff") for name in head.collect().row(0)])
+    # An unnamed column is no null.
+    return [str(name or "").removeprefix("\ufeff") for name in head.collect().row(0)]
 
 
 def _unpruned(lazy: pl.LazyFrame) -> pl.LazyFrame:
@@ -273,7 +292,7 @@ def _read_once(scan: Scan, files: FileList, columns: Collection[str] | None) -> 
     small = _is_small(files)
     lazy: pl.LazyFrame = scan.frame.to_native()
     held = lazy.collect_schema().names()
-    wanted = [name for name in held if columns is None or name.removeprefix(RAW_PREFIX) in columns]
+    wanted = [name for name in held if columns is None or source_name(name) in columns]
     if is_text and columns:
         wanted = wanted or held[:1]  # for the number of rows
     if not (small or is_text) or not wanted or set(wanted) & set(scan.strange):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
+
+from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.scan import Backend, Scan
 from dagster_contracts.engine.sources import kind_of, open_scan
@@ -77,9 +80,10 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def to_arrow(data: Any) -> pa.Table:
+def to_arrow(data: Any, declared: Mapping[str, LogicalType] | None = None) -> pa.Table:
     """All rows as an Arrow table; the pandas index is left out.
 
+    ``declared`` are the contract's types, by which the text of a file is read.
     TypeError where it is no table, or names the columns of unlike objects, which Arrow cannot hold.
     """
     import pyarrow as pa  # late: importing the package must stay cheap
@@ -102,14 +106,14 @@ def to_arrow(data: Any) -> pa.Table:
         case "pyarrow_dataset":
             return data.to_table()
         case _:
-            with closing(open_scan(data)) as scan:
+            with closing(open_scan(data, None, declared)) as scan:
                 return _rows_of(scan)
 
 
-def held_columns(data: Any) -> pa.Table:
+def held_columns(data: Any, declared: Mapping[str, LogicalType] | None = None) -> pa.Table:
     """The columns of a table that Arrow can hold; those of unlike objects are left out."""
     try:
-        return to_arrow(data)
+        return to_arrow(data, declared)
     except TypeError:
         match kind_of(data):
             case "pandas":
@@ -122,7 +126,7 @@ def held_columns(data: Any) -> pa.Table:
             case None:
                 raise
             case _:
-                with closing(open_scan(data)) as scan:
+                with closing(open_scan(data, None, declared)) as scan:
                     held = [name for name in scan.schema if name not in scan.refused]
                     return scan.frame.select(*held).collect("pyarrow").to_native()
 
@@ -171,7 +175,10 @@ def _rows_of(scan: Scan) -> pa.Table:
     """Every row of a scan, under the columns' own names."""
     if scan.refused and scan.backend is Backend.POLARS:  # only flags of them are there
         raise TypeError(f"the values of {', '.join(scan.refused)} cannot be had")
-    frame = scan.frame.select(*[scan.column(name).alias(name) for name in scan.schema])
+    # Arrow has no whole numbers of 128 bits.
+    long = [name for name, dtype in scan.schema.items() if dtype == nw.Int128]
+    exact = {name: scan.column(name).cast(nw.Decimal(38, 0)) for name in long}
+    frame = scan.frame.select(*[exact.get(n, scan.column(n)).alias(n) for n in scan.schema])
     if scan.run is None:
         return frame.collect("pyarrow").to_native()
     import pyarrow as pa  # late: importing the package must stay cheap

@@ -31,7 +31,7 @@ from dagster_contracts.core.rules import (
 )
 from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.compiler import Columns
-from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json
+from dagster_contracts.engine.csv_source import RAW_PREFIX, scan_csv, scan_json, settled
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.key_search import likely_keys
 from dagster_contracts.engine.literal import is_text
@@ -124,9 +124,9 @@ def _profile(data: Any, scan: Scan, sample: int | None, progress: Progress) -> T
 def _read_as(data: Any, scan: Scan, written: Mapping[str, LogicalType]) -> Scan:
     """The data again, with these types; text that has been read once is not read again."""
     if scan.kind == "csv":
-        return scan_csv(scan.frame.to_native(), None, written)
+        return settled(scan_csv(scan.frame.to_native(), None, written), written)
     if scan.kind == "json":
-        return scan_json(scan.frame.to_native(), None, written)
+        return settled(scan_json(scan.frame.to_native(), None, written), written)
     return open_scan(data, None, written)
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from dagster_contracts.core.checks import PlannedRule
+from dagster_contracts.core.contract import Contract, SchemaObject
 from dagster_contracts.core.rules import Exists
 from dagster_contracts.engine.compiler import BrokenColumnError, Columns, missing
+from dagster_contracts.engine.declared_types import DeclaredTypes
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.keys import COUNT, places
 from dagster_contracts.engine.literal import all_of, is_text
@@ -31,12 +33,27 @@ def find_target(target: str, references: Mapping[str, object]) -> object | None:
     return None
 
 
+def referred_types(test: Exists, contract: Contract, referring: SchemaObject) -> DeclaredTypes:
+    """The types of the columns that a reference names.
+
+    They are those that the other object declares, or, where the contract does not know it, those of
+    the columns that refer to them.
+    """
+    for other in contract.objects:
+        names = {name for name in (other.name, other.physical_name) if name is not None}
+        if test.target in names | {f"{contract.name}.{name}" for name in names}:
+            return DeclaredTypes.of(other.properties)
+    near = DeclaredTypes.of(referring.properties)
+    return near.renamed(dict(zip(test.columns, test.to, strict=True)))
+
+
 def measure_reference(
     rule: PlannedRule,
     test: Exists,
     source: SampleSource,
     columns: Columns,
     references: Mapping[str, object],
+    declared: DeclaredTypes,
     rows: int,
     samples: int,
 ) -> Finding:
@@ -51,7 +68,7 @@ def measure_reference(
     except BrokenColumnError as error:
         return Finding(broken=str(error))
     try:
-        other = open_scan(data, test.to)
+        other = open_scan(data, test.to, declared)
     except UnreadableDataError as error:
         return Finding(unmeasured=f"{test.target}: {error}")
     with closing(other):
@@ -98,12 +115,15 @@ def _measured(
     )
 
 
-def distinct_keys(data: object, columns: Mapping[str, str]) -> pl.DataFrame:
+def distinct_keys(
+    data: object, columns: Mapping[str, str], declared: DeclaredTypes | None = None
+) -> pl.DataFrame:
     """The keys that occur in a table, each once; ``columns`` are the table's by their new names.
 
-    Raises :class:`UnreadableDataError`.
+    ``declared`` are the types of its columns, by which the text of a file is read. Raises
+    :class:`UnreadableDataError`.
     """
-    with closing(open_scan(data, columns.values())) as scan:
+    with closing(open_scan(data, columns.values(), declared)) as scan:
         lacking = [name for name in columns.values() if name not in scan.schema]
         if lacking:
             raise UnreadableDataError(f"the other table has no column {', '.join(lacking)}")

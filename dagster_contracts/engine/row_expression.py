@@ -40,6 +40,11 @@ from dagster_contracts.engine.scan import Backend, Scan
 
 _WIDEST = 126
 """Whole numbers of so many bits fit 128-bit integers, and 38 decimal digits."""
+_LONGEST_KEPT = 120
+"""Columns of 128-bit integers (sums in DuckDB, long integers in text) hold none of more bits.
+
+Other numbers would be reckoned with as floats, which do not tell ``n - 1`` from ``n``.
+"""
 
 
 class InexpressibleError(Exception):
@@ -74,7 +79,9 @@ class _Value:
         """``bits``, or what its type can hold."""
         if self.bits is not None:
             return self.bits
-        return integer_range(self.dtype)[1].bit_length() if self.dtype.is_integer() else _WIDEST
+        if not self.dtype.is_integer():
+            return _WIDEST
+        return min(integer_range(self.dtype)[1].bit_length(), _LONGEST_KEPT)
 
 
 def compile_expression(

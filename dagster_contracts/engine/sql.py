@@ -17,6 +17,7 @@ from typing import Any
 
 from dagster_contracts.core.checks import PlannedRule
 from dagster_contracts.core.rules import SqlQuery
+from dagster_contracts.engine.declared_types import DeclaredTypes
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.frames import held_columns
 from dagster_contracts.engine.scan import Scan, first_line
@@ -29,10 +30,14 @@ _OF_TABLE = ("table", "object", "schema", "model")
 
 @dataclass
 class SqlBatch:
-    """The batch as DuckDB sees it, read once for all rules that ask for it by SQL."""
+    """The batch as DuckDB sees it, read once for all rules that ask for it by SQL.
+
+    Its columns have the contract's types where its container has none.
+    """
 
     batch: Any
     object_name: str
+    declared: DeclaredTypes
     _connection: Any = None
 
     def query(self, text: str) -> list[Any]:
@@ -50,7 +55,7 @@ class SqlBatch:
         import duckdb  # late: only contracts with SQL rules need it
         import pyarrow as pa
 
-        table = held_columns(self.batch)
+        table = held_columns(self.batch, self.declared)
         # DuckDB has no numbers so long, and would refuse the whole table.
         table = table.select(
             [field.name for field in table.schema if not pa.types.is_decimal256(field.type)]

@@ -95,8 +95,10 @@ def _mismatch(
     path, label = test.path, path_text(test.path)
     if path[0] in scan.strange:
         return f"{label} holds {scan.strange[path[0]]}, not {test.logical_type.value}"
-    if path[0] in scan.untyped or (len(path) == 1 and path[0] in scan.type_flags):
+    if path[0] in scan.untyped:
         return None
+    if len(path) == 1 and path[0] in scan.type_flags:
+        return _zone_mismatch(test, known.type_of(path))
     broken = next((problems[path[:n]] for n in range(1, len(path)) if path[:n] in problems), None)
     if broken is not None:
         return broken
@@ -105,11 +107,16 @@ def _mismatch(
         return None
     if not is_of_type(dtype, test.logical_type):
         return f"{label} has the type {type_text(dtype)}, not {test.logical_type.value}"
-    if test.timezone is not None and dtype == nw.Datetime:
-        zoned = getattr(dtype, "time_zone", None) is not None
-        if zoned != test.timezone:
-            return f"{label} has {'a' if zoned else 'no'} time zone"
-    return None
+    return _zone_mismatch(test, dtype)
+
+
+def _zone_mismatch(test: TypeMatch, dtype: nw.dtypes.DType | None) -> str | None:
+    if test.timezone is None or dtype is None or dtype != nw.Datetime:
+        return None
+    zoned = getattr(dtype, "time_zone", None) is not None
+    if zoned == test.timezone:
+        return None
+    return f"{path_text(test.path)} has {'a' if zoned else 'no'} time zone"
 
 
 def is_of_type(dtype: nw.dtypes.DType, logical_type: LogicalType) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dagster_contracts.core.contract import LogicalType
 from dagster_contracts.core.pattern import Dialect, translate
 from dagster_contracts.core.text_format import TEXT_FORMATS
-from dagster_contracts.engine.csv_source import parsed
+from dagster_contracts.engine.csv_source import is_written
 
 if TYPE_CHECKING:
     import polars as pl
@@ -87,10 +87,7 @@ def written_type(texts: pl.Series) -> LogicalType | None:
         if candidate in (LogicalType.INTEGER, LogicalType.NUMBER) and codes:
             # 0.5 begins with a zero as well, but no digit follows it.
             continue
-        expression = parsed(pl.col("text"), candidate)
-        assert expression is not None
-        values = known.to_frame("text").select(expression.alias("value"))["value"]
-        if values.null_count():
+        if not known.to_frame("text").select(is_written(pl.col("text"), candidate)).item():
             continue
         if candidate is LogicalType.NUMBER and _are_digits(known):
             # Integers that 64 bits cannot hold are identifiers; a float would round them.

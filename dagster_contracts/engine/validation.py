@@ -31,6 +31,7 @@ from dagster_contracts.core.service_levels import judge_level
 from dagster_contracts.engine.arrow_source import read_whole
 from dagster_contracts.engine.compiler import Columns, expression_columns
 from dagster_contracts.engine.custom import Code, measure_custom
+from dagster_contracts.engine.declared_types import DeclaredTypes
 from dagster_contracts.engine.finding import Finding
 from dagster_contracts.engine.items import flag_items
 from dagster_contracts.engine.measurement import Measurement, measure
@@ -46,7 +47,7 @@ from dagster_contracts.engine.metrics import (
 )
 from dagster_contracts.engine.parquet_statistics import Proofs, Statistics
 from dagster_contracts.engine.redaction import Redaction, without_engine_text
-from dagster_contracts.engine.reference import measure_reference
+from dagster_contracts.engine.reference import measure_reference, referred_types
 from dagster_contracts.engine.report import ValidationReport
 from dagster_contracts.engine.samples import SampleSource, hidden_columns
 from dagster_contracts.engine.scan import Scan, UnreachableDataError, UnreadableDataError
@@ -220,10 +221,10 @@ class _Request:
             data = read_whole(data)
         target = self.plan.schema_object
         event_column = event_time_column(self.contract, target)
-        declared = {p.column: p.logical_type for p in target.properties if p.logical_type}
+        declared = DeclaredTypes.of(target.properties)
         self.tell("reading the data")
         scan = open_scan(data, self._used_columns(), declared, self._proofs)
-        with closing(scan), closing(SqlBatch(data, target.name)) as batch:
+        with closing(scan), closing(SqlBatch(data, target.name, declared)) as batch:
             return self._measured(batch, scan, event_column)
 
     def _measured(self, batch: SqlBatch, scan: Scan, event_column: str | None) -> _Answer:
@@ -316,8 +317,9 @@ class _Request:
         """Measure a rule that the scan's own queries do not answer."""
         match rule.test:
             case Exists() as test:
+                declared = referred_types(test, self.contract, self.plan.schema_object)
                 return measure_reference(
-                    rule, test, source, columns, self.references, rows, self.samples
+                    rule, test, source, columns, self.references, declared, rows, self.samples
                 )
             case Custom() as test:
                 code = Code(given=self.custom, allowed=self.allow_code)

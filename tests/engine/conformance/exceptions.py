@@ -5,6 +5,8 @@ from __future__ import annotations
 _ONE_CASE = "names of columns differ in more than upper and lower case"
 _NO_LISTS = "there are no lists"
 _NO_FIELDS = "there are no columns of fields"
+_LONG_FLOATS = "all floats are long"
+_NUMBERS_ARE_FLOATS = "numbers that are no integers are floats"
 _IN_NUMPY = "integers with gaps are floats, which hold no integers beyond 2**53"
 
 NOT_HELD: dict[tuple[str, str], str] = {
@@ -15,7 +17,17 @@ NOT_HELD: dict[tuple[str, str], str] = {
     ("sqlite", "nested"): _NO_FIELDS,
     ("sqlite", "lists"): _NO_LISTS,
     ("sqlite", "long_decimals"): "all decimals are floats",
-    ("sqlite", "short_floats"): "all floats are long",
+    ("sqlite", "short_floats"): _LONG_FLOATS,
+    ("csv", "short_floats"): _LONG_FLOATS,
+    ("csv", "long_decimals"): _NUMBERS_ARE_FLOATS,
+    ("csv", "nested"): "there are no values within values",
+    ("csv", "lists"): _NO_LISTS,
+    ("csv", "isolation"): "text that is digits is an integer where one is declared",
+    ("json", "short_floats"): _LONG_FLOATS,
+    ("json", "long_decimals"): _NUMBERS_ARE_FLOATS,
+    ("json", "nan"): "there are no infinite numbers",
+    ("json", "multiples"): "there are no infinite numbers",
+    ("json", "empty"): "a file without rows has no columns, and no byte",
     ("pyspark", "instants_ns"): "timestamps have microseconds",
     ("pyspark", "times"): "there is no time of day",
 }

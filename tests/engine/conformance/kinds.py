@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sqlite3
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +98,57 @@ def _memory_url(table: pa.Table, places: Places) -> str:
     with fsspec.open(url, "wb") as opened:
         pyarrow.parquet.write_table(table, opened)
     return url
+
+
+def _text(value: Any) -> str | None:
+    """A value as files without types have it: numbers in full, and times in ISO 8601."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return str(value).lower()
+        case date() | time():
+            return value.isoformat()
+    return str(value)
+
+
+def _csv(table: pa.Table, places: Places) -> Path:
+    """A field without quotes and characters is null, one with quotes alone an empty text."""
+    path = places.new_file(".csv")
+
+    def field(value: Any) -> str:
+        text = _text(value)
+        if text is None:
+            return ""
+        return '"' + text.replace('"', '""') + '"' if isinstance(value, str) else text
+
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    lines = [",".join(map(field, row)) for row in (table.column_names, *rows)]
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return path
+
+
+def _json_value(value: Any) -> Any:
+    """A value of JSON, which has no NaN: it is missing, as null is."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    match value:
+        case list():
+            return [_json_value(item) for item in value]
+        case dict():
+            return {name: _json_value(item) for name, item in value.items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case Decimal():
+            return float(value)
+    return _text(value)
+
+
+def _json_lines(table: pa.Table, places: Places) -> Path:
+    path = places.new_file(".jsonl")
+    rows = [json.dumps(_json_value(row), allow_nan=False) for row in table.to_pylist()]
+    path.write_text("".join(f"{row}\n" for row in rows))
+    return path
 
 
 def _duckdb_file(table: pa.Table, places: Places) -> SqlTable:
@@ -239,6 +294,8 @@ _MAKERS: dict[str, Callable[[pa.Table, Places], Any]] = {
     "pyarrow_dataset": _dataset,
     "parquet_folder": _parquet_folder,
     "arrow_file": _arrow_file,
+    "csv": _csv,
+    "json": _json_lines,
     "memory_url": _memory_url,
     "duckdb_file": _duckdb_file,
     "ibis": _ibis,
