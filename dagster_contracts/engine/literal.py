@@ -66,6 +66,34 @@ class AnyDecimal(nw.Decimal):
         return nw.lit(in_units(units, scale), dtype=nw.Decimal(38, scale))
 
 
+class SessionInstant(nw.Datetime):
+    """The type of DuckDB's instants, which have no zone of their own: the session's is shown.
+
+    A cast to a type that names another zone than the session's is refused; a plain literal is not.
+    """
+
+    __slots__ = ()
+
+
+def of_session(dtype: nw.dtypes.DType) -> nw.dtypes.DType:
+    """A type of DuckDB in which instants are those of its session, within lists and objects too."""
+
+    def inner(held: Any) -> nw.dtypes.DType:
+        return of_session(held() if isinstance(held, type) else held)
+
+    match dtype:
+        case nw.Datetime() if dtype.time_zone is not None:
+            return SessionInstant(dtype.time_unit, dtype.time_zone)
+        case nw.List():
+            return nw.List(inner(dtype.inner))
+        case nw.Array():
+            return nw.Array(inner(dtype.inner), dtype.size)
+        case nw.Struct():
+            return nw.Struct([nw.Field(f.name, inner(f.dtype)) for f in dtype.fields])
+        case _:
+            return dtype
+
+
 class IncomparableError(Exception):
     """The value and the column have no common order; the text says why."""
 
@@ -190,6 +218,8 @@ def instant_literal(moment: datetime, dtype: nw.dtypes.DType) -> nw.Expr:
     zone = getattr(dtype, "time_zone", None)
     if zone is None:
         return nw.lit(moment, dtype=dtype)
+    if isinstance(dtype, SessionInstant):
+        return nw.lit(moment.astimezone(UTC))
     utc = nw.Datetime(getattr(dtype, "time_unit", "us"), "UTC")
     literal = nw.lit(moment.astimezone(UTC), dtype=utc)
     return literal if zone == "UTC" else literal.dt.convert_time_zone(zone)

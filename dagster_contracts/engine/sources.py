@@ -18,6 +18,7 @@ from dagster_contracts.engine.arrow_source import scan_arrow
 from dagster_contracts.engine.dataset_source import scan_dataset
 from dagster_contracts.engine.file_list import file_kind
 from dagster_contracts.engine.file_source import Prove, scan_files
+from dagster_contracts.engine.literal import of_session
 from dagster_contracts.engine.pandas_source import scan_pandas
 from dagster_contracts.engine.scan import (
     Backend,
@@ -162,7 +163,7 @@ def _scan_duckdb(data: Any, columns: Collection[str] | None) -> Scan:
     if "UUID" in types.values():
         data = data.project(", ".join(_uuid_as_text(name, types[name]) for name in types))
     frame = nw.from_native(data).lazy()
-    schema = dict(frame.collect_schema())
+    schema = {name: of_session(dtype) for name, dtype in frame.collect_schema().items()}
     wanted = [name for name in schema if columns is None or name in columns]
     if wanted and len(wanted) < len(schema):
         frame = frame.select(wanted)

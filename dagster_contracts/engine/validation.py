@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
+import narwhals as nw
+
 from dagster_contracts.core.checks import CheckPlan, PlannedRule, plan_checks
 from dagster_contracts.core.contract import Contract, SchemaObject, SlaProperty
 from dagster_contracts.core.outcome import (
@@ -438,7 +440,7 @@ class _Request:
 
 def _has_instants(column: str | None, schema: Mapping[str, Any]) -> bool:
     dtype = schema.get(column) if column is not None else None
-    return dtype is not None and type(dtype).__name__ in ("Datetime", "Date")
+    return dtype is not None and (dtype == nw.Datetime or dtype == nw.Date)
 
 
 def _complete(

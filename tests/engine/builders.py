@@ -118,6 +118,6 @@ def as_kind(table: pa.Table, kind: str, folder: Path) -> Any:
             return path
         case "duckdb":
             connection = duckdb.connect(":memory:")
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'America/St_Johns'")
             return connection.from_arrow(table)
     raise AssertionError(kind)
