@@ -13,8 +13,9 @@ from typing import Any
 import dagster as dg
 
 from dagster_contracts.core.rules import Exists
+from dagster_contracts.engine.declared_types import DeclaredTypes
 from dagster_contracts.engine.frames import frame_kind
-from dagster_contracts.engine.reference import distinct_keys
+from dagster_contracts.engine.reference import distinct_keys, referred_types
 from dagster_contracts.engine.scan import UnreadableDataError, first_line
 from dagster_contracts.engine.sources import kind_of
 from dagster_contracts.orchestration.binding import Binding, Bindings
@@ -61,10 +62,14 @@ def stored_assets(assets: Iterable[Any]) -> dict[dg.AssetKey, StoredAsset]:
 
 @dataclass(frozen=True)
 class ReferencedAsset:
-    """An asset that a relationship names; ``columns`` are its key's, by their property names."""
+    """An asset that a relationship names; ``columns`` are its key's, by their property names.
+
+    ``types`` are declared for them, by which the text of files is read.
+    """
 
     key: dg.AssetKey
     columns: Mapping[str, str]
+    types: DeclaredTypes
 
 
 @dataclass(frozen=True)
@@ -77,11 +82,11 @@ class References:
 
     def of(self, binding: Binding) -> dict[str, ReferencedAsset | None]:
         """What the binding's relationships name, as they name it; ``None`` where it is not here."""
-        wanted: dict[str, list[str]] = {}
+        wanted: dict[str, list[Exists]] = {}
         for rule in binding.plan.rules:
             if isinstance(rule.test, Exists):
-                wanted.setdefault(rule.test.target, []).extend(rule.test.to)
-        return {target: self._find(binding, target, names) for target, names in wanted.items()}
+                wanted.setdefault(rule.test.target, []).append(rule.test)
+        return {target: self._find(binding, target, tests) for target, tests in wanted.items()}
 
     def resource_keys(self, binding: Binding) -> set[str]:
         """The I/O managers that a step needs to load them."""
@@ -111,15 +116,23 @@ class References:
                 )
         return loaded
 
-    def _find(self, binding: Binding, target: str, names: Sequence[str]) -> ReferencedAsset | None:
+    def _find(
+        self, binding: Binding, target: str, tests: Sequence[Exists]
+    ) -> ReferencedAsset | None:
+        names = [name for test in tests for name in test.to]
         governed = self._governed(binding, target)
         if governed is not None and governed.asset_key in self.stored:
             properties = governed.schema_object.property_named
             columns = {n: p.column if (p := properties(n)) is not None else n for n in names}
-            return ReferencedAsset(governed.asset_key, columns)
+            types = DeclaredTypes.of(governed.schema_object.properties)
+            return ReferencedAsset(governed.asset_key, columns, types)
         key = self.translator.get_asset_key(target)
         if key in self.stored:
-            return ReferencedAsset(key, {name: name for name in names})
+            types = DeclaredTypes({})
+            for test in tests:
+                near = referred_types(test, binding.contract, binding.schema_object)
+                types = DeclaredTypes({**types, **near}, {**types.zones, **near.zones})
+            return ReferencedAsset(key, {name: name for name in names}, types)
         return None
 
     def _governed(self, binding: Binding, target: str) -> Binding | None:
@@ -166,11 +179,13 @@ class References:
                 f"and no more than {MOST_PARTITIONS:,} are loaded for a reference"
             )
         parts = [
-            distinct_keys(self._stored_data(found, stored, context, key), found.columns)
+            distinct_keys(
+                self._stored_data(found, stored, context, key), found.columns, found.types
+            )
             for key in there
         ]
         if own:
-            parts.append(distinct_keys(batch, found.columns))
+            parts.append(distinct_keys(batch, found.columns, found.types))
         if not parts:
             raise UnreadableDataError(f"no partition of the asset {name} has been materialized")
         import polars as pl  # late: importing the package must stay cheap
@@ -229,4 +244,6 @@ def _is_named(binding: Binding, target: str) -> bool:
 def _keys(data: object, found: ReferencedAsset) -> object:
     """The key columns alone, where the data is in memory or its columns have other names."""
     renamed = any(name != column for name, column in found.columns.items())
-    return distinct_keys(data, found.columns) if renamed or frame_kind(data) else data
+    if renamed or frame_kind(data):
+        return distinct_keys(data, found.columns, found.types)
+    return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -80,6 +81,27 @@ def test_keys_that_the_other_asset_lacks_are_counted(shop: Deployment, audited: 
     shop.delivered["orders"] = pd.DataFrame({"id": [1, 3, 9]})
     again = shop.run(defs, "orders", "order_lines")
     assert schema_check(again).passed
+
+
+@pytest.mark.parametrize("governed", [True, False])
+def test_the_text_of_a_file_has_the_types_of_its_contract(
+    deployment: Deployment, tmp_path: Path, governed: bool
+) -> None:
+    path = tmp_path / "orders.csv"
+    path.write_text("id,order_id\n1,1\n2,2\n03,03\n")
+    if governed:
+        deployment.contract(ORDERS)
+    deployment.contract(LINES, "order_lines")
+    deployment.delivered = {"orders": str(path), "order_lines": LINE_ROWS}
+
+    @dg.asset
+    def orders() -> object:
+        return deployment.source("orders")
+
+    defs = deployment.defs(orders, lines_of(deployment, audited=True, deps=["orders"]))
+    deployment.run(defs, "orders")
+    result = deployment.run(defs, "order_lines", raise_on_error=False)
+    assert "order.references 1" in schema_check(result).description
 
 
 def test_the_graph_of_the_user_stays_as_it_is(shop: Deployment) -> None:
