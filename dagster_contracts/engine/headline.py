@@ -58,7 +58,7 @@ def _all(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
     """Of several rules: how many rows break them, and which."""
     broken = [o for o in outcomes if o.status in _BROKEN]
     if broken:
-        listed = _listed(broken)
+        listed = _listed(broken) + _beside(report, outcomes)
         rows = _rows_that_break(report, broken)
         if report.rows and rows:
             share = percent(Fraction(rows, report.rows))
@@ -80,6 +80,19 @@ def _rows_that_break(report: ContractReport, broken: Sequence[CheckOutcome]) -> 
     if all(o.kind is OutcomeKind.SCHEMA for o in broken):
         return broken_rows(report)
     return broken[0].failed_rows if len(broken) == 1 else None
+
+
+def _beside(report: ContractReport, outcomes: Sequence[CheckOutcome]) -> str:
+    """How many rules were not evaluated where others are broken; all, where there is no table."""
+    if report.rows is None:
+        return ""
+    unknown = sum(o.status is OutcomeStatus.NOT_EVALUATED for o in outcomes)
+    return f"; {_not_evaluated(unknown, len(outcomes))}" if unknown else ""
+
+
+def _not_evaluated(unknown: int, planned: int) -> str:
+    verb = "was" if unknown == 1 else "were"
+    return f"{unknown:,} of {_count(planned, 'rule')} {verb} not evaluated"
 
 
 def _listed(broken: Sequence[CheckOutcome]) -> str:
@@ -121,7 +134,8 @@ def _unknown(unknown: Sequence[CheckOutcome], *, held: int, check: str = SCHEMA_
         reasons += f"; … {len(unknown) - 3} more"
     if not held:
         return f"not evaluated: {reasons}"
-    return f"{_count(held, 'rule')} kept, {len(unknown)} not evaluated: {reasons}"
+    told = _not_evaluated(len(unknown), held + len(unknown))
+    return f"{_count(held, 'rule')} kept, but {told}: {reasons}"
 
 
 def _named(outcome: CheckOutcome, check: str, sentence: str) -> str:

@@ -51,7 +51,9 @@ body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; background: Canvas;
 
 def report_page(report: ContractReport) -> str:
     """The whole page: every rule, its samples, and every metric."""
-    title = f"{report.ref}: {_words(report.status)}"
+    unknown = sum(o.status is OutcomeStatus.NOT_EVALUATED for o in report.outcomes)
+    beside = f", {unknown:,} not evaluated" if 0 < unknown < len(report.outcomes) else ""
+    title = f"{report.ref}: {_words(report.status)}{beside}"
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width'>"

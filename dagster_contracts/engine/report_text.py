@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fractions import Fraction
 
@@ -9,6 +10,9 @@ from dagster_contracts.core.contract import Json
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
 from dagster_contracts.engine.headline import headline, percent
 from dagster_contracts.engine.verdict import number_text
+
+_FEW = 3
+"""So many rules may each say the same reason."""
 
 
 def report_json(report: ContractReport) -> dict[str, Json]:
@@ -64,8 +68,19 @@ def report_text(report: ContractReport) -> str:
     """The report as several lines for a terminal: headline, then each outcome that did not pass."""
     lines = [f"{report.status.value.upper()}  {headline(report)}"]
     passed = sum(outcome.status is OutcomeStatus.PASSED for outcome in report.outcomes)
+    shared = Counter(o.reason for o in report.outcomes if o.status is OutcomeStatus.NOT_EVALUATED)
+    told: set[str | None] = set()
     for outcome in report.outcomes:
         if outcome.status is OutcomeStatus.PASSED:
+            continue
+        if outcome.status is OutcomeStatus.NOT_EVALUATED and shared[outcome.reason] > _FEW:
+            # What holds for a whole table would bury the rest if each rule said it.
+            if outcome.reason not in told:
+                told.add(outcome.reason)
+                lines.append(
+                    f"  {outcome.status.value:<13}  {shared[outcome.reason]} rules: "
+                    f"{outcome.reason}"
+                )
             continue
         word = "warning" if outcome.only_warns else outcome.status.value
         lines.append(f"  {word:<13}  {outcome.rule}: {_detail(outcome)}")

@@ -8,6 +8,7 @@ import polars as pl
 from dagster_contracts.core.condition import parse_condition
 from dagster_contracts.core.contract import ExtraColumns, LibraryMetric, SlaProperty
 from dagster_contracts.engine.headline import headline
+from dagster_contracts.engine.report_html import report_page
 from dagster_contracts.engine.report_text import report_json, report_text
 from dagster_contracts.engine.validation import validate
 from tests.engine.builders import (
@@ -64,7 +65,22 @@ def test_the_headline_says_how_many_rows_break_what():
 def test_the_headline_of_the_whole_tells_the_worst_of_every_kind():
     assert headline(validate(FRAME, MADE, now=NOW)) == (
         "orders@1.0.0 is broken: rows is 2,000, not more than 5,000, n.minimum 20, positive 20, "
-        "s.required 1"
+        "s.required 1; 1 of 15 rules was not evaluated"
+    )
+
+
+def test_what_passed_says_plainly_how_many_rules_were_not_evaluated():
+    unmeasured = library("nobody", LibraryMetric.MEAN, "n")
+    made = contract(column("n", INTEGER, required=True), quality=(unmeasured,))
+    report = validate(pl.DataFrame({"n": [1]}), made, now=NOW)
+    said = "3 rules kept, but 1 of 4 rules was not evaluated: nobody: mean needs an operator"
+    assert report_text(report).startswith(f"PASSED  {said}")
+    assert said in repr(report)
+    assert said in report_page(report)
+    assert "<title>orders@1.0.0: passed, 1 not evaluated</title>" in report_page(report)
+    broken = validate(pl.DataFrame({"n": [1, None]}), made, now=NOW)
+    assert headline(broken) == (
+        "1 of 2 rows (50.0%) break orders@1.0.0: n.required 1; 1 of 4 rules was not evaluated"
     )
 
 
@@ -126,3 +142,8 @@ def test_the_text_lists_what_did_not_pass_with_its_samples():
     assert any("s.required: 1 of 2,000 rows" in line for line in lines)
     assert "    id=0, s=None" in lines
     assert not any("id.type" in line for line in lines)
+
+
+def test_a_reason_that_many_rules_share_is_said_once():
+    text = report_text(validate(None, MADE, now=NOW))
+    assert text.count("NoneType") == 3  # the headline, the rule that failed, all others

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import duckdb
 import pytest
-from tests.engine.builders import TIMESTAMP, column, contract, expression, failed_rows, outcome
 
 from dagster_contracts.engine.validation import validate
+from tests.engine.builders import TIMESTAMP, column, contract, expression, failed_rows, outcome
 
 ROWS = """
-    SELECT TIMESTAMPTZ '2019-05-01 00:00:00+00' AS seen, TIMESTAMPTZ '2024-10-27 00:30:00+00' AS until
+    SELECT TIMESTAMPTZ '2019-05-01 00:00:00+00' AS seen,
+        TIMESTAMPTZ '2024-10-27 00:30:00+00' AS until
     UNION ALL SELECT TIMESTAMPTZ '2024-10-27 00:30:00+00', TIMESTAMPTZ '2024-10-27 01:30:00+00'
     UNION ALL SELECT TIMESTAMPTZ '2024-10-27 01:30:00+00', NULL
 """
