@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from typing import TypeVar
 
 import click
 
-from dagster_contracts.cli.declared import check_known, declared_versions
+from dagster_contracts.cli.declared import check_known, declared_contracts, declared_versions
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.parameters import DURATION, actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
-from dagster_contracts.core.circuit import Circuit, CircuitKey
+from dagster_contracts.core.circuit import Circuit
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
 from dagster_contracts.resilience.decision import (
     Decision,
+    Meant,
+    circuits_meant,
     decide,
     next_sentence,
     standing_sentence,
 )
 from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.watched import policy_of
 from dagster_contracts.store.database import Store
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -35,9 +38,9 @@ def _circuit_options(command: Function) -> Function:
     command = format_option()(command)
     command = actor_option(command)
     command = reason_option(command)
-    command = click.option("--partition", help="The partition, where each has its circuit.")(
-        command
-    )
+    command = click.option(
+        "--partition", help="The partition, where each has its circuit. Default: all that have one."
+    )(command)
     command = click.option("--asset", help="The asset, where the contract has several.")(command)
     return click.argument("contract")(command)
 
@@ -75,8 +78,8 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
         output: str,
     ) -> None:
         with closing(open_for_change(places)) as store:
-            document, key = find_circuit(store, places, contract, asset, partition)
-            _decide(store, key, decision, document, actor, reason, length, output)
+            document, meant = find_circuits(store, places, contract, asset, partition)
+            _decide(store, meant, decision, document, actor, reason, length, output)
 
     return command
 
@@ -122,42 +125,60 @@ def reset(
     What was built on a fallback is healed, as after a good probe.
     """
     with closing(open_for_change(places)) as store:
-        document, key = find_circuit(store, places, contract, asset, partition)
-        _decide(store, key, Decision.RESET, document, actor, reason, None, output)
+        document, meant = find_circuits(store, places, contract, asset, partition)
+        _decide(store, meant, Decision.RESET, document, actor, reason, None, output)
 
 
-def find_circuit(
+def find_circuits(
     store: Store, places: Places, ref: str, asset: str | None, partition: str | None
-) -> tuple[Contract | None, CircuitKey]:
-    """The one circuit that is meant, and the contract that it is bound to, if that is here.
+) -> tuple[Contract | None, Meant]:
+    """The circuits that are meant, and the contract that they are bound to, if that is here.
 
-    ``click.UsageError`` lists the circuits where several fit; ``UnknownContractError`` where there
-    is no such contract. A circuit that nothing happened to yet is found through its contract.
+    Raises
+    ------
+    click.UsageError
+        The contract governs several assets, and none is named.
+    PolicyError
+        No consumer would ask for such a circuit.
+    UnknownContractError
+        There is no such contract.
     """
     name = ContractRef.parse(ref).name
-    circuits = {c.key: c for c in CircuitBreaker(store).circuits() if c.key.contract == name}
-    fitting = [
-        key for key in circuits if asset in (None, key.asset) and partition in (None, key.partition)
-    ]
-    if len(fitting) > 1:
-        listed = "\n".join(f"  {key}" for key in fitting[:20])
-        raise click.UsageError(
-            f"{name} has {len(fitting)} circuits; choose with --asset and --partition:\n{listed}"
-        )
-    if fitting:
-        return _bound(places, circuits[fitting[0]]), fitting[0]
-    document = check_known(places, name)
-    if document is not None and document.resilience is None:
+    circuits = {c.key: c for c in CircuitBreaker(store).circuits_of([name])}
+    declared = {each.name for each in declared_contracts(places)}
+    # What is recorded can be decided about though its contract is gone from the folder.
+    document = check_known(places, name) if name in declared or not circuits else None
+    if document is not None and document.resilience is None and not circuits:
         raise PolicyError(
             f"{name} has no circuit",
             where=document.ref,
             why="its contract has no resilience section",
             hint="declare resilience.circuit_breaker in the contract",
         )
-    recorded = {key.asset for key in circuits}
+    # A circuit that was never evaluated says nothing of what the contract governs.
+    evaluated = {c.key.asset for c in circuits.values() if c.evaluations}
+    named = _assets(document)
     if asset is None:
-        asset = recorded.pop() if len(recorded) == 1 else _only_asset(document, name)
-    return document, CircuitKey(name, asset, partition)
+        asset = _only_asset(name, sorted(evaluated) or named)
+    of_asset = [c for c in circuits.values() if c.key.asset == asset]
+    bound = _bound(places, of_asset[0]) if of_asset else document
+    known = bound or document
+    meant = circuits_meant(
+        name,
+        asset,
+        partition,
+        governed={*named, *evaluated},
+        scope=policy_of(known).scope if known is not None else None,
+        recorded=[c.key for c in of_asset],
+    )
+    return bound, meant
+
+
+def _assets(document: Contract | None) -> list[str]:
+    """The assets that the document names: of each object the best name, and the others."""
+    if document is None:
+        return []
+    return list(dict.fromkeys(n for each in document.objects for n in document.asset_names(each)))
 
 
 def _bound(places: Places, circuit: Circuit) -> Contract | None:
@@ -166,22 +187,20 @@ def _bound(places: Places, circuit: Circuit) -> Contract | None:
     return next((each for each in versions if each.semantic_hash == circuit.policy_hash), None)
 
 
-def _only_asset(document: Contract | None, name: str) -> str:
-    """The asset that the document names, where it can be only one."""
-    if document is None:
-        raise click.UsageError(f"nothing is recorded of {name}; name its asset with --asset")
-    names = [document.asset_names(each) for each in document.objects]
-    if len(names) == 1 and len(names[0]) == 1:
-        return names[0][0]
-    listed = ", ".join(dict.fromkeys(each for group in names for each in group))
+def _only_asset(name: str, assets: Sequence[str]) -> str:
+    """The contract's asset, where it can be only one."""
+    if len(assets) == 1:
+        return assets[0]
+    if not assets:
+        raise click.UsageError(f"nothing is recorded of {name}, and its contract is not at hand")
     raise click.UsageError(
-        f"nothing is recorded of {name} yet; name its asset with --asset ({listed})"
+        f"{name} governs {len(assets)} assets; choose with --asset: {', '.join(assets)}"
     )
 
 
 def _decide(
     store: Store,
-    key: CircuitKey,
+    meant: Meant,
     decision: Decision,
     document: Contract | None,
     actor: str,
@@ -189,35 +208,48 @@ def _decide(
     lasting: timedelta | None,
     output: str,
 ) -> None:
-    """Carry the decision out, and tell how the circuit stands and what happens now."""
+    """Carry the decision out, and tell how the circuits stand and what happens now."""
     with store.read() as conn:
         now = store.now(conn)
-    verdict = decide(
-        CircuitBreaker(store),
-        key,
-        decision,
-        actor=actor,
-        reason=reason,
-        now=now,
-        lasting=lasting,
-        contract=document,
-    )
+    breaker, reads = CircuitBreaker(store), DegradedReads(store)
+    told: list[Json] = []
+    for key in meant.keys:
+        verdict = decide(
+            breaker,
+            key,
+            decision,
+            actor=actor,
+            reason=reason,
+            now=now,
+            lasting=lasting,
+            contract=document,
+        )
+        following = next_sentence(verdict.circuit, len(reads.open_reads(key)))
+        if output == "json":
+            told.append(_as_json(verdict, following))
+        else:
+            print_line(standing_sentence(verdict.circuit))
+            print_line(f"  {following}")
+    if output != "json":
+        if meant.remark:
+            print_line(f"  {meant.remark}")
+    elif len(told) == 1 and not meant.remark:
+        print_json(told[0])
+    else:
+        print_json({"circuits": told, "remark": meant.remark})
+
+
+def _as_json(verdict: BreakerVerdict, following: str) -> dict[str, Json]:
     circuit = verdict.circuit
-    following = next_sentence(circuit, len(DegradedReads(store).open_reads(key)))
-    if output == "json":
-        told: dict[str, Json] = {
-            "contract": circuit.key.contract,
-            "asset": circuit.key.asset,
-            "partition": circuit.key.partition,
-            "state": circuit.state.value,
-            "effective_state": circuit.effective_state.value,
-            "override": circuit.override.value,
-            "until": circuit.override_until.isoformat() if circuit.override_until else None,
-            "actor": circuit.override_actor,
-            "explanation": verdict.explanation,
-            "next": following,
-        }
-        print_json(told)
-        return
-    print_line(standing_sentence(circuit))
-    print_line(f"  {following}")
+    return {
+        "contract": circuit.key.contract,
+        "asset": circuit.key.asset,
+        "partition": circuit.key.partition,
+        "state": circuit.state.value,
+        "effective_state": circuit.effective_state.value,
+        "override": circuit.override.value,
+        "until": circuit.override_until.isoformat() if circuit.override_until else None,
+        "actor": circuit.override_actor,
+        "explanation": verdict.explanation,
+        "next": following,
+    }

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.condition import parse_duration
-from dagster_contracts.core.contract import CircuitScope
 from dagster_contracts.errors import ConditionSyntaxError, ContractsError, PolicyError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.resilience.decision import (
     Decision,
+    circuits_meant,
     decide,
     next_sentence,
     standing_sentence,
@@ -40,7 +39,10 @@ class CircuitDecision(dg.Config):
         default="", description="How long an override lasts, such as 2h. Empty: until a reset."
     )
     asset: str = Field(default="", description="The asset, where the contract governs several.")
-    partition: str = Field(default="", description="The partition, where each has its circuit.")
+    partition: str = Field(
+        default="",
+        description="The partition, where each has its circuit. Empty: all that have one.",
+    )
 
 
 def build_operator_job(
@@ -75,7 +77,14 @@ def build_operator_job(
 
 def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRuntime") -> str:
     binding = _binding(config, bindings)
-    key = _key(config, binding)
+    meant = circuits_meant(
+        binding.contract.name,
+        binding.asset,
+        config.partition or None,
+        governed=(binding.asset,),
+        scope=binding.resilience.circuit.scope,
+        recorded=[c.key for c in runtime.breaker.circuits_of([binding.contract.name])],
+    )
     lasting = None
     if config.duration:
         if config.decision is Decision.RESET:
@@ -86,18 +95,22 @@ def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRunt
             raise PolicyError(
                 f"{config.duration!r} is no duration", hint=error.hint or "write it like 2h"
             ) from None
-    circuit = decide(
-        runtime.breaker,
-        key,
-        config.decision,
-        actor=config.actor,
-        reason=config.reason,
-        now=runtime.now(),
-        lasting=lasting,
-        contract=binding.contract,
-    ).circuit
-    waiting = len(runtime.ledger.open_reads(key))
-    return f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}"
+    now = runtime.now()
+    said: list[str] = []
+    for key in meant.keys:
+        circuit = decide(
+            runtime.breaker,
+            key,
+            config.decision,
+            actor=config.actor,
+            reason=config.reason,
+            now=now,
+            lasting=lasting,
+            contract=binding.contract,
+        ).circuit
+        waiting = len(runtime.ledger.open_reads(key))
+        said.append(f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}")
+    return "\n".join([*said, meant.remark] if meant.remark else said)
 
 
 def _binding(config: CircuitDecision, bindings: Bindings) -> Binding:
@@ -117,21 +130,3 @@ def _binding(config: CircuitDecision, bindings: Bindings) -> Binding:
     known = ", ".join(sorted(f"{b.contract.name} on {b.asset}" for b in protected)) or "none"
     on = f" on {config.asset}" if config.asset else ""
     raise PolicyError(f"{config.contract}{on} has no circuit here", hint=f"circuits: {known}")
-
-
-def _key(config: CircuitDecision, binding: Binding) -> CircuitKey:
-    if not config.partition:
-        if binding.resilience.circuit.scope is CircuitScope.PARTITION:
-            raise PolicyError(
-                f"each partition of {binding.asset} has a circuit of its own",
-                where=binding.contract.ref,
-                hint="name one as 'partition'",
-            )
-        return binding.circuit_key()
-    if binding.resilience.circuit.scope is CircuitScope.ASSET:
-        raise PolicyError(
-            f"{binding.asset} has one circuit for all its partitions",
-            where=binding.contract.ref,
-            hint="leave 'partition' empty",
-        )
-    return binding.circuit_key(config.partition)

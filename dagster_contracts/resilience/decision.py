@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
-from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.contract import CircuitScope, Contract
+from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
 
 
@@ -24,6 +28,89 @@ _OVERRIDES = {
     Decision.FORCE_CLOSED: Override.FORCED_CLOSED,
     Decision.METRICS_ONLY: Override.METRICS_ONLY,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """The circuits that a decision is about.
+
+    ``remark`` is what the person must know beside how they stand: that partitions which come later
+    are not among them, or that nothing ever happened to the one that was named.
+    """
+
+    keys: tuple[CircuitKey, ...]
+    remark: str | None = None
+
+
+def circuits_meant(
+    contract: str,
+    asset: str,
+    partition: str | None,
+    *,
+    governed: Collection[str],
+    scope: CircuitScope | None,
+    recorded: Iterable[CircuitKey],
+) -> Meant:
+    """The circuits of an asset and partition, all that are known where no partition is named.
+
+    ``governed`` are the assets that the contract is known to govern, ``scope`` is its scope where
+    the contract is at hand. ``PolicyError`` for a circuit that no consumer would ever ask: a
+    decision about it would seem to succeed, and change nothing.
+    """
+    if asset not in governed:
+        near = difflib.get_close_matches(asset, sorted(governed), n=1)
+        listed = ", ".join(sorted(governed)) or "none yet"
+        raise PolicyError(
+            f"{contract} does not govern {asset!r}, as far as is known here",
+            why=f"its assets are: {listed}",
+            hint=f"did you mean {near[0]!r}?"
+            if near
+            else "an asset is known from the contract's document, or once it was evaluated",
+        )
+    known = sorted(k for k in recorded if (k.contract, k.asset) == (contract, asset))
+    if scope is CircuitScope.ASSET:
+        if partition is not None:
+            raise PolicyError(
+                f"{asset} has one circuit for all its partitions",
+                where=contract,
+                why="its contract has scope: asset, and nobody asks for a circuit of one partition",
+                hint="name no partition, or declare circuit_breaker.scope: partition",
+            )
+        return Meant((CircuitKey(contract, asset),))
+    if partition is not None:
+        key = CircuitKey(contract, asset, partition)
+        if key in known:
+            return Meant((key,))
+        if scope is None:
+            raise PolicyError(
+                f"{key} is not known",
+                why="nothing was evaluated of it, and its contract is not at hand",
+                hint=_near_partition(partition, known),
+            )
+        return Meant((key,), f"nothing was evaluated of {key} yet; {_near_partition('', known)}")
+    every = tuple(k for k in known if scope is None or k.partition is not None)
+    if not every:
+        raise PolicyError(
+            f"each partition of {asset} has a circuit of its own, and none is known yet",
+            where=contract,
+            hint="name one as 'partition'",
+        )
+    if every[0].partition is None:
+        return Meant(every)
+    return Meant(
+        every,
+        f"{len(every):,} partition{'' if len(every) == 1 else 's'} of {asset} "
+        f"{'has' if len(every) == 1 else 'have'} a circuit; "
+        "partitions that are evaluated later are not covered",
+    )
+
+
+def _near_partition(partition: str, known: Iterable[CircuitKey]) -> str:
+    names = [key.partition for key in known if key.partition is not None]
+    near = difflib.get_close_matches(partition, names, n=1) if partition else []
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"partitions with a circuit: {', '.join(names[-5:]) or 'none'}"
 
 
 def decide(

@@ -259,20 +259,87 @@ def test_a_malformed_duration_is_explained(project: Project) -> None:
     assert "'--for'" in ran.stderr
 
 
+SCOPED = ORDERS.format(version="1.0.0").replace("open_when:", "scope: partition\n      open_when:")
+DECISIONS = ["force-open", "force-closed", "metrics-only", "reset"]
+
+
+@pytest.mark.parametrize("command", DECISIONS)
+@pytest.mark.parametrize("evaluated", [True, False])
+def test_a_decision_about_an_asset_that_the_contract_does_not_govern_is_refused(
+    project: Project, command: str, evaluated: bool
+) -> None:
+    project.run("db", "upgrade")
+    if evaluated:
+        project.evaluate("good.csv")
+
+    ran = project.run(command, "orders", "--asset", "order", "--reason", "x", "--actor", "ada")
+
+    assert ran.code == 2
+    assert "orders does not govern 'order'" in ran.stderr
+    assert "did you mean 'orders'?" in ran.stderr
+    circuits = project.run("status", "--format", "json").json["circuits"]
+    assert [c["asset"] for c in circuits] == ["orders"] * evaluated
+
+
+def test_a_partition_of_a_contract_with_one_circuit_is_refused(project: Project) -> None:
+    project.evaluate("good.csv")
+
+    ran = project.run(
+        "force-open", "orders", "--partition", "2026-03-01", "--reason", "x", "--actor", "ada"
+    )
+
+    assert ran.code == 2
+    assert "orders has one circuit for all its partitions" in ran.stderr
+    assert "scope: asset" in ran.stderr
+
+
+@pytest.mark.parametrize("days", [1, 2])
+def test_without_a_partition_all_that_have_a_circuit_are_meant(project: Project, days: int) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
+    partitions = ["2026-03-01", "2026-03-02"][:days]
+    for partition in partitions:
+        project.evaluate("good.csv", partition=partition)
+    decided = ("force-open", "orders", "--reason", "x", "--actor", "ada")
+
+    ran = project.run(*decided)
+
+    assert ran.code == 0
+    for partition in partitions:
+        assert f"orders/orders[{partition}]: forced open, open for consumers" in ran.stdout
+    assert "partitions that are evaluated later are not covered" in ran.stdout
+    found = project.run(*decided, "--format", "json").json
+    assert [c["partition"] for c in found["circuits"]] == partitions
+    assert "not covered" in found["remark"]
+
+
 def test_one_of_several_circuits_is_chosen(project: Project) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
     for partition in ("2026-03-01", "2026-03-02"):
         project.evaluate("good.csv", partition=partition)
 
-    ambiguous = project.run("force-open", "orders", "--reason", "x", "--actor", "ada")
     chosen = project.run(
         "force-open", "orders", "--reason", "x", "--actor", "ada", "--partition", "2026-03-02"
     )
 
-    assert ambiguous.code == 2
-    assert "orders/orders[2026-03-01]" in ambiguous.stderr
-    assert "--partition" in ambiguous.stderr
     assert chosen.code == 0
     assert chosen.stdout.startswith("orders/orders[2026-03-02]: forced open")
+    assert "2026-03-01" not in chosen.stdout
+
+
+def test_a_partition_may_be_forced_before_it_is_evaluated_and_that_is_said(
+    project: Project,
+) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
+    decided = ("force-open", "orders", "--reason", "x", "--actor", "ada")
+    project.run("db", "upgrade")
+    assert "none is known yet" in project.run(*decided).stderr
+    project.evaluate("good.csv", partition="2026-03-01")
+
+    ran = project.run(*decided, "--partition", "2026-03-02")
+
+    assert ran.code == 0
+    assert "nothing was evaluated of orders/orders[2026-03-02] yet" in ran.stdout
+    assert "partitions with a circuit: 2026-03-01" in ran.stdout
 
 
 def test_a_contract_without_a_circuit_says_so(project: Project) -> None:

@@ -100,7 +100,9 @@ def test_a_decision_that_cannot_be_carried_out_says_why(
     assert not any(c.override_actor for c in deployment.runtime.breaker.circuits())
 
 
-def test_where_each_partition_has_its_circuit_one_is_named(deployment: Deployment) -> None:
+def test_where_each_partition_has_its_circuit_one_is_named_or_all_are_meant(
+    deployment: Deployment,
+) -> None:
     deployment.contract(
         ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
     )
@@ -121,6 +123,13 @@ def test_where_each_partition_has_its_circuit_one_is_named(deployment: Deploymen
         c.key.partition: c.effective_state.value for c in deployment.runtime.breaker.circuits()
     }
     assert states == {"b": "open"}
+    deployment.run(defs, "orders", partition="a")
+    every = operate(deployment, defs, **asked)
+    (event,) = [e for e in every.all_events if e.event_type_value == "STEP_OUTPUT"]
+    said = event.event_specific_data.metadata["circuit"].value
+    assert "orders/orders[a]: forced open" in said
+    assert "2 partitions of orders have a circuit; partitions that are evaluated later" in said
+    assert {c.effective_state.value for c in deployment.runtime.breaker.circuits()} == {"open"}
 
 
 def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> None:
