@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, assert_never
 import dagster as dg
 
 from dagster_contracts.core.circuit import CircuitState
-from dagster_contracts.core.condition import Observation, Truth, evaluate
+from dagster_contracts.core.condition import Observation, Truth, evaluate, without_holds
 from dagster_contracts.core.contract import FallbackLevel, SchemaObject, SourceKind
 from dagster_contracts.core.outcome import ContractReport, OutcomeKind, OutcomeStatus
 from dagster_contracts.engine.frames import convert_table, frame_kind, select_columns, to_arrow
@@ -27,6 +27,7 @@ from dagster_contracts.orchestration.materialized import (
 )
 from dagster_contracts.orchestration.places import Place
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.distrust import trusted_snapshots
 from dagster_contracts.resilience.quarantine import QuarantineState
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ REFUSED_PARTITIONS = "contract/refused_partitions"
 # A fallback is older than the primary by its nature: these metrics do not judge it, `max_age` does.
 _AGE_METRICS = ("data_freshness", "data_latency", "materialization_age")
 
+
+_LOOKED_BACK = 1000
+"""So many kept batches are looked through for one from before the circuit was forced open."""
 
 PartitionsOf = Mapping[dg.AssetKey, dg.PartitionsDefinition[Any] | None]
 """How the assets of a code location are partitioned."""
@@ -119,8 +123,8 @@ class LevelSources:
             case SourceKind.LAST_VALID:
                 snapshot = self.snapshot(binding, level, partition)
                 if snapshot is None:
-                    of = f" of partition {partition}" if partition else ""
-                    return LevelFacts(exists=False, why_not=f"no batch{of} has passed yet")
+                    why_not = self._why_none(binding, level, partition)
+                    return LevelFacts(exists=False, why_not=why_not)
                 return LevelFacts(age=now - snapshot.kept_at)
             case SourceKind.ASSET:
                 return self._asset_facts(level, partition, instance, now)
@@ -153,16 +157,8 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return load_primary()
             case SourceKind.LAST_VALID:
-                snapshot = self.snapshot(binding, level, partition)
-                if snapshot is None:
-                    raise FallbackError(
-                        f"{binding.asset} has no last valid batch", where=binding.contract.ref
-                    )
-                data: Any = self._runtime.snapshots.load(snapshot)
-                kind = snapshot.kind
-                if level.schema is None:
-                    # It passed this very contract when it was kept, and its bytes were verified.
-                    return _as_wanted(data, wanted, kind)
+                snapshot, data = self.last_valid(binding, level, partition)
+                return _as_wanted(data, wanted, snapshot.kind)
             case SourceKind.SUBSET:
                 data, kind = self._newest_primary(binding, partition, instance, load_primary)
             case SourceKind.ASSET:
@@ -207,12 +203,78 @@ class LevelSources:
     def snapshot(
         self, binding: Binding, level: FallbackLevel, partition: str | None
     ) -> Snapshot | None:
-        """The last valid batch of that partition; where any will do and it has none, the newest."""
-        name, asset = binding.contract.name, binding.asset
-        found = self._runtime.snapshots.latest(name, asset, partition)
-        if found is None and level.any_partition:
-            found = self._runtime.snapshots.latest(name, asset, None, any_partition=True)
-        return found
+        """The last valid batch of that partition; where any will do and it has none, the newest.
+
+        Without those that must not be served while the circuit is forced open.
+        """
+        kept = self._trusted(binding, self._kept(binding, partition))
+        if not kept and level.any_partition:
+            kept = self._trusted(binding, self._kept(binding, None, any_partition=True))
+        return kept[0] if kept else None
+
+    def last_valid(
+        self, binding: Binding, level: FallbackLevel, partition: str | None
+    ) -> tuple[Snapshot, Any]:
+        """The last valid batch and its rows, verified, and proven against the contract of today.
+
+        It passed when it was kept, perhaps under another version of the contract.
+        """
+        snapshot = self.snapshot(binding, level, partition)
+        if snapshot is None:
+            raise FallbackError(
+                f"{binding.asset} has no last valid batch", where=binding.contract.ref
+            )
+        data = self._runtime.snapshots.load(snapshot)
+        promised = [prop.column for prop in self.promised_schema(binding, level).properties]
+        missing = [column for column in promised if column not in data.column_names]
+        if missing and snapshot.contract_version != binding.contract.version:
+            raise FallbackError(
+                f"the last valid batch is of version {snapshot.contract_version} and lacks"
+                f" {', '.join(missing)}",
+                where=binding.contract.ref,
+            )
+        proven = self._proven(binding, level, data)
+        return snapshot, data if level.schema is None else proven
+
+    def columns(
+        self, binding: Binding, level: FallbackLevel, partition: str | None
+    ) -> frozenset[str]:
+        """The columns that a consumer of this level gets: promised, and really there."""
+        promised = frozenset(p.column for p in self.promised_schema(binding, level).properties)
+        if level.source.kind is not SourceKind.LAST_VALID:
+            return promised
+        snapshot = self.snapshot(binding, level, partition)
+        try:
+            return (
+                promised
+                if snapshot is None
+                else promised.intersection(self._runtime.snapshots.columns(snapshot))
+            )
+        except FallbackError:
+            # The load says what is wrong with the file, and the next level is tried.
+            return promised
+
+    def _kept(
+        self, binding: Binding, partition: str | None, *, any_partition: bool = False
+    ) -> tuple[Snapshot, ...]:
+        return self._runtime.snapshots.newest(
+            binding.contract.name,
+            binding.asset,
+            partition,
+            any_partition=any_partition,
+            limit=_LOOKED_BACK,
+        )
+
+    def _trusted(self, binding: Binding, kept: tuple[Snapshot, ...]) -> tuple[Snapshot, ...]:
+        return trusted_snapshots(
+            self._runtime.store, kept, binding.circuit_key, audited=binding.audited
+        )
+
+    def _why_none(self, binding: Binding, level: FallbackLevel, partition: str | None) -> str:
+        if self._kept(binding, partition, any_partition=level.any_partition):
+            return "no batch from before the one that was forced open is kept"
+        of = f" of partition {partition}" if partition else ""
+        return f"no batch{of} has passed yet"
 
     def place(self, level: FallbackLevel, partition: str | None) -> Place:
         """Where a level's file is; a relative path starts beside the contracts folder."""
@@ -302,7 +364,7 @@ def _broken_promise(binding: Binding, report: ContractReport) -> str | None:
         return None
     window = [Observation(report.evaluated_at, metrics)]
     for condition in resilience.circuit.open_when:
-        decision = evaluate(condition, window)
+        decision = evaluate(without_holds(condition), window)
         if decision.truth is Truth.TRUE:
             return decision.explanation
     return None

@@ -458,7 +458,7 @@ class Reader:
             level=level,
             exists=facts.exists,
             circuit_open=facts.circuit_open,
-            missing_columns=self._missing_columns(binding, level, step),
+            missing_columns=self._missing_columns(binding, level, step, partition),
             age=facts.age,
             activation=activation,
             unavailable_reason=unavailable or facts.why_not,
@@ -493,15 +493,17 @@ class Reader:
         return None
 
     def _missing_columns(
-        self, binding: Binding, level: FallbackLevel, step: Step
+        self, binding: Binding, level: FallbackLevel, step: Step, partition: str | None
     ) -> tuple[str, ...]:
-        """Columns that this consumer declared and that the level's schema does not promise."""
-        promised = {prop.column for prop in self.sources.promised_schema(binding, level).properties}
+        """Columns that this consumer declared and that the level does not give."""
         needed: list[str] = []
         for declaration in binding.contract.consumers:
             if declaration.asset in step.assets or declaration.name in step.assets:
                 needed.extend(declaration.columns)
-        return tuple(column for column in dict.fromkeys(needed) if column not in promised)
+        if not needed:
+            return ()
+        given = self.sources.columns(binding, level, partition)
+        return tuple(column for column in dict.fromkeys(needed) if column not in given)
 
 
 def degraded_metadata(sentences: Iterable[str]) -> dict[str, Any]:

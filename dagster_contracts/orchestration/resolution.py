@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
-from dagster_contracts.errors import FallbackError, WiringError
+from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.places import Place
 from dagster_contracts.orchestration.reads import Read, Reader, tag_degraded_run
@@ -129,11 +129,7 @@ def _place(
 ) -> Place | None:
     match level.source.kind:
         case SourceKind.LAST_VALID:
-            snapshot = reader.sources.snapshot(binding, level, partition)
-            if snapshot is None:
-                raise FallbackError(
-                    f"{binding.asset} has no last valid batch", where=binding.contract.ref
-                )
+            snapshot, _ = reader.sources.last_valid(binding, level, partition)
             path = runtime.snapshots.verified_path(snapshot)
             return Place(str(path), path)
         case SourceKind.URI:

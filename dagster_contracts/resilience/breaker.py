@@ -177,8 +177,8 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Count one evaluation, in one transaction; a second time it changes nothing.
 
-        ``also`` (a snapshot's row, for one) runs in the same transaction where the batch has passed:
-        it is not refused, and not merely tolerated by patience, an override or the mode.
+        ``also`` (a snapshot's row, for one) runs in the same transaction where the batch has
+        passed: it is not refused, and not merely tolerated by patience, an override or the mode.
         """
         with self._store.begin() as conn:
             now = self._now(conn)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import StoreError
 from dagster_contracts.resilience.vault import ParquetVault
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
-from dagster_contracts.store.tables import snapshots
+from dagster_contracts.store.tables import circuits, snapshots
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -172,6 +172,10 @@ class SnapshotArchive:
         self.load(snapshot)
         return self._vault.path(snapshot.sha256)
 
+    def columns(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """The columns that the batch itself has; ``FallbackError`` where its file is gone."""
+        return self._vault.columns(snapshot.sha256)
+
     def sweep(
         self,
         retain_count: int = 3,
@@ -181,8 +185,10 @@ class SnapshotArchive:
     ) -> int:
         """Forget what is too many or too old, then remove files that no row names; files removed.
 
-        The newest snapshot of each partition always stays: it is the last valid batch. ``grace``
-        spares files whose rows may be about to be written.
+        The two newest snapshots of each partition always stay: the last valid batch, and the one to
+        serve where the primary's own is distrusted. While a circuit is forced open nothing of its
+        asset is forgotten: what may be served is older than all that came since. ``grace`` spares
+        files whose rows may be about to be written.
         """
         with self._store.begin() as conn:
             self._store.lock(conn, _LOCK)
@@ -198,12 +204,19 @@ class SnapshotArchive:
                 )
                 .label("rank")
             )
-            ranked = sa.select(snapshots.c.id, snapshots.c.kept_at, rank).subquery()
-            too_many = ranked.c.rank > max(retain_count, 1)
+            ranked = sa.select(
+                snapshots.c.id, snapshots.c.contract, snapshots.c.asset, snapshots.c.kept_at, rank
+            ).subquery()
+            too_many = ranked.c.rank > max(retain_count, 2)
             if retain_for is not None:
                 limit = self._store.now(conn) - retain_for
-                too_many |= (ranked.c.rank > 1) & (ranked.c.kept_at < limit)
-            doomed = sa.select(ranked.c.id).where(too_many)
+                too_many |= (ranked.c.rank > 2) & (ranked.c.kept_at < limit)
+            forced_open = sa.exists().where(
+                circuits.c.contract == ranked.c.contract,
+                circuits.c.asset == ranked.c.asset,
+                circuits.c.override == Override.FORCED_OPEN.value,
+            )
+            doomed = sa.select(ranked.c.id).where(too_many, ~forced_open)
             conn.execute(sa.delete(snapshots).where(snapshots.c.id.in_(doomed)))
             self._checkpoint("snapshot.rows_swept")
         with self._store.begin() as conn:

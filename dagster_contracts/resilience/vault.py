@@ -124,6 +124,19 @@ class ParquetVault:
             )
         return table
 
+    def columns(self, sha256: str) -> tuple[str, ...]:
+        """The names of a file's columns, by its footer; ``FallbackError`` where it has none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = self.path(sha256)
+        try:
+            return tuple(pq.read_schema(path).names)
+        except (OSError, pa.ArrowException) as error:
+            raise FallbackError(
+                "a kept batch cannot be read", where=str(path), why=str(error)
+            ) from error
+
     def exists(self, sha256: str) -> bool:
         """Whether there is a file of that name; its content is only verified when it is read."""
         return self.path(sha256).is_file()

@@ -110,3 +110,79 @@ def test_what_the_contract_tolerates_is_valid(deployment: Deployment) -> None:
     served(deployment, defs, tolerated)
 
     pd.testing.assert_frame_equal(served(deployment, defs, BAD), tolerated)
+
+
+def test_a_batch_of_an_older_version_is_not_served_without_the_columns_of_today(
+    deployment: Deployment,
+) -> None:
+    served(deployment, wired(deployment), GOOD)
+    grown = ORDERS.replace("version: 1.0.0", "version: 1.1.0").replace(
+        "      country: {type: string}\n",
+        "      country: {type: string}\n      added: {type: string, required: true}\n",
+    )
+    deployment.contract(grown, version="1.1.0")
+    defs = wired(deployment)
+    deployment.delivered["orders"] = BAD.assign(added="x")
+
+    result = deployment.run(defs, "orders", "revenue", raise_on_error=False)
+
+    (failure,) = [e for e in result.all_node_events if e.is_step_failure]
+    assert "last: FallbackError" in str(failure.step_failure_data.error)
+    assert "is of version 1.0.0 and lacks added" in str(failure.step_failure_data.error)
+
+    declared = (
+        "  consumers:\n    - {name: revenue, asset: revenue, columns: [added]}\n  resilience:"
+    )
+    deployment.contract(grown.replace("  resilience:", declared), version="1.1.0")
+    result = deployment.run(wired(deployment), "revenue", raise_on_error=False)
+    (failure,) = [e for e in result.all_node_events if e.is_step_failure]
+    wanted = "last: it lacks columns that this consumer needs: added"
+    assert wanted in str(failure.step_failure_data.error)
+
+
+@pytest.mark.parametrize("audited", [True, False])
+def test_force_open_serves_the_batch_before_the_one_that_is_distrusted(
+    deployment: Deployment, audited: bool
+) -> None:
+    defs = wired(deployment, audited=audited)
+    for batch in (GOOD, numbered(GOOD, 10)):
+        served(deployment, defs, batch)
+    breaker = deployment.runtime.breaker
+    breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+
+    pd.testing.assert_frame_equal(consumed(deployment, defs), GOOD)
+    for number in range(20, 60, 10):
+        pd.testing.assert_frame_equal(served(deployment, defs, numbered(GOOD, number)), GOOD)
+    breaker.force(KEY, Override.FORCED_OPEN, actor="bob", reason="longer")
+    deployment.runtime.snapshots.sweep()
+    pd.testing.assert_frame_equal(consumed(deployment, defs), GOOD)
+
+    breaker.force(KEY, Override.NONE, actor="ann", reason="over")
+    pd.testing.assert_frame_equal(served(deployment, defs, BAD), numbered(GOOD, 50))
+
+
+def test_force_open_with_nothing_before_it_leaves_no_last_valid_batch(
+    deployment: Deployment,
+) -> None:
+    defs = wired(deployment)
+    served(deployment, defs, GOOD)
+    deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+    deployment.delivered["orders"] = numbered(GOOD, 10)
+
+    result = deployment.run(defs, "orders", "revenue", raise_on_error=False)
+
+    (failure,) = [e for e in result.all_node_events if e.is_step_failure]
+    assert "last: no batch from before the one that was forced open" in str(
+        failure.step_failure_data.error
+    )
+
+
+def test_force_open_after_a_bad_batch_still_serves_the_last_good_one(
+    deployment: Deployment,
+) -> None:
+    defs = wired(deployment, audited=False)
+    served(deployment, defs, GOOD)
+    served(deployment, defs, BAD)
+    deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+
+    pd.testing.assert_frame_equal(consumed(deployment, defs), GOOD)

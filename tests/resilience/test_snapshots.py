@@ -144,17 +144,18 @@ def test_another_schema_than_the_row_says_is_refused(archive, key, report, store
     assert archive.load(kept) == table_of(1)
 
 
-def test_a_sweep_keeps_the_newest_of_each_partition(archive, key, report, root, clock):
+def test_a_sweep_keeps_the_two_newest_of_each_partition(archive, key, report, root, clock):
     for partition in ("a", "b"):
         for number in range(5):
             clock.advance(minutes=1)
             table = table_of(ord(partition), number)
             archive.keep(key, table, kind="pandas", report=report(partition=partition))
     age(root, 7200)
-    assert archive.sweep(2) == 6
-    assert len(files(root)) == 4
+    assert archive.sweep(3) == 4
+    assert len(files(root)) == 6
     clock.advance(days=10)
-    assert archive.sweep(2, timedelta(days=1)) == 2
+    assert archive.sweep(3, timedelta(days=1)) == 2
+    assert archive.sweep(1) == 0
     for partition in ("a", "b"):
         kept = archive.latest("orders", "orders", partition)
         assert archive.load(kept) == table_of(ord(partition), 4)
