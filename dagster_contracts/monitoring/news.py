@@ -101,7 +101,7 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                     _served(message.payload),
                     _probe(message.payload),
                     _explained(message.payload),
-                    _commands(labels, "force-closed"),
+                    _commands(labels, message.payload, "force-closed"),
                 ),
                 version=text("version"),
                 evaluation_id=text("evaluation"),
@@ -115,7 +115,7 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                     f"{text('attempts') or 'All'} probes failed; nothing is tried by itself now.",
                     _served(message.payload),
                     "Mend the producer and materialize it, or reset the circuit.",
-                    _commands(labels, "reset"),
+                    _commands(labels, message.payload, "reset"),
                 ),
                 version=text("version"),
                 evaluation_id=text("evaluation"),
@@ -136,7 +136,7 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 detail=_lines(
                     f"Being tried again. {_sentence(because)}",
                     _served(message.payload),
-                    _commands(labels, "force-closed"),
+                    _commands(labels, message.payload, "force-closed"),
                 ),
                 version=text("version"),
                 evaluation_id=text("evaluation"),
@@ -149,7 +149,7 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 f"Flapping: {place}. {_sentence(because)}",
                 _lines(
                     "It opens and closes again and again; the wait between probes grows.",
-                    _commands(labels, "force-open"),
+                    _commands(labels, message.payload, "force-open"),
                 ),
             )
         case "heal_by_hand":
@@ -378,9 +378,11 @@ def _served(payload: Mapping[str, Json]) -> str:
     return f"Consumers read {', else '.join(levels)}, until it closes."
 
 
-def _commands(labels: AlertLabels, decision: str) -> str:
+def _commands(labels: AlertLabels, payload: Mapping[str, Json], decision: str) -> str:
     """What to type first, and what decides it by hand."""
     chosen = [shlex.quote(labels.contract)]
+    if labels.asset and payload.get("several_assets"):
+        chosen.append(f"--asset {shlex.quote(labels.asset)}")
     if labels.partition:
         chosen.append(f"--partition {shlex.quote(labels.partition)}")
     circuit = " ".join(chosen)

@@ -597,7 +597,15 @@ class CircuitBreaker:
             return stored
         event = PolicyChanged(policy_hash=contract.semantic_hash)
         step = self._step(stored.circuit, event, contract, now)
-        return self._write(conn, stored, [("policy_changed", step)], event, contract, now)
+        return self._write(
+            conn,
+            stored,
+            [("policy_changed", step)],
+            event,
+            contract,
+            now,
+            said=f"bound to {contract.ref}",
+        )
 
     def _apply(
         self,
@@ -647,6 +655,7 @@ class CircuitBreaker:
         *,
         run_id: str | None = None,
         evaluation_id: str | None = None,
+        said: str = "",
     ) -> StoredCircuit:
         # Without the contract nobody knows when to wake: the next tick, which has it, finds out.
         wake = now if contract is None else wake_after(last, steps[-1][1], contract, now)
@@ -658,6 +667,7 @@ class CircuitBreaker:
             now=now,
             run_id=run_id,
             evaluation_id=evaluation_id,
+            said=said,
         )
         self._checkpoint("breaker.written")
         for _, step in steps:

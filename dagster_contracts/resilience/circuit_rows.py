@@ -109,10 +109,12 @@ def write_step(
     now: datetime,
     run_id: str | None = None,
     evaluation_id: str | None = None,
+    said: str = "",
 ) -> StoredCircuit:
     """Append what the steps did and update the row, guarded by its version.
 
-    Each step comes with the kind of a line for it where it has neither transitions nor notes. A
+    Each step comes with the kind of a line for it where it has neither transitions nor notes;
+    ``said`` is what such a line explains. A
     step that changed nothing and says nothing leaves no line.
     """
     circuit, version = before.circuit, before.version
@@ -121,7 +123,7 @@ def write_step(
         lines = _lines(circuit, step)
         changes = _changes(circuit, step.circuit)
         if changes and not lines:
-            lines = [{"kind": kind, "explanation": ""}]
+            lines = [{"kind": kind, "explanation": said}]
         for index, line in enumerate(lines):
             version += 1
             values = {

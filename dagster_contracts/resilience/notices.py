@@ -118,6 +118,7 @@ def _alert(alert: Alert, step: Step, contract: Contract | None) -> tuple[str, di
         "next_probe_at": circuit.next_probe_at.isoformat() if circuit.next_probe_at else None,
         "evaluation": circuit.evaluation_id,
         "levels": _fallbacks(contract),
+        "several_assets": contract is not None and len(contract.objects) > 1,
     }
     if circuit.override is not Override.NONE:
         payload["override"] = circuit.override.value

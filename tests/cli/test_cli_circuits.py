@@ -168,6 +168,8 @@ def test_history_with_all_has_the_evaluations_too(project: Project) -> None:
     assert project.run("history", "orders", "--format", "json").json["events"] == []
     events = project.run("history", "orders", "--all", "--format", "json").json["events"]
     assert [event["kind"] for event in events] == ["policy_changed", "recorded"]
+    first = project.run("history", "orders", "--all").stdout.splitlines()[0]
+    assert first.endswith("UTC bound to orders@1.0.0")
 
 
 def test_history_keeps_the_newest_lines(project: Project) -> None:

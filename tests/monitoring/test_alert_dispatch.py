@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +82,21 @@ def test_an_alert_tells_whom_paging_wakes_what_to_know_and_to_type(
         "Look: dagster-contracts status orders",
         "Decide: dagster-contracts force-closed orders --for 2h --reason ...",
     ]
+
+
+def test_of_a_contract_with_several_assets_the_alert_names_the_one_to_decide_about(
+    desk: Desk, pipeline: Pipeline, make_contract: Callable[..., Contract]
+) -> None:
+    orders = make_contract()
+    (main,) = orders.objects
+    both = replace(orders, objects=(main, replace(main, name="orders_eu", asset="orders_eu")))
+    pipeline.evaluate(both, errors=BAD)
+    desk.dispatcher(both).deliver()
+
+    (told,) = desk.got()
+
+    decide = "Decide: dagster-contracts force-closed orders --asset orders --for 2h --reason ..."
+    assert decide in told["detail"].splitlines()
 
 
 def test_an_opened_circuit_is_told_and_its_end_too(
