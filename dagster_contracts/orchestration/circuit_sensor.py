@@ -8,6 +8,7 @@ to half-open and asks for their probes, asks for healing runs, and shows every c
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,12 +27,15 @@ from dagster_contracts.orchestration.circuit_check import (
 )
 from dagster_contracts.orchestration.foreign import Heard, record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.launching import cannot_run, first_known
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
+
+_LOG = logging.getLogger(__name__)
 
 _SECONDS = 35.0
 """A tick stops asking for more after this long; Dagster kills a sensor after 60 s."""
@@ -142,6 +146,7 @@ class CircuitTick:
         self._bound = bindings.protected
         self._circuits: list[Circuit] = []
         self._heard: Heard | None = None
+        self._probed: set[tuple[str, str | None]] = set()
 
     def hear(self) -> None:
         """Count the check results that others have reported since the last tick."""
@@ -162,7 +167,10 @@ class CircuitTick:
             return
         due = breaker.due()
         for contract, key in self._with_contracts(sorted(due)):
-            breaker.tick(contract, key)
+            try:
+                breaker.tick(contract, key)
+            except Exception:  # one contract's trouble must not stop the others
+                _LOG.exception("%s: time cannot pass for its circuit", key)
         news = {*due, *self._touched, *before.circuits}
         self._circuits = [c for c in breaker.circuits(news) if self._binding(c.key)]
 
@@ -172,26 +180,38 @@ class CircuitTick:
 
     def inherit(self) -> None:
         """Tell each circuit which circuits are open above it: they explain what is wrong here."""
-        open_above = {
-            circuit.key.asset: str(circuit.key)
-            for circuit in self._circuits
-            if circuit.effective_state is not CircuitState.CLOSED
-        }
+        open_above: dict[dg.AssetKey, list[CircuitKey]] = {}
+        for circuit in self._circuits:
+            if circuit.effective_state is not CircuitState.CLOSED:
+                asset = dg.AssetKey.from_user_string(circuit.key.asset)
+                open_above.setdefault(asset, []).append(circuit.key)
         here = [b for c in self._circuits if (b := self._binding(c.key)) is not None]
         below = self._graph.descendants(binding.asset_key for binding in here)
         told = {b.contract.name for key in below if (b := self._bindings.get(key)) is not None}
         told.update(c.key.contract for c in self._circuits if c.upstream)
+        changed: dict[CircuitKey, Circuit] = {}
         for circuit in self._runtime.breaker.circuits_of(told) if told else ():
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
             above = {
-                open_above[key.to_user_string()]
+                str(opened)
                 for key in self._graph.ancestors(binding.asset_key)
-                if key.to_user_string() in open_above
+                for opened in open_above.get(key, ())
+                if self._explains(key, opened, binding.asset_key, circuit.key)
             }
             if above != set(circuit.upstream):
-                self._runtime.breaker.set_upstream(binding.contract, circuit.key, above)
+                verdict = self._runtime.breaker.set_upstream(binding.contract, circuit.key, above)
+                changed[circuit.key] = verdict.circuit
+        self._circuits = [changed.get(circuit.key, circuit) for circuit in self._circuits]
+
+    def _explains(
+        self, above: dg.AssetKey, opened: CircuitKey, below: dg.AssetKey, key: CircuitKey
+    ) -> bool:
+        """Whether an open circuit above may be the reason: that of another partition is not."""
+        if opened.partition is None or key.partition in (None, opened.partition):
+            return True
+        return self._graph.partitions.get(above) != self._graph.partitions.get(below)
 
     def probes(self) -> Iterable[dg.RunRequest]:
         """One run of the primary for each half-open circuit that nobody probes.
@@ -203,22 +223,52 @@ class CircuitTick:
             binding = self._binding(circuit.key)
             if binding is None or circuit.effective_state is not CircuitState.HALF_OPEN:
                 continue
-            if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
+            try:
+                request = self._probe(binding, circuit)
+            except Exception as error:  # one contract's trouble must not stop the others
+                _LOG.exception("%s: no probe can be started", circuit.key)
+                # A probe that runs keeps its lease, whatever cannot be known of it now.
+                if circuit.lease is None:
+                    self._block(binding, circuit, f"{type(error).__name__}: {error}")
                 continue
-            if binding.asset_key not in self._graph.upstream:
-                continue  # An asset that is made elsewhere can only be waited for.
-            holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
-            if circuit.lease is None:
-                if self._runtime.breaker.ask_probe(binding.contract, circuit.key, holder) is None:
-                    continue
-            elif circuit.lease.holder != holder or self._launched(binding, circuit, holder):
-                continue
-            yield dg.RunRequest(
-                run_key=holder,
-                asset_selection=self._graph.selection(binding.asset_key),
-                partition_key=self._partition(binding, circuit),
-                tags={PROBE_TAG: holder},
-            )
+            if request is not None:
+                yield request
+
+    def _probe(self, binding: Binding, circuit: Circuit) -> dg.RunRequest | None:
+        if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
+            return None
+        if binding.asset_key not in self._graph.upstream:
+            return None  # An asset that is made elsewhere can only be waited for.
+        if circuit.lease is None and circuit.upstream:
+            return None
+        holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
+        selection = self._graph.selection(binding.asset_key)
+        if circuit.lease is not None:
+            self._probed.add((binding.asset, circuit.opened_partition or circuit.key.partition))
+            if circuit.lease.holder != holder or self._launched(binding, circuit, holder):
+                return None
+        partition = self._partition(binding, circuit)
+        why_not = cannot_run(self._graph, self._instance, selection, partition)
+        if why_not is not None:
+            self._block(binding, circuit, why_not)
+            return None
+        if circuit.lease is None:
+            breaker = self._runtime.breaker
+            if breaker.ask_probe(binding.contract, circuit.key, holder, partition=partition) is None:
+                return None
+        self._probed.update((key.to_user_string(), partition) for key in selection)
+        return dg.RunRequest(
+            run_key=holder,
+            asset_selection=selection,
+            partition_key=partition,
+            tags={PROBE_TAG: holder},
+        )
+
+    def _block(self, binding: Binding, circuit: Circuit, reason: str) -> None:
+        if reason != circuit.probe_blocked:
+            _LOG.warning("%s: no probe can be started: %s", circuit.key, reason)
+        blocked = self._runtime.breaker.block_probe(binding.contract, circuit.key, reason)
+        self._circuits = [blocked if c.key == circuit.key else c for c in self._circuits]
 
     def _launched(self, binding: Binding, circuit: Circuit, holder: str) -> bool:
         """Whether the probe has a run; one that ended without a verdict was a bad probe."""
@@ -250,16 +300,28 @@ class CircuitTick:
         for request in healing.due(
             lambda key: healable.get(key, False),
             order=self._graph.order,
-            only=lambda consumer: dg.AssetKey.from_user_string(consumer) in self._graph.upstream,
+            only=self._may_heal,
             made_with=self._made_with,
         ):
             made = (*request.beside, request.consumer)
+            selection = [dg.AssetKey.from_user_string(name) for name in made]
+            why_not = cannot_run(self._graph, self._instance, selection, request.partition)
+            if why_not is not None:
+                # It counts as an attempt: after the last of them a person has to look.
+                _LOG.warning("%s cannot be healed: %s", request.consumer, why_not)
+                healing.finished(request.run_key, succeeded=False)
+                continue
             yield dg.RunRequest(
                 run_key=request.run_key,
-                asset_selection=[dg.AssetKey.from_user_string(name) for name in made],
+                asset_selection=selection,
                 partition_key=request.partition,
                 tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
             )
+
+    def _may_heal(self, consumer: str) -> bool:
+        """Whether it is made here, and is not being probed: the probe's run may heal it as well."""
+        key = dg.AssetKey.from_user_string(consumer)
+        return key in self._graph.upstream and consumer not in {name for name, _ in self._probed}
 
     def _made_with(self, consumer: str, blamed: Collection[str]) -> list[str]:
         key = dg.AssetKey.from_user_string(consumer)
@@ -333,8 +395,10 @@ class CircuitTick:
             return circuit.key.partition
         # The batch that opened the circuit is the one to try again; a circuit that time opened is
         # tried with the newest partition.
-        opened = circuit.evaluation_id and self._runtime.breaker.partition_of(circuit.evaluation_id)
-        return opened or circuit.watermark_partition
+        breaker, evaluation = self._runtime.breaker, circuit.evaluation_id
+        opened = circuit.opened_partition or (evaluation and breaker.partition_of(evaluation))
+        wanted = (opened or None, None if opened else circuit.watermark_partition)
+        return first_known(self._graph, self._instance, binding.asset_key, wanted)
 
     def _follow_up(self) -> None:
         """Tell the healing which of its runs have begun and ended."""

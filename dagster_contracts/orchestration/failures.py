@@ -37,12 +37,15 @@ def build_failure_hook(
         for binding in bindings:
             if binding.asset not in step.assets:
                 continue  # The step may make it, and this run does not.
-            # Of the partitions of a range each circuit that there is counts one failure.
-            for key in dict.fromkeys(map(binding.circuit_key, step.partitions)):
+            # Of the partitions of a range each circuit that there is counts one failure, which is
+            # the newest partition's: the last one wins.
+            failed = {binding.circuit_key(partition): partition for partition in step.partitions}
+            for key, partition in failed.items():
                 open_runtime().breaker.observe_failure(
                     binding.contract,
                     key,
                     run_id=step.run_id,
+                    partition=partition,
                     what="failed_materializations",
                     explanation=f"{type(error).__name__}: {error}" if error else "the step failed",
                     probe_holder=step.tags.get(PROBE_TAG),

@@ -316,6 +316,7 @@ class Reader:
                         contract,
                         binding.circuit_key(partition),
                         run_id=step.run_id,
+                        partition=partition,
                         what="source_unavailable",
                         explanation=unavailable[level.name],
                     )

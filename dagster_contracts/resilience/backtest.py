@@ -28,7 +28,13 @@ from dagster_contracts.core.circuit import (
     advance,
 )
 from dagster_contracts.core.condition import Observation
-from dagster_contracts.core.contract import CircuitScope, Contract, FallbackLevel, SourceKind
+from dagster_contracts.core.contract import (
+    CircuitScope,
+    Contract,
+    FallbackLevel,
+    ProbeMode,
+    SourceKind,
+)
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.routing import CurrentLevel, LevelStatus, activation_of, choose_route
 from dagster_contracts.errors import PolicyError
@@ -352,9 +358,10 @@ class _Replay:
 
     def _advance(self, event: CircuitEvent, now: datetime) -> None:
         self._now = now
-        step = advance(
-            self.circuit, event, policy=self._resilience.circuit, now=now, random=_NO_JITTER
-        )
+        # Nobody is asked for a probe: the next recorded evaluation is it, of whatever partition.
+        policy = self._resilience.circuit
+        waiting = replace(policy, recovery=replace(policy.recovery, probe=ProbeMode.WAIT))
+        step = advance(self.circuit, event, policy=waiting, now=now, random=_NO_JITTER)
         self.circuit = step.circuit
         self.transitions.extend(step.transitions)
         self._serve(now)

@@ -28,6 +28,7 @@ from dagster_contracts.core.circuit import (
     Override,
     PolicyChanged,
     ProbeAsked,
+    ProbeBlocked,
     Reset,
     StateTransition,
     Step,
@@ -256,10 +257,11 @@ class CircuitBreaker:
         run_id: str | None,
         what: str,
         explanation: str = "",
+        partition: str | None = None,
         evaluation_id: str | None = None,
         probe_holder: str | None = None,
     ) -> BreakerVerdict:
-        """Count a materialization that failed, or a primary that could not be read.
+        """Count a materialization of ``partition`` that failed, or a primary that cannot be read.
 
         ``what`` is ``failed_materializations`` or ``source_unavailable``; the metric counts them in
         a row. The same run counts once, unless it gives ``evaluation_id`` of its own.
@@ -279,6 +281,7 @@ class CircuitBreaker:
                 what=what,
                 count=count,
                 explanation=explanation,
+                partition=partition,
                 run_id=run_id,
                 now=now,
             ):
@@ -291,6 +294,7 @@ class CircuitBreaker:
                 evaluation_id=identity,
                 what=explanation or what,
                 metrics={**self._ticking(conn, stored.circuit, contract, now), what: count},
+                partition=partition,
                 lease_holder=probe_holder,
             )
             self._checkpoint("breaker.observed")
@@ -416,8 +420,14 @@ class CircuitBreaker:
         with self._store.read() as conn:
             return conn.scalar(sa.select(sa.func.count()).select_from(circuits)) or 0
 
-    def ask_probe(self, contract: Contract, key: CircuitKey, holder: str) -> Lease | None:
-        """The probe lease, or ``None`` where somebody else holds it or no probe is due."""
+    def ask_probe(
+        self, contract: Contract, key: CircuitKey, holder: str, *, partition: str | None = None
+    ) -> Lease | None:
+        """The probe lease, or ``None`` where somebody else holds it or no probe is due.
+
+        ``partition`` is what the probe will make; another than the one that opened the circuit
+        only where that one is gone.
+        """
         if not holder.strip():
             raise PolicyError("a probe needs the name of its holder")
         with self._store.begin() as conn:
@@ -430,13 +440,32 @@ class CircuitBreaker:
                 conn,
                 stored,
                 contract,
-                [("ticked", tick), ("probe_asked", ProbeAsked(holder=holder))],
+                [
+                    ("ticked", tick),
+                    ("probe_asked", ProbeAsked(holder=holder, partition=partition)),
+                ],
                 now=now,
             )
             self._checkpoint("breaker.commit")
         self._checkpoint("breaker.committed")
         lease = verdict.circuit.lease
         return lease if lease is not None and lease.holder == holder else None
+
+    def block_probe(self, contract: Contract, key: CircuitKey, reason: str) -> Circuit:
+        """Write down once why no probe can be started; a lease is given back, no retry is spent.
+
+        Costs one query while that is known already.
+        """
+        known = self.circuit(key)
+        if known.probe_blocked == reason and known.lease is None:
+            return known
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            events = [("probe_blocked", ProbeBlocked(reason=reason))]
+            verdict = self._apply(conn, stored, contract, events, now=now)
+            self._checkpoint("breaker.commit")
+        return verdict.circuit
 
     def set_upstream(
         self, contract: Contract, key: CircuitKey, open_circuits: Iterable[str]

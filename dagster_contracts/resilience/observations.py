@@ -58,6 +58,7 @@ def record_failure(
     what: str,
     count: Fraction,
     explanation: str,
+    partition: str | None,
     run_id: str | None,
     now: datetime,
 ) -> bool:
@@ -69,7 +70,7 @@ def record_failure(
             "contract": key.contract,
             "contract_version": contract.version,
             "asset": key.asset,
-            "partition": key.partition or "",
+            "partition": partition or key.partition or "",
             "run_id": run_id,
             "observed_at": now,
             "evaluated_at": now,

@@ -60,7 +60,9 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
     if circuit.override is not Override.NONE and circuit.override_until is not None:
         moments.append(circuit.override_until)
     if not circuit.frozen:
-        if circuit.state is CircuitState.OPEN and circuit.next_probe_at is not None:
+        # While an upstream explains it no probe is started, however long the moment has passed.
+        waiting = circuit.state is CircuitState.OPEN and not circuit.upstream
+        if waiting and circuit.next_probe_at is not None:
             moments.append(circuit.next_probe_at)
         if circuit.state is CircuitState.HALF_OPEN and circuit.lease is not None:
             moments.append(circuit.lease.expires_at)

@@ -26,6 +26,7 @@ from dagster_contracts.core.circuit import (
     Override,
     PolicyChanged,
     ProbeAsked,
+    ProbeBlocked,
     RequestProbe,
     Reset,
     StateTransition,
@@ -558,13 +559,96 @@ def test_a_partition_has_a_circuit_of_its_own_to_which_its_backfills_belong() ->
     assert story.observe(BAD, day=5, backfill=True).circuit.state is CircuitState.OPEN
 
 
+def test_a_good_probe_of_another_partition_than_the_one_that_opened_closes_nothing() -> None:
+    for opening in ("batch", "failure"):
+        failing = _conditions("failed_materializations >= 1")
+        story = Story(replace(POLICY, open_when=(*POLICY.open_when, *failing)))
+        story.observe(GOOD, day=5)
+        if opening == "batch":
+            story.observe(BAD, day=6)
+        else:
+            story.send(
+                Failed(
+                    evaluation_id="f1",
+                    what="boom",
+                    metrics=_exact({"failed_materializations": 1}),
+                    partition="day 6",
+                )
+            )
+        story.expect(CircuitState.OPEN)
+        assert story.circuit.opened_partition == "day 6"
+        story.observe(GOOD, day=7, at=10)  # as a run by itself
+        story.expect(CircuitState.HALF_OPEN)
+        story.send(ProbeAsked(holder="run 1", partition="day 6"))
+        story.observe(GOOD, day=5, holder="run 1")  # as the probe
+        story.expect(CircuitState.HALF_OPEN)
+        story.observe(GOOD, day=6, holder="run 1")
+        story.expect(CircuitState.CLOSED)
+        assert story.circuit.opened_partition is None
+
+
+def test_another_good_partition_mends_an_exhausted_circuit_but_the_probe_decides() -> None:
+    story = Story(replace(POLICY, recovery=replace(POLICY.recovery, max_retries=0)))
+    story.observe(BAD, day=6)
+    story.expect(CircuitState.EXHAUSTED)
+    story.observe(GOOD, day=7)
+    story.expect(CircuitState.HALF_OPEN)
+    assert _requests(story.tick()) == 1
+    story.observe(GOOD, day=6, holder="run 1")  # late, and in nobody's name
+    story.expect(CircuitState.HALF_OPEN)
+    story.send(ProbeAsked(holder="run 1", partition="day 6"))
+    story.observe(GOOD, day=6, holder="run 1")
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_contract_that_waits_is_closed_by_a_newer_partition() -> None:
+    waiting = replace(POLICY.recovery, probe=ProbeMode.WAIT)
+    story = Story(replace(POLICY, recovery=waiting))
+    story.observe(BAD, day=6)
+    story.observe(GOOD, day=7, at=10)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_circuit_that_time_opened_is_closed_by_whatever_is_newest() -> None:
+    story = Story()
+    story.observe(GOOD, day=6)
+    story.tick({"data_freshness": 1e9})
+    story.expect(CircuitState.OPEN)
+    story.observe(GOOD, day=7, at=10)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_where_the_partition_that_opened_is_gone_the_probes_own_takes_its_place() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.tick(at=10)
+    step = story.send(ProbeAsked(holder="run 1", partition="day 5"))
+    assert "day 6, which opened the circuit, is gone" in step.notes[0].explanation
+    story.observe(GOOD, day=5, holder="run 1")
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_probe_that_cannot_be_started_is_said_once_and_spends_nothing() -> None:
+    story = Story().to(CircuitState.HALF_OPEN)
+    story.send(ProbeAsked(holder="run 1"))
+    blocked = ProbeBlocked(reason="day 6 is gone")
+    step = story.send(blocked)
+    assert [note.explanation for note in step.notes] == ["no probe can be started: day 6 is gone"]
+    assert (story.circuit.lease, story.circuit.attempts) == (None, 1)
+    assert story.circuit.probe_blocked == "day 6 is gone"
+    assert story.send(blocked) == Step(story.circuit, (), (), ())
+    assert story.send(ProbeAsked(holder="run 1")).circuit.probe_blocked is None
+    story.observe(GOOD, holder="run 1")
+    assert story.send(blocked) == Step(story.circuit)  # a closed circuit has no probe
+
+
 def test_late_observations_are_no_probes_but_for_the_holder_of_the_lease() -> None:
     story = Story()
     story.observe(BAD, day=5)
     assert _kinds(story.observe(GOOD, day=4, at=30)) == [NoteKind.LATE]
     story.expect(CircuitState.OPEN)
     story.tick()
-    story.send(ProbeAsked(holder="run 1"))
+    story.send(ProbeAsked(holder="run 1", partition="day 4"))
     assert _kinds(story.observe(GOOD, day=4)) == [NoteKind.LATE]
     assert story.observe(GOOD, day=4, holder="run 1").circuit.state is CircuitState.CLOSED
     assert story.circuit.watermark_partition == "day 5"
@@ -903,16 +987,30 @@ def test_under_an_open_upstream_a_bad_probe_spends_no_retry_and_its_alert_is_exp
     story = Story().to(CircuitState.HALF_OPEN)
     story.send(UpstreamOpened(upstream="weather/weather"))
     for _ in range(5):
-        step = story.observe(BAD)
+        step = story.observe(BAD, at=story.minute + 10)
         story.expect(CircuitState.OPEN)
         assert story.circuit.attempts == 1
-        (alert,) = [e for e in step.effects if isinstance(e, Alert)]
-        assert alert.explained_by == ("weather/weather",)
-        story.tick(at=story.minute + 10)
-    story.observe(BAD)
+        alerts = [e for e in step.effects if isinstance(e, Alert)]
+        assert {alert.explained_by for alert in alerts} == {("weather/weather",)}
     story.send(UpstreamClosed(upstream="weather/weather"))
     assert story.circuit.next_probe_at == story.now  # it is mended: try at once
     assert story.observe(GOOD).circuit.state is CircuitState.CLOSED
+
+
+def test_under_an_open_upstream_no_probe_is_started() -> None:
+    story = Story().to(CircuitState.OPEN)
+    story.send(UpstreamOpened(upstream="weather/weather"))
+    for minute in (10, 100, 1000):
+        assert story.tick(at=minute) == Step(story.circuit)
+        step = story.send(ProbeAsked(holder="run 1"))
+        assert _kinds(step) == [NoteKind.PROBE_REFUSED]
+        story.expect(CircuitState.OPEN)
+    story.send(UpstreamClosed(upstream="weather/weather"))
+    assert _requests(story.tick()) == 1
+    story.expect(CircuitState.HALF_OPEN)
+    story.send(UpstreamOpened(upstream="weather/weather"))
+    assert _requests(story.tick()) == 0
+    assert story.send(ProbeAsked(holder="run 1")).circuit.lease is None
 
 
 def test_an_open_upstream_is_part_of_the_reason() -> None:

@@ -29,6 +29,7 @@ from dagster_contracts.core.circuit import (
     Override,
     PolicyChanged,
     ProbeAsked,
+    ProbeBlocked,
     Reset,
     StateTransition,
     Step,
@@ -84,6 +85,7 @@ class Model:
             "upstream": set(),
             "openings": [],
             "blames_errors": False,
+            "blames_day": None,
             "edition": "a",
         }
 
@@ -121,6 +123,7 @@ class Model:
 
     def _enter_closed(self, was: str) -> None:
         self.c.update(attempts=0, good=0, due=None, lease=None, window=[], blames_errors=False)
+        self.c["blames_day"] = None
 
     # -- time --
 
@@ -166,8 +169,8 @@ class Model:
             return False
         return None if None in last else True
 
-    def violation(self, *, errors: bool) -> None:
-        self.c["blames_errors"] = errors
+    def violation(self, *, errors: bool, day: int | None) -> None:
+        self.c.update(blames_errors=errors, blames_day=day)
         self.word("violation" if self.rules["retries"] else "violation, no retries")
 
     def observe(
@@ -189,26 +192,30 @@ class Model:
             held = self.held()
             opens = held or (held is None and self.rules["unknown_opens"])
             if enough and opens and not self.frozen():
-                self.violation(errors=True)
+                self.violation(errors=True, day=day)
             return
         if self.frozen():
             return
         unknown_is_bad = self.rules["unknown_opens"] or c["blames_errors"]
         is_good = not unknown_is_bad if errors is None else not self.violates(errors)
+        answers = c["blames_day"] in (None, day)
         if self.state == "exhausted":
-            if is_good and self.word("mended"):
+            if is_good and self.word("mended") and answers:
                 self.good()
         elif self.due() or (self.state == "half_open" and (asked or c["lease"] is None)):
-            self.good() if is_good else self.bad()
+            if not is_good:
+                self.bad()
+            elif answers:
+                self.good()
 
-    def fail(self, holder: str | None) -> None:
+    def fail(self, holder: str | None, day: int | None) -> None:
         self.settle()
         self.c["counted"] += 1
         if self.frozen():
             return
         lease = self.c["lease"]
         if self.state == "closed":
-            self.look_at_the_clock(None)
+            self.look_at_the_clock(None, day)
         elif self.due() or (self.state == "half_open" and (not lease or lease[0] == holder)):
             self.bad()
 
@@ -218,10 +225,10 @@ class Model:
             return
         if self.state == "closed":
             self.look_at_the_clock(freshness)
-        else:
+        elif not self.c["upstream"]:
             self.due()
 
-    def look_at_the_clock(self, freshness: int | None) -> None:
+    def look_at_the_clock(self, freshness: int | None, day: int | None = None) -> None:
         window, enough = self.c["window"], self.rules["enough"]
         stopped = freshness is not None and freshness > 1800
         if self.frozen():
@@ -229,15 +236,19 @@ class Model:
         by_errors = len(window) >= enough and self.held() is True
         by_clock = self.c["counted"] >= enough and stopped
         if by_errors or by_clock:
-            self.violation(errors=False)
+            self.violation(errors=False, day=day)
 
-    def ask(self, holder: str) -> None:
+    def ask(self, holder: str, day: int | None) -> None:
         self.settle()
-        if self.frozen():
+        c = self.c
+        if self.frozen() or (c["upstream"] and c["lease"] is None):
             return
         self.due()
         if self.state == "half_open" and self.c["lease"] is None:
             self.c["lease"] = (holder, self.now + self.rules["timeout"])
+        holds = self.state == "half_open" and c["lease"] is not None and c["lease"][0] == holder
+        if holds and day is not None and c["blames_day"] is not None:
+            c["blames_day"] = day
 
     def force(self, kind: str, until: int | None) -> None:
         self.settle()
@@ -373,10 +384,15 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         self.sent.append(event)
         self._send(event)
 
-    @rule(holder=_holders)
-    def fail(self, holder: str | None) -> None:
-        event = Failed(evaluation_id=self._new_id(), what="crashed", lease_holder=holder)
-        self.model.fail(holder)
+    @rule(holder=_holders, day=st.sampled_from([None, 1, 2]))
+    def fail(self, holder: str | None, day: int | None) -> None:
+        event = Failed(
+            evaluation_id=self._new_id(),
+            what="crashed",
+            partition=day and str(day),
+            lease_holder=holder,
+        )
+        self.model.fail(holder, day)
         self.sent.append(event)
         self._send(event)
 
@@ -398,12 +414,25 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         metrics = {} if freshness is None else {"data_freshness": Fraction(freshness)}
         self._send(Ticked(metrics=metrics))
 
-    @rule(holder=st.sampled_from(["run 1", "run 1", "run 2"]), when_due=st.booleans())
-    def ask(self, holder: str, when_due: bool) -> None:
+    @rule(
+        holder=st.sampled_from(["run 1", "run 1", "run 2"]),
+        when_due=st.booleans(),
+        day=st.sampled_from([None, None, 1, 2]),
+    )
+    def ask(self, holder: str, when_due: bool, day: int | None) -> None:
         if when_due and self.model.c["due"] is not None:
             self.model.now = self.clock = max(self.clock, self.model.c["due"])
-        self.model.ask(holder)
-        self._send(ProbeAsked(holder=holder))
+        self.model.ask(holder, day)
+        self._send(ProbeAsked(holder=holder, partition=day and str(day)))
+
+    @rule()
+    def no_probe_can_be_started(self) -> None:
+        """Whoever held the lease gives it back; nothing else moves."""
+        self.model.settle()
+        if self.model.state not in ("closed", "exhausted"):
+            self.model.c["lease"] = None
+            self.holders.clear()
+        self._send(ProbeBlocked(reason="its partition is gone"))
 
     @rule(data=st.data(), what=st.sampled_from(["force", "reset", "edit", "upstream", "lift"]))
     def somebody_intervenes(self, data: st.DataObject, what: str) -> None:
@@ -456,7 +485,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         return step
 
     def _check_lease(self, circuit: Circuit) -> None:
-        """One holder; within a generation only a good probe or an override passes the lease on."""
+        """One holder; within a generation only a good probe, an override or a start that failed passes it on."""
         if circuit.frozen:
             self.holders.clear()
         elif circuit.lease is not None:
@@ -516,6 +545,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
                 until and (until - EPOCH).total_seconds(),
             ),
             "upstream": set(circuit.upstream),
+            "blames_day": circuit.opened_partition and int(circuit.opened_partition),
             "counted": circuit.evaluations,
             "newest": watermark
             and (int(circuit.watermark_partition or 0), (watermark - EPOCH).total_seconds()),
@@ -528,6 +558,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
                 "lease",
                 "override",
                 "upstream",
+                "blames_day",
                 "counted",
                 "newest",
             )

@@ -1,0 +1,125 @@
+"""Probes and healing of partitions, and of those that are gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts import contract_asset
+from dagster_contracts.orchestration.materialized import known_partitions
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
+
+IMPATIENT = ORDERS.replace("retry_after: 10s", "retry_after: 1ms").replace(
+    "materializations >= 2", "materializations >= 1"
+)
+SHOPS = dg.DynamicPartitionsDefinition(name="shops")
+REGIONS = dg.StaticPartitionsDefinition(["east", "north", "west"])
+
+
+def assets(deployment: Deployment, partitions: Any = None) -> list[Any]:
+    @contract_asset("orders", partitions_def=partitions)
+    def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
+        return deployment.source(context.partition_key if partitions else "orders")
+
+    @dg.asset(partitions_def=partitions)
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return ARCHIVE
+
+    return [orders, revenue, order_archive]
+
+
+def requested(deployment: Deployment, defs: dg.Definitions) -> list[tuple[str, str | None]]:
+    """What the daemon would be asked for; it raises where Dagster refuses a request."""
+    context = dg.build_sensor_context(
+        instance=deployment.instance, repository_def=defs.get_repository_def()
+    )
+    with known_partitions(deployment.instance):
+        tick = defs.get_sensor_def(SENSOR).evaluate_tick(context)
+    return [
+        (request.asset_selection[0].to_user_string(), request.partition_key)
+        for request in tick.run_requests or ()
+        if request.asset_selection
+    ]
+
+
+@pytest.mark.parametrize("opening", [BAD, RuntimeError("boom")], ids=["bad", "failed"])
+def test_the_probe_is_of_the_partition_that_opened(deployment: Deployment, opening: Any) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, REGIONS))
+    for region in ("east", "north", "west"):
+        deployment.delivered[region] = GOOD
+        deployment.run(defs, "orders", partition=region)
+    deployment.delivered["north"] = opening
+    deployment.run(defs, "orders", partition="north", raise_on_error=False)
+
+    asked = deployment.tick(defs, SENSOR)
+    assert [request.partition_key for request in asked.run_requests] == ["north"]
+    run_requests(deployment, defs, asked)
+    assert deployment.state() == "open"
+
+    deployment.delivered["north"] = NEWER
+    run_requests(deployment, defs, deployment.tick(defs, SENSOR))
+    assert deployment.state() == "closed"
+
+
+def test_without_a_partition_there_is_no_probe_and_no_retry_is_spent(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, SHOPS))
+    deployment.instance.add_dynamic_partitions("shops", ["rome"])
+    deployment.delivered["rome"] = BAD
+    deployment.run(defs, "orders", partition="rome", raise_on_error=False)
+    deployment.instance.delete_dynamic_partition("shops", "rome")
+
+    assert requested(deployment, defs) == []
+    (circuit,) = deployment.runtime.breaker.circuits()
+    assert (circuit.lease, circuit.attempts) == (None, 1)
+    assert "nothing says which one" in (circuit.probe_blocked or "")
+
+    # Another partition takes the place of one that is gone.
+    deployment.instance.add_dynamic_partitions("shops", ["oslo"])
+    deployment.delivered["oslo"] = GOOD
+    assert requested(deployment, defs) == [("orders", "oslo")]
+
+
+def test_a_probe_whose_partition_went_away_gives_its_lease_back(deployment: Deployment) -> None:
+    scoped = "circuit_breaker:\n      scope: partition"
+    deployment.contract(IMPATIENT.replace("circuit_breaker:", scoped))
+    defs = deployment.defs(*assets(deployment, SHOPS))
+    deployment.instance.add_dynamic_partitions("shops", ["rome"])
+    deployment.delivered["rome"] = BAD
+    deployment.run(defs, "orders", partition="rome", raise_on_error=False)
+    assert requested(deployment, defs) == [("orders", "rome")]
+    deployment.instance.delete_dynamic_partition("shops", "rome")
+
+    assert requested(deployment, defs) == []
+    (circuit,) = deployment.runtime.breaker.circuits()
+    assert (circuit.lease, circuit.attempts) == (None, 1)
+    assert circuit.probe_blocked == "the partition rome of orders does not exist any more"
+
+
+def test_a_consumer_that_cannot_be_healed_stops_no_tick(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, REGIONS))
+    deployment.delivered["north"] = GOOD
+    deployment.run(defs, "orders", "revenue", partition="north")
+    deployment.delivered["north"] = BAD
+    deployment.run(defs, "orders", "revenue", partition="north")
+    deployment.delivered["orders"] = GOOD
+    breaker = deployment.runtime.breaker
+    breaker.reset(breaker.circuits()[0].key, actor="ann", reason="mended")
+
+    changed = deployment.defs(*assets(deployment))
+    for _ in range(4):
+        assert requested(deployment, changed) == []
+    (given_up,) = deployment.runtime.healing.given_up()
+    assert (given_up.consumer, given_up.partition) == ("revenue", "north")
