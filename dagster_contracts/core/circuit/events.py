@@ -43,6 +43,7 @@ class Failed:
     evaluation_id: str
     what: str
     metrics: Mapping[str, Fraction | None] = field(default_factory=dict, hash=False)
+    partition: str | None = None
     lease_holder: str | None = None
 
 
@@ -55,9 +56,20 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeAsked:
-    """Somebody wants to be the probe."""
+    """Somebody wants to be the probe, and will make ``partition``.
+
+    It takes the place of the partition that opened the circuit, where that one is gone.
+    """
 
     holder: str
+    partition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeBlocked:
+    """No probe can be started, and why: one that was granted is given back and costs nothing."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +116,7 @@ CircuitEvent: TypeAlias = (
     | Failed
     | Ticked
     | ProbeAsked
+    | ProbeBlocked
     | Forced
     | Reset
     | PolicyChanged
@@ -153,6 +166,7 @@ class NoteKind(StrEnum):
     PROBE_COUNTED = "probe_counted"
     PROBE_GRANTED = "probe_granted"
     PROBE_REFUSED = "probe_refused"
+    PROBE_BLOCKED = "probe_blocked"
     OVERRIDE_SET = "override_set"
     OVERRIDE_LIFTED = "override_lifted"
     OVERRIDE_EXPIRED = "override_expired"

@@ -23,7 +23,7 @@ from dagster_contracts.core.condition import (
     render,
     without_holds,
 )
-from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown
+from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown, ProbeMode
 from dagster_contracts.core.metrics import is_momentary, speaks_of_newest
 
 MAX_WINDOW: Final = 256
@@ -156,6 +156,19 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
         newest, known = in_words(event.event_time), in_words(circuit.watermark)
         return f"late: its newest event {newest} is older than {known}"
     return None
+
+
+def of_another_partition(policy: CircuitPolicy, circuit: Circuit, event: Observed) -> str | None:
+    """Why a good evaluation does not answer what opened the circuit; ``None`` where it does.
+
+    Under ``probe: wait`` the next scheduled run is the probe, and that one is of a newer partition.
+    """
+    opened = circuit.opened_partition
+    if opened is None or event.partition in (None, opened):
+        return None
+    if policy.recovery.probe is ProbeMode.WAIT:
+        return None
+    return f"{event.partition} is good, but {opened} opened the circuit"
 
 
 def would_open(

@@ -14,8 +14,11 @@ What the table leaves open is decided here, on the side of the consumer:
 * ``on_unknown: open`` is about evaluations; a tick measures little and never opens for the rest.
 * While an override or the metrics-only mode is set nothing moves and no lease lives; what was
   recorded meanwhile counts as soon as it is lifted.
-* Under an open upstream circuit a bad probe spends no retry; when the last of them closes, the next
-  probe is due at once.
+* Under an open upstream circuit no probe is started, and a bad one spends no retry; when the last of
+  them closes, the next probe is due at once. An evaluation that comes by itself still counts.
+* A partition that opened the circuit of a whole asset is the one that a probe is of: another one
+  that is good says nothing of it and closes nothing, but under ``probe: wait`` a newer one does.
+  Where such a one mends an exhausted circuit, the next probe is of the partition that opened it.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from dagster_contracts.core.circuit.events import (
     Observed,
     PolicyChanged,
     ProbeAsked,
+    ProbeBlocked,
     RequestProbe,
     Reset,
     StateTransition,
@@ -53,6 +57,7 @@ from dagster_contracts.core.circuit.judgement import (
     judge_opening,
     judge_probe,
     judge_tick,
+    of_another_partition,
     tick_window,
     trimmed,
     unmeasured,
@@ -99,6 +104,8 @@ def advance(
             turn.ticked(event)
         case ProbeAsked():
             turn.probe_asked(event)
+        case ProbeBlocked():
+            turn.probe_blocked(event)
         case Forced():
             turn.forced(event)
         case Reset():
@@ -161,13 +168,13 @@ class _Turn:
         match self.circuit.state:
             case CircuitState.CLOSED:
                 self._tick_closed(event)
-            case CircuitState.OPEN | CircuitState.HALF_OPEN if not self.circuit.frozen:
+            case CircuitState.OPEN | CircuitState.HALF_OPEN if not self._inert:
                 self._probe_if_due()
                 self._request_probe()
-            case _:  # frozen, or exhausted: no automatic probe
+            case _:  # frozen, exhausted, or explained by an upstream: no automatic probe
                 pass
 
-    def _tick_closed(self, event: Ticked) -> None:
+    def _tick_closed(self, event: Ticked, *, partition: str | None = None) -> None:
         window = tick_window(self.circuit, event.metrics, self._now)
         verdict = judge_tick(self._policy, self.circuit, window)
         kept = trimmed(window, self._policy)
@@ -176,7 +183,7 @@ class _Turn:
         if self.circuit.frozen:
             self._shadow(verdict)
         elif verdict is not None:
-            self._open(TransitionCause.TICK, verdict)
+            self._open(TransitionCause.TICK, verdict, partition=partition)
 
     # -- evaluations ----------------------------------------------------------------------------
 
@@ -229,7 +236,7 @@ class _Turn:
         match self.circuit.state:
             case CircuitState.CLOSED:
                 self._recorded(event.evaluation_id, event.what)
-                self._tick_closed(Ticked(metrics=event.metrics))
+                self._tick_closed(Ticked(metrics=event.metrics), partition=event.partition)
             case CircuitState.OPEN | CircuitState.HALF_OPEN:
                 if self._is_the_probe(event):
                     self._bad_probe(
@@ -276,7 +283,9 @@ class _Turn:
         verdict = self._look(event)
         if verdict is not None:
             cause = TransitionCause.UNKNOWN if verdict.unknown else TransitionCause.VIOLATION
-            self._open(cause, verdict, evaluation_id=event.evaluation_id)
+            self._open(
+                cause, verdict, evaluation_id=event.evaluation_id, partition=event.partition
+            )
             return
         self.circuit = replace(self.circuit, last_good_at=self._now)
         self._recorded(
@@ -333,7 +342,7 @@ class _Turn:
     def _request_probe(self) -> None:
         circuit = self.circuit
         waiting = circuit.state is CircuitState.HALF_OPEN and circuit.lease is None
-        if waiting and not circuit.frozen and self._policy.recovery.probe is ProbeMode.REQUEST:
+        if waiting and not self._inert and self._policy.recovery.probe is ProbeMode.REQUEST:
             self._effects.append(
                 RequestProbe(
                     key=circuit.key,
@@ -343,11 +352,13 @@ class _Turn:
             )
 
     def probe_asked(self, event: ProbeAsked) -> None:
-        if not self.circuit.frozen:
+        if not self._inert:
             self._probe_if_due()
         circuit = self.circuit
         if circuit.frozen:
             refusal = self._frozen_by
+        elif circuit.upstream and circuit.lease is None:
+            refusal = f"{_and(circuit.upstream)} upstream is open"
         elif circuit.state is not CircuitState.HALF_OPEN:
             refusal = (
                 f"the circuit is {circuit.state}; next probe {in_words(circuit.next_probe_at)}"
@@ -358,14 +369,30 @@ class _Turn:
             if circuit.lease is None:
                 expires_at = self._now + self._policy.recovery.probe_timeout
                 lease = Lease(event.holder, expires_at, circuit.generation)
-                self.circuit = replace(circuit, lease=lease)
-            self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe")
+                self.circuit = replace(circuit, lease=lease, probe_blocked=None)
+            opened = circuit.opened_partition
+            gone = ""
+            if opened is not None and event.partition not in (None, opened):
+                gone = f", of {event.partition}: {opened}, which opened the circuit, is gone"
+                self.circuit = replace(self.circuit, opened_partition=event.partition)
+            self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe{gone}")
             return
         self.note(NoteKind.PROBE_REFUSED, f"{event.holder} is not the probe: {refusal}")
 
+    def probe_blocked(self, event: ProbeBlocked) -> None:
+        circuit = self.circuit
+        if circuit.state in (CircuitState.CLOSED, CircuitState.EXHAUSTED):
+            return
+        self.circuit = replace(circuit, probe_blocked=event.reason, lease=None)
+        if circuit.probe_blocked != event.reason:
+            self.note(NoteKind.PROBE_BLOCKED, f"no probe can be started: {event.reason}")
+
     def _judged_probe(self, event: Observed) -> None:
         verdict = judge_probe(self._policy, self.circuit, event.metrics, self._now)
-        if verdict.good:
+        another = of_another_partition(self._policy, self.circuit, event) if verdict.good else None
+        if another is not None:
+            self._recorded(event.evaluation_id, another)
+        elif verdict.good:
             self._good_probe(event.evaluation_id, verdict.explanation)
         else:
             self._bad_probe(
@@ -429,7 +456,12 @@ class _Turn:
     # -- opening and closing --------------------------------------------------------------------
 
     def _open(
-        self, cause: TransitionCause, verdict: Verdict, *, evaluation_id: str | None = None
+        self,
+        cause: TransitionCause,
+        verdict: Verdict,
+        *,
+        evaluation_id: str | None = None,
+        partition: str | None = None,
     ) -> None:
         policy = self._policy
         openings = (*recent_openings(self.circuit.openings, policy, self._now), self._now)
@@ -450,6 +482,7 @@ class _Turn:
             opened_at=self._now,
             reason=explanation,
             opened_by=verdict.conditions if evaluation_id is not None else (),
+            opened_partition=partition if self.circuit.key.partition is None else None,
             next_probe_at=self._next_probe_at(attempts),
             window=(),
             averaged=(),
@@ -489,6 +522,8 @@ class _Turn:
             opened_at=None,
             reason=None,
             opened_by=(),
+            opened_partition=None,
+            probe_blocked=None,
             next_probe_at=None,
             lease=None,
             window=(),
@@ -595,6 +630,11 @@ class _Turn:
             self.circuit = replace(self.circuit, next_probe_at=self._now)
 
     # -- what is written ------------------------------------------------------------------------
+
+    @property
+    def _inert(self) -> bool:
+        """Whether no probe is started by itself: nothing may move, or an upstream explains it."""
+        return self.circuit.frozen or bool(self.circuit.upstream)
 
     @property
     def _frozen_by(self) -> str:

@@ -64,7 +64,9 @@ class Circuit:
     ``generation`` counts state changes and orders them, because clocks do not. ``attempts`` is the
     number of the probe that comes next (or runs), 0 while closed. ``reason``, ``evaluation_id`` and
     ``opened_at`` are those of the opening, however many probes failed since; ``opened_by`` are the
-    conditions, as text, by which an evaluation opened it.
+    conditions, as text, by which an evaluation opened it, and ``opened_partition`` is the partition
+    whose batch or failure did: a good probe is of that one. It is ``None`` where time opened the
+    circuit. ``probe_blocked`` says why no probe can be started.
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
     window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
@@ -85,6 +87,8 @@ class Circuit:
     reason: str | None = None
     evaluation_id: str | None = None
     opened_by: tuple[str, ...] = ()
+    opened_partition: str | None = None
+    probe_blocked: str | None = None
     next_probe_at: datetime | None = None
     lease: Lease | None = None
     override: Override = Override.NONE
