@@ -22,6 +22,9 @@ MAD_TO_SIGMA = 1.4826
 #: equal and the MAD is zero (Iglewicz & Hoaglin 1993, "How to Detect and Handle Outliers", ch. 3).
 MEAN_DEVIATION_TO_SIGMA = 1.2533
 
+_PATIENCE = 1.1
+"""How much longer than the longest wait one is waited for before it counts as an outage."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SeriesPoint:
@@ -263,6 +266,8 @@ class BreachForecast:
     ``breach_at`` is when the newest data becomes too old. ``expected_at`` is the median of the next
     arrival, given that it has not come yet; ``None`` where it is later than ever before.
     ``probability`` is the share of comparable waits that were longer than the promise allows.
+    ``turns_at`` is when time alone makes another one of a quiet forecast; early perhaps, never
+    late.
     """
 
     breach_at: datetime
@@ -273,6 +278,7 @@ class BreachForecast:
     basis: int
     comparable: str
     now: datetime
+    turns_at: datetime | None = None
 
     @property
     def explanation(self) -> str:
@@ -320,24 +326,34 @@ def forecast_breach(
     elapsed, allowed = (now - last).total_seconds(), (breach_at - last).total_seconds()
     still = ordered[bisect_right(ordered, elapsed) :]
     expected = last + timedelta(seconds=quantile(still, 0.5)) if still else None
-    late = [wait for wait in still if wait > allowed]
-    if still:
-        chance = len(late) / len(still)
-    else:
-        # Later than ever. A tenth more than the longest wait is still a wobble, not an outage.
-        patience = ordered[-1] * 1.1
-        chance = 0.0 if elapsed <= patience < allowed else 1.0
+    chance = _chance(ordered, elapsed, allowed)
     breached = now > breach_at
+    predicted = not breached and chance >= probability
+    turn = None
+    if not breached and not predicted:
+        grown = (w for w in still if _chance(ordered, w, allowed) >= probability)
+        ends = (w for w in (ordered[-1] * _PATIENCE, allowed) if w >= elapsed)
+        turn = last + timedelta(seconds=min((*grown, *ends)), milliseconds=1)
     return BreachForecast(
         breach_at=breach_at,
         expected_at=expected,
         probability=1.0 if breached else chance,
-        predicted=not breached and chance >= probability,
+        predicted=predicted,
         breached=breached,
         basis=len(ordered),
         comparable=comparable,
         now=now,
+        turns_at=turn,
     )
+
+
+def _chance(ordered: Sequence[float], elapsed: float, allowed: float) -> float:
+    """The share of the waits longer than ``elapsed`` that were longer than ``allowed``, too."""
+    still = len(ordered) - bisect_right(ordered, elapsed)
+    if still:
+        return (len(ordered) - bisect_right(ordered, max(elapsed, allowed))) / still
+    # Later than ever. A tenth more than the longest wait is still a wobble, not an outage.
+    return 0.0 if elapsed <= ordered[-1] * _PATIENCE < allowed else 1.0
 
 
 def _comparable_waits(arrivals: Sequence[datetime], min_waits: int) -> tuple[list[float], str]:

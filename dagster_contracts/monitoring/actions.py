@@ -17,6 +17,7 @@ from dagster_contracts.core.contract import Contract, CorrectiveAction
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.monitoring.standing import current_metrics
+from dagster_contracts.monitoring.turning import turns_at
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import corrective_actions, observations
@@ -48,18 +49,28 @@ def due_actions(
     What grows old by itself (``data_freshness``), what the asset's history tells (``availability``)
     and the open reports of consumers are measured now.
     """
+    return judge_actions(store, contract, asset, now=now, window=window)[0]
+
+
+def judge_actions(
+    store: Store, contract: Contract, asset: str, *, now: datetime | None = None, window: int = 20
+) -> tuple[tuple[DueAction, ...], datetime | None]:
+    """:func:`due_actions`, and when time alone can make another one due (``None`` for never)."""
     if not contract.monitoring.actions:
-        return ()
+        return (), None
     history = MetricHistory(store)
     latest = history.latest(contract.name, asset)
     if latest is None:
-        return ()
+        return (), None
     with store.read() as conn:
         moment = now or store.now(conn)
     seen = _window(store, contract, asset, window)
     measured, _ = current_metrics(store, contract, asset, latest, moment)
     measured["consumer_reports"] = Fraction(FeedbackBook(store).open_count(contract.name))
     seen.append(Observation(moment, measured, check=False))
+    conditions = [action.when for action in contract.monitoring.actions]
+    turn = turns_at(contract, conditions, measured, moment, seen=[each.at for each in seen])
+    turns = [] if turn is None else [turn]
     due = []
     for action in contract.monitoring.actions:
         decision = evaluate(action.when, seen)
@@ -73,9 +84,12 @@ def due_actions(
             action=action,
             explanation=decision.explanation,
         )
-        if _cooled_down(store, candidate, moment):
+        cool = _cool_at(store, candidate)
+        if cool is None or cool <= moment:
             due.append(candidate)
-    return tuple(due)
+        # Another process may be the one that takes it on, and lose it.
+        turns.append(moment if cool is None else max(cool, moment))
+    return tuple(due), min(turns, default=None)
 
 
 def claim_action(store: Store, due: DueAction, *, now: datetime | None = None) -> bool:
@@ -128,9 +142,10 @@ def _key(due: DueAction) -> dict[str, str]:
     }
 
 
-def _cooled_down(store: Store, due: DueAction, now: datetime) -> bool:
+def _cool_at(store: Store, due: DueAction) -> datetime | None:
+    """When the action may be taken on again; ``None`` where it never was."""
     with store.read() as conn:
         fired_at: datetime | None = conn.scalar(
             sa.select(corrective_actions.c.fired_at).filter_by(**_key(due))
         )
-    return fired_at is None or now - fired_at >= due.action.cooldown
+    return None if fired_at is None else fired_at + due.action.cooldown

@@ -39,7 +39,8 @@ class AlertDispatcher:
     """Tells people, through the channels of the deployment.
 
     ``channels`` maps names to addresses (see :mod:`dagster_contracts.monitoring.channels`).
-    ``contracts`` are those whose policies decide where alerts go and how often they are repeated;
+    ``contracts`` are those whose policies decide where alerts go and how often they are repeated
+    (by name, as a mapping, they are taken as they are; else the newest version of each);
     ``default_channels`` get what no policy names a channel for (all channels, unless given).
     A new group waits ``group_wait`` for more of its kind, a known one ``group_interval``; a group
     in which all is well again says so at once. Any number of processes may deliver.
@@ -49,7 +50,7 @@ class AlertDispatcher:
         self,
         store: Store,
         channels: Mapping[str, str],
-        contracts: Iterable[Contract] = (),
+        contracts: Iterable[Contract] | Mapping[str, Contract] = (),
         *,
         owners: Mapping[str, str] | None = None,
         default_channels: Iterable[str] | None = None,
@@ -61,7 +62,9 @@ class AlertDispatcher:
         self._outbox = Outbox(store)
         self.book = AlertBook(store)
         self._channels: dict[str, Channel] = open_channels(channels)
-        self._contracts = _newest_by_name(contracts)
+        self._contracts = (
+            contracts if isinstance(contracts, Mapping) else _newest_by_name(contracts)
+        )
         self._recipients = Recipients(
             channels,
             self._contracts.get,

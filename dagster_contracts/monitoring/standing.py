@@ -18,17 +18,16 @@ from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.service_levels import judge_level, life_metrics, seconds
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.service_history import ServiceHistory
+from dagster_contracts.monitoring.turning import AGES, turns_at
 from dagster_contracts.store.database import Store
-
-_AGES = frozenset({"data_freshness", "materialization_age"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelStanding:
     """One service level as it stands: ``name`` is its property, numbered where it occurs twice.
 
-    ``live`` says that the level was measured now and not by the newest batch; ``severity`` is that
-    of what is wrong.
+    ``live`` says that the level was measured now and not by the newest batch, and ``turns_at`` when
+    time alone can change it next; ``severity`` is that of what is wrong.
     """
 
     name: str
@@ -38,6 +37,7 @@ class LevelStanding:
     value: Fraction | None = None
     severity: Severity = Severity.ERROR
     live: bool = False
+    turns_at: datetime | None = None
 
     def to_json(self) -> dict[str, Json]:
         """The standing as JSON values; durations in seconds."""
@@ -75,7 +75,7 @@ def standing_levels(
     for level in contract.sla:
         number = sum(1 for before in found if before.name.partition("[")[0] == level.property) + 1
         named = {n for c in (level.condition, level.warn) if c for n in metrics_of(c)}
-        own_column = named & _AGES and level.element not in (None, contract.event_time)
+        own_column = named & AGES and level.element not in (None, contract.event_time)
         nowhere = why_nowhere(level, contract)
         if nowhere is not None:
             verdict = judge_level(level, {}, dict.fromkeys(named, nowhere), moment)
@@ -84,6 +84,9 @@ def standing_levels(
         else:
             verdict = judge_level(level, values, reasons, moment)
         warned = verdict.status is OutcomeStatus.WARNED
+        live = bool(named) and nowhere is None and not own_column
+        live = live and all(n in AGES or speaks_of_service(n) for n in named)
+        asked = [condition for condition in (level.condition, level.warn) if condition]
         found.append(
             LevelStanding(
                 name=level.property if number == 1 else f"{level.property}[{number}]",
@@ -92,10 +95,8 @@ def standing_levels(
                 threshold=verdict.threshold,
                 value=verdict.value,
                 severity=Severity.WARNING if warned else level.severity,
-                live=bool(named)
-                and nowhere is None
-                and not own_column
-                and all(n in _AGES or speaks_of_service(n) for n in named),
+                live=live,
+                turns_at=turns_at(contract, asked, values, moment) if live else None,
             )
         )
     return tuple(found)

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from dagster_contracts.core.anomaly import BreachForecast
 from dagster_contracts.core.circuit import circuit_from_json
 from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import Contract, Severity
 from dagster_contracts.core.outcome import OutcomeStatus
+from dagster_contracts.monitoring.agenda import Agenda, Place, Turn
 from dagster_contracts.monitoring.alert import AlertKind, AlertLabels, AlertState
 from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.freshness import forecast_freshness
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.news import News, where
-from dagster_contracts.monitoring.standing import standing_levels
+from dagster_contracts.monitoring.standing import LevelStanding, standing_levels
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuits
 
 _FAMILY = "anomaly_score."
+_OURS = (AlertKind.BREACH_PREDICTED, AlertKind.SLA_BROKEN, AlertKind.ANOMALY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,44 +48,88 @@ def watch(
     Alerts fire and resolve by what is found.
 
     ``take`` is :meth:`AlertDispatcher.take`. Firing again what fires already changes nothing but
-    its text, so that any number of processes may watch.
+    its text, so that any number of processes may watch. :class:`Watch` is for who looks often.
     """
-    history = MetricHistory(store)
-    findings: list[Finding] = []
-    firing = {
-        alert.fingerprint
-        for alert in AlertBook(store).alerts(state=AlertState.FIRING, limit=100_000)
-    }
-    known = {contract.name: contract for contract in contracts}
-    with store.read() as conn:
-        moment = now or store.now(conn)
-        rows = conn.execute(sa.select(circuits.c.contract, circuits.c.body))
-        mine = [circuit_from_json(row.body) for row in rows if row.contract in known]
-    newest = history.newest_of_assets(mine)
-    news: list[News] = []
-    for (name, asset), latest in sorted(newest.items()):
-        contract = known[name]
+    return Watch(store, contracts).look(take, now=now)
+
+
+class Watch:
+    """Looks again and again, each time at what is new, at what fires and at what time has moved.
+
+    The first look is at everything.
+    """
+
+    def __init__(self, store: Store, contracts: Iterable[Contract]) -> None:
+        self._store = store
+        self._history = MetricHistory(store)
+        self._known = {contract.name: contract for contract in contracts}
+        self._agenda = Agenda(store)
+
+    def look(
+        self, take: Callable[[sa.Connection, News], None], *, now: datetime | None = None
+    ) -> tuple[Finding, ...]:
+        """:func:`watch`, once more."""
+        with self._store.read() as conn:
+            moment = now or self._store.now(conn)
+        firing = {
+            alert.fingerprint: alert.labels
+            for alert in AlertBook(self._store).alerts(state=AlertState.FIRING, limit=100_000)
+        }
+        with self._agenda.turn(moment) as turn:
+            told = {(each.contract, each.asset) for each in firing.values() if each.kind in _OURS}
+            news: list[News] = []
+            for place, latest in sorted(self._newest(turn, told).items()):
+                found, turns = self._judge(place, latest, moment)
+                # What fires is told anew each time, and fires again if somebody resolves it.
+                fires = any(not each.resolves for each in found)
+                for each in [moment] if fires else turns:
+                    turn.again(place, each)
+                # The end of what does not fire is no news, and no reason to write.
+                news += [n for n in found if not n.resolves or n.labels.fingerprint in firing]
+            return self._tell(news, take)
+
+    def _newest(self, turn: Turn, told: set[Place]) -> dict[Place, Evaluation]:
+        """The newest evaluation of each asset that is to be looked at."""
+        if turn.everything:
+            with self._store.read() as conn:
+                rows = conn.execute(sa.select(circuits.c.contract, circuits.c.body))
+                mine = [circuit_from_json(row.body) for row in rows if row.contract in self._known]
+            return self._history.newest_of_assets(mine)
+        found: dict[Place, Evaluation] = {}
+        for name, asset in turn.places | told:
+            latest = self._history.latest(name, asset) if name in self._known else None
+            if latest is not None:
+                found[name, asset] = latest
+        return found
+
+    def _judge(
+        self, place: Place, latest: Evaluation, now: datetime
+    ) -> tuple[list[News], list[datetime | None]]:
+        """What there is to tell of an asset, and the moments at which that may change."""
+        name, asset = place
+        contract = self._known[name]
+        forecast = forecast_freshness(self._history, contract, asset, latest, now=now)
+        levels = standing_levels(self._store, contract, asset, latest=latest, now=now)
         found = [
-            *_freshness(history, contract, asset, latest, moment),
-            *_levels(store, contract, asset, latest, moment),
+            *_freshness(forecast, contract, asset),
+            *_levels(levels, contract, asset),
             *_anomalies(latest, contract, asset),
         ]
-        # The end of what does not fire is no news, and no reason to write.
-        news += [n for n in found if not n.resolves or n.labels.fingerprint in firing]
-    if news:
-        with store.begin() as conn:
+        turns = [level.turns_at for level in levels]
+        return found, [*turns, forecast.turns_at if forecast is not None else None]
+
+    def _tell(
+        self, news: Sequence[News], take: Callable[[sa.Connection, News], None]
+    ) -> tuple[Finding, ...]:
+        if not news:
+            return ()
+        with self._store.begin() as conn:
             for each in news:
                 take(conn, each)
-                findings.append(
-                    Finding(labels=each.labels, summary=each.summary, over=each.resolves)
-                )
-    return tuple(findings)
+        return tuple(Finding(labels=n.labels, summary=n.summary, over=n.resolves) for n in news)
 
 
-def _freshness(
-    history: MetricHistory, contract: Contract, asset: str, latest: Evaluation, now: datetime
-) -> Iterable[News]:
-    forecast = forecast_freshness(history, contract, asset, latest, now=now)
+def _freshness(forecast: BreachForecast | None, contract: Contract, asset: str) -> Iterable[News]:
     if forecast is None:
         return
     labels = AlertLabels(kind=AlertKind.BREACH_PREDICTED, contract=contract.name, asset=asset)
@@ -100,14 +147,12 @@ def _freshness(
         yield News(labels=labels, resolves=True, detail=forecast.explanation)
 
 
-def _levels(
-    store: Store, contract: Contract, asset: str, latest: Evaluation, now: datetime
-) -> Iterable[News]:
+def _levels(levels: Iterable[LevelStanding], contract: Contract, asset: str) -> Iterable[News]:
     """Levels that are broken now, though no batch came that could have shown it.
 
     A metric that opens the circuit is told of by the circuit.
     """
-    for level in standing_levels(store, contract, asset, latest=latest, now=now):
+    for level in levels:
         if not level.live or level.name in _opens(contract):
             continue
         labels = AlertLabels(

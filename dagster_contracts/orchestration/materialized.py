@@ -89,7 +89,7 @@ def known_partitions(instance: dg.DagsterInstance) -> Iterator[None]:
 
 @contextmanager
 def stored_partition(
-    context: dg.InputContext | dg.AssetExecutionContext,
+    context: dg.InputContext | dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
     key: dg.AssetKey,
     partitions_def: dg.PartitionsDefinition[Any] | None,
     partition: str | None,

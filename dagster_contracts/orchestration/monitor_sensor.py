@@ -1,21 +1,24 @@
 """``contract_monitor_sensor``: tells people, foresees breaches, does what contracts asked for.
 
 Three things in each tick: watch the history (a feed that will be late, a batch unlike those before
-it), deliver the alerts that wait, and carry out the actions whose threshold was reached.
+it), deliver the alerts that wait, and carry out the actions whose threshold was reached. A tick
+looks at what is new since the one before it in this process, and at what time has moved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, assert_never
 
 import dagster as dg
 
 from dagster_contracts.core.circuit import Override
 from dagster_contracts.core.contract import CorrectiveActionKind
-from dagster_contracts.monitoring.actions import DueAction, claim_action, due_actions
+from dagster_contracts.monitoring.actions import DueAction, claim_action, judge_actions
+from dagster_contracts.monitoring.agenda import Agenda, Place, Turn
 from dagster_contracts.monitoring.tuning import propose, record_proposals
-from dagster_contracts.monitoring.watch import Finding, watch
+from dagster_contracts.monitoring.watch import Finding, Watch
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.step import ACTION_TAG, HEAL_TAG
@@ -37,7 +40,12 @@ def build_monitor_sensor(
     minimum_interval_seconds: int = 30,
 ) -> dg.SensorDefinition:
     """The sensor that monitors."""
-    contracts = tuple({b.contract.name: b.contract for b in bindings}.values())
+    contracts = {b.contract.name: b.contract for b in bindings}
+
+    @lru_cache(maxsize=1)
+    def remembered(runtime: ContractsRuntime) -> tuple[Watch, Agenda]:
+        """What the ticks of this process have read so far."""
+        return Watch(runtime.store, contracts.values()), Agenda(runtime.store, reports=True)
 
     @dg.sensor(
         name="contract_monitor_sensor",
@@ -49,14 +57,19 @@ def build_monitor_sensor(
     def contract_monitor_sensor() -> dg.SensorResult:
         runtime = open_runtime()
         dispatcher = runtime.alerts(contracts)
-        findings = watch(runtime.store, contracts, dispatcher.take)
+        watched, agenda = remembered(runtime)
+        findings = watched.look(dispatcher.take)
         requests: list[dg.RunRequest] = []
-        for binding in bindings.acting:
-            for due in due_actions(runtime.store, binding.contract, binding.asset):
+        with agenda.turn(runtime.now()) as turn:
+            for binding in _looked_at(bindings, turn):
                 # Jobs are run by a sensor of their own: one sensor targets assets or jobs.
-                if due.action.kind is not RUN_JOB and claim_action(runtime.store, due):
-                    requests.extend(_carry_out(runtime, binding, due, graph))
-            record_proposals(runtime.store, propose(runtime.store, binding.contract, binding.asset))
+                for due in _due(runtime, binding, turn):
+                    if due.action.kind is not RUN_JOB and claim_action(runtime.store, due):
+                        requests.extend(_carry_out(runtime, binding, due, graph))
+                if turn.is_new(_place(binding)):
+                    found = propose(runtime.store, binding.contract, binding.asset)
+                    if found:
+                        record_proposals(runtime.store, found)
         done = dispatcher.deliver()
         runtime.keep_house()
         return dg.SensorResult(
@@ -65,6 +78,22 @@ def build_monitor_sensor(
         )
 
     return contract_monitor_sensor
+
+
+def _looked_at(bindings: Bindings, turn: Turn) -> Iterator[Binding]:
+    """The bindings that ask for actions and that a turn concerns."""
+    return (binding for binding in bindings.acting if turn.concerns(_place(binding)))
+
+
+def _place(binding: Binding) -> Place:
+    return binding.contract.name, binding.asset
+
+
+def _due(runtime: ContractsRuntime, binding: Binding, turn: Turn) -> tuple[DueAction, ...]:
+    """The actions that are due on a binding; the turn learns when to look at it again."""
+    due, turns = judge_actions(runtime.store, binding.contract, binding.asset)
+    turn.again(_place(binding), turns)
+    return due
 
 
 def _summary(done: Delivered, findings: Sequence[Finding]) -> str:
@@ -138,6 +167,11 @@ def build_action_sensor(
 ) -> dg.SensorDefinition:
     """The sensor that runs ``jobs`` where a contract asks for one as a corrective action."""
 
+    @lru_cache(maxsize=1)
+    def remembered(runtime: ContractsRuntime) -> Agenda:
+        """What the ticks of this process have read so far."""
+        return Agenda(runtime.store, reports=True)
+
     @dg.sensor(
         name="contract_action_sensor",
         description="Runs the jobs that data contracts ask for as corrective actions.",
@@ -147,9 +181,10 @@ def build_action_sensor(
     )
     def contract_action_sensor() -> Iterator[dg.RunRequest]:
         runtime = open_runtime()
-        for binding in bindings.acting:
-            for due in due_actions(runtime.store, binding.contract, binding.asset):
-                if due.action.kind is RUN_JOB and claim_action(runtime.store, due):
-                    yield from _carry_out(runtime, binding, due, graph)
+        with remembered(runtime).turn(runtime.now()) as turn:
+            for binding in _looked_at(bindings, turn):
+                for due in _due(runtime, binding, turn):
+                    if due.action.kind is RUN_JOB and claim_action(runtime.store, due):
+                        yield from _carry_out(runtime, binding, due, graph)
 
     return contract_action_sensor

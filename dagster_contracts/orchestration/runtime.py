@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -134,7 +134,7 @@ class ContractsRuntime:
         """What consumers report about the data."""
         return FeedbackBook(self.store)
 
-    def alerts(self, contracts: Iterable[Contract]) -> AlertDispatcher:
+    def alerts(self, contracts: Iterable[Contract] | Mapping[str, Contract]) -> AlertDispatcher:
         """The alerts of these contracts, and the channels that the deployment configures."""
         # Channels bring apprise, which steps that send nothing need not load.
         from dagster_contracts.monitoring.dispatch import AlertDispatcher
