@@ -367,7 +367,9 @@ def _multiple(
         near = nw.when(value.abs() < 2**62).then(value)
         rest = near.cast(nw.Int64) % nw.lit(int(divisor), dtype=nw.Int64())
         return guarded((near != near.round(0)) | (rest != 0) | infinite, value, dtype)
-    quotient = value.cast(nw.Float64) / float(divisor)
+    # Near the largest float the quotient would be beyond it, for which PostgreSQL fails.
+    small = nw.when(value.abs() <= min(2**53 * float(divisor), 1e308)).then(value.cast(nw.Float64))
+    quotient = small / float(divisor)
     # Larger quotients are whole, or infinite; databases cannot round all of them.
     near = nw.when(quotient.abs() < 2**53).then(quotient)
     # Binary floats hold 0.07 only nearly: as far off as a division can be, no further.

@@ -11,6 +11,7 @@ import operator
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from dagster_contracts.core.contract import LogicalType
@@ -26,6 +27,8 @@ _EXACTLY = {
     "modulus": operator.mod,
 }
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+_REPEATS = re.compile(r"(?<!\()[*+?{].*(?<!\()[*+?{]|\)[*+{]", re.DOTALL)
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
 _TIME = re.compile(_CLOCK)
 _INSTANT = re.compile(
     rf"([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})[Tt ]({_CLOCK}) ?([Zz]|[+-][0-9]{{2}}:?[0-9]{{2}})?"
@@ -150,10 +153,40 @@ def prepare_sqlite(connection: Any) -> None:
     from ibis.backends.sqlite.udf import register_all
 
     register_all(connection)
+    connection.create_function("_ibis_regex_search", 2, _found, deterministic=True)
     connection.create_function("contracts_instant", 1, _instant, deterministic=True)
     connection.create_function("contracts_time", 1, _time, deterministic=True)
     for name in _EXACTLY:
         connection.create_function(f"contracts_{name}", 2, _whole(name), deterministic=True)
+
+
+def _found(text: str | None, pattern: str | None) -> bool | None:
+    """Whether the text has the pattern, in a time that grows as the text does.
+
+    Where two repeats can share a text, Python tries every way to part it among them: 2^28 ways for
+    28 letters and ``^(a+)+$``. RE2 does not, at ten times the price for what needs none of it.
+    """
+    if text is None or pattern is None:
+        return None
+    function, options = _searcher(pattern)
+    if function is None:
+        return re.search(pattern, text) is not None
+    import pyarrow as pa  # late: importing the package must stay cheap
+
+    found: bool = function.call([pa.scalar(text, pa.string())], options).as_py()
+    return found
+
+
+@lru_cache(maxsize=256)
+def _searcher(pattern: str) -> tuple[Any, Any]:
+    """Arrow's RE2 and the pattern as it reads it; nothing where a single character repeats."""
+    if _REPEATS.search(pattern) is None:
+        return None, None
+    import pyarrow.compute as pc
+
+    # The very end of the text is all that the two spell otherwise.
+    spelled = _ESCAPED.sub(lambda found: "$" if found[0] == r"\Z" else found[0], pattern)
+    return pc.get_function("match_substring_regex"), pc.MatchSubstringOptions(spelled)
 
 
 def _whole(name: str) -> Any:

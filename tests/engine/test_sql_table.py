@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, time
 from pathlib import Path
@@ -342,3 +343,16 @@ def test_references_meet_in_the_database_or_in_memory(engine: sa.Engine, tmp_pat
         pl.DataFrame({"n": [1, 5]}), made, references={"other": SqlTable(engine, "other")}
     )
     assert failed_rows(report) == {"n.references": 1}
+
+
+def test_a_pattern_that_repeats_what_repeats_takes_no_time_in_sqlite(tmp_path: Path):
+    path = tmp_path / "t.db"
+    texts = ["a" * 60 + "b", "a" * 60, "a\n", "aZ", "a\\Z\\Z", None, ""]
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (s TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?)", [(text,) for text in texts])
+        connection.commit()
+    for pattern, failing in ((r"^(a+)+$", 5), (r"^a+(\\Z)+$", 5), (r"^(a|aa)*$", 4)):
+        made = contract(column("s", STRING, pattern=pattern))
+        report = validate(SqlTable(f"sqlite:///{path}", "t"), made)
+        assert failed_rows(report) == {"s.pattern": failing}
