@@ -16,8 +16,14 @@ from dagster_contracts.core.rules import Aggregate, Custom, RowExpression, SqlQu
 from dagster_contracts.engine.compiler import expression_columns
 from dagster_contracts.engine.finding import Finding
 
-_SHOWS_A_VALUE = (LibraryMetric.MINIMUM, LibraryMetric.MAXIMUM, LibraryMetric.QUANTILE)
-_OF_ONE_ROW = (LibraryMetric.SUM, LibraryMetric.MEAN)
+_SHOWS_A_VALUE = (
+    LibraryMetric.MINIMUM,
+    LibraryMetric.MAXIMUM,
+    LibraryMetric.QUANTILE,
+    # One value among gaps or zeros, or two alike, are told by these.
+    LibraryMetric.SUM,
+    LibraryMetric.MEAN,
+)
 _OF_ENGINE = re.compile(r"(.*cannot be read: \w+): .+", re.DOTALL)
 _COUNTS = re.compile(r"\s*select\s+count\s*\([^()]*\)(\s+as\s+\w+)?\s+from\b", re.IGNORECASE)
 
@@ -66,7 +72,7 @@ def _is_telling(rule: PlannedRule, finding: Finding) -> bool:
     """Whether the number may be a value of the data, and is no count."""
     match rule.test:
         case Aggregate(metric):
-            return metric in _SHOWS_A_VALUE or (metric in _OF_ONE_ROW and finding.tested == 1)
+            return metric in _SHOWS_A_VALUE
         case SqlQuery(query):
             return _COUNTS.match(query) is None
         case _:
