@@ -50,7 +50,7 @@ class Redaction:
             # The type of an error stays in the reason; a reason of the code's own goes whole.
             alone = finding.broken is None and finding.unmeasured is None
             finding = replace(finding, quoted=_withheld("the reason", touched) if alone else None)
-        if finding.value is not None and _is_telling(rule, finding):
+        if finding.value is not None and _is_telling(rule):
             finding = replace(finding, withheld=_withheld("the value", touched))
         return finding
 
@@ -68,7 +68,7 @@ class Redaction:
         return sorted(self.hidden & read)
 
 
-def _is_telling(rule: PlannedRule, finding: Finding) -> bool:
+def _is_telling(rule: PlannedRule) -> bool:
     """Whether the number may be a value of the data, and is no count."""
     match rule.test:
         case Aggregate(metric):

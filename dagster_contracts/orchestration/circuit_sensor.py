@@ -254,7 +254,10 @@ class CircuitTick:
             return None
         if circuit.lease is None:
             breaker = self._runtime.breaker
-            if breaker.ask_probe(binding.contract, circuit.key, holder, partition=partition) is None:
+            if (
+                breaker.ask_probe(binding.contract, circuit.key, holder, partition=partition)
+                is None
+            ):
                 return None
         self._probed.update((key.to_user_string(), partition) for key in selection)
         return dg.RunRequest(

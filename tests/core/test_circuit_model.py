@@ -485,7 +485,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         return step
 
     def _check_lease(self, circuit: Circuit) -> None:
-        """One holder; within a generation only a good probe, an override or a start that failed passes it on."""
+        """One holder; in a generation only a good probe, override or failed start passes it on."""
         if circuit.frozen:
             self.holders.clear()
         elif circuit.lease is not None:

@@ -170,7 +170,10 @@ def test_one_rule_that_was_not_evaluated_takes_the_green_from_those_that_passed(
     )
 
     assert not result.passed
-    assert result.description == "1 rule kept, but 1 of 2 rules was not evaluated: id.sql: SQL is not allowed"
+    assert (
+        result.description
+        == "1 rule kept, but 1 of 2 rules was not evaluated: id.sql: SQL is not allowed"
+    )
 
 
 def test_a_check_that_the_validation_did_not_return_is_not_green(binding: Binding) -> None:

@@ -297,6 +297,8 @@ def test_min_dwell_does_not_outlast_what_an_operator_forced(deployment: Deployme
     )
     defs = deployment.defs(*assets(deployment))
     deployment.run(defs)
+    deployment.delivered["orders"] = NEWER
+    deployment.run(defs, "orders")
     breaker = deployment.runtime.breaker
     key = breaker.circuits()[0].key
     breaker.force(key, Override.FORCED_OPEN, actor="ada", reason="cents")

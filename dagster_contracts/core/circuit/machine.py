@@ -14,8 +14,8 @@ What the table leaves open is decided here, on the side of the consumer:
 * ``on_unknown: open`` is about evaluations; a tick measures little and never opens for the rest.
 * While an override or the metrics-only mode is set nothing moves and no lease lives; what was
   recorded meanwhile counts as soon as it is lifted.
-* Under an open upstream circuit no probe is started, and a bad one spends no retry; when the last of
-  them closes, the next probe is due at once. An evaluation that comes by itself still counts.
+* Under an open upstream circuit no probe is started, and a bad one spends no retry; when the last
+  of them closes, the next probe is due at once. An evaluation that comes by itself still counts.
 * A partition that opened the circuit of a whole asset is the one that a probe is of: another one
   that is good says nothing of it and closes nothing, but under ``probe: wait`` a newer one does.
   Where such a one mends an exhausted circuit, the next probe is of the partition that opened it.
@@ -283,9 +283,7 @@ class _Turn:
         verdict = self._look(event)
         if verdict is not None:
             cause = TransitionCause.UNKNOWN if verdict.unknown else TransitionCause.VIOLATION
-            self._open(
-                cause, verdict, evaluation_id=event.evaluation_id, partition=event.partition
-            )
+            self._open(cause, verdict, evaluation_id=event.evaluation_id, partition=event.partition)
             return
         self.circuit = replace(self.circuit, last_good_at=self._now)
         self._recorded(
