@@ -51,6 +51,9 @@ def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge)
     judge.consume("running", DAYS[0])
 
     judge.produce("orders", DAYS[2:3], good=False)
+    judge.consume("revenue", DAYS[2])
+    assert judge.marks() == set()  # a bad batch of an older day opens nothing, and is not served
+    judge.produce("orders", DAYS[6:], good=False)
     judge.produce("clicks", DAYS[1:3], good=False)
     judge.produce("bulk", DAYS[1:2], good=False)
     judge.produce("bulk", DAYS[3:4], good=False)
@@ -151,6 +154,8 @@ def test_whatever_happens_in_whatever_order(judge: Judge, seed: int) -> None:
             if asset in ("bulk", "flat"):
                 first = draw.randrange(len(DAYS) - 1)
                 parts = DAYS[first : first + draw.randint(1, 3)]
+            if asset == "orders" and draw.random() < 0.5:
+                parts = DAYS[-1:]  # an older day than the newest cannot open the circuit
             judge.produce(asset, parts, good=draw.random() < 0.6)
         elif draw.random() < 0.1:
             judge.seed(draw.choice(["clicks", "bulk"]), draw.choice(DAYS))

@@ -111,17 +111,22 @@ class Truth:
     newest: dict[Node, Rows] = field(default_factory=dict)
     open: set[Node] = field(default_factory=set)
     seeds: dict[str, Mapping[str, Rows]] = field(default_factory=dict)
+    latest: dict[str, str] = field(default_factory=dict)
+    """The newest day that an asset ever delivered, good or bad."""
     degraded: set[Node] = field(default_factory=set)
 
     def produce(self, asset: str, part: Part, rows: Rows, *, in_table: bool = False) -> None:
         """A batch arrives, by itself or as a part of one table for a whole range.
 
         Nobody knows which row of such a table is whose: no part of it is kept as the last valid.
+        A bad batch of a day older than the newest does not open the circuit of the whole asset; it
+        is not published all the same, where the asset is audited.
         """
         node = (asset, part)
         self.newest[node] = rows
         source = SOURCES.get(asset)
         good = all(amount >= 0 for _, amount in rows)
+        late = self._late(asset, part)
         if source is None or good or not source.audited:
             self.published[node] = rows
         if good and in_table:
@@ -129,8 +134,15 @@ class Truth:
         if good:
             self.valid[node] = rows
             self.kept = [*(n for n in self.kept if n != node), node]
-        elif source is not None:
+        elif source is not None and not late:
             self.open.add(self.circuit(asset, part))
+
+    def _late(self, asset: str, part: Part) -> bool:
+        """Whether the asset's one circuit has seen a newer day; other partitions have no order."""
+        if asset not in SOURCES or SOURCES[asset].scope == "partition" or part not in DAYS:
+            return False
+        self.latest[asset] = max(self.latest.get(asset, part), part)
+        return part != self.latest[asset]
 
     def circuit(self, asset: str, part: Part) -> Node:
         return (asset, part if SOURCES[asset].scope == "partition" else None)
