@@ -506,14 +506,24 @@ class Deployment:
             return
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
         contract = self.contracts[name]
-        outcome = self.services.ask(contract, key, holder)
-        self.note("{} is asked for a probe by {}: {}", key, holder, outcome)
+        partition = self._to_probe(key, circuit.opened_partition)
+        outcome = self.services.ask(contract, key, holder, partition)
+        self.note("{} is asked for a probe by {} of {}: {}", key, holder, partition, outcome)
         if outcome.applied:
             moves = self._bind(key, contract, outcome)
-            self.guard(key).asked(holder, outcome.granted, self.now, moves)
+            self.guard(key).asked(holder, partition, outcome.granted, self.now, moves)
         if outcome.granted and not outcome.died:
             self.counts["probes"] += 1
-            self._start(name, key.partition, holder=holder)
+            # A run may be executed again by hand, with its tags, for another partition.
+            by_hand = key.partition is None and not self._calm and self.random.random() < 0.1
+            self._start(name, None if by_hand else partition, holder=holder)
+
+    def _to_probe(self, key: CircuitKey, opened: str | None) -> str | None:
+        """The partition that opened the circuit, if it still exists; else any."""
+        if key.partition is not None or not self.assets[key.asset].partitioned:
+            return key.partition
+        gone = opened is None or (not self._calm and self.random.random() < 0.1)
+        return self.random.choice(PARTITIONS) if gone else opened
 
     def _send_again(self) -> None:
         """A machine that was cut off sends in once more what it had evaluated."""

@@ -275,9 +275,13 @@ class DurableServices:
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
         return self._moved(contract, key, lambda: self._breaker.standing(contract, key))[1]
 
-    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome:
+    def ask(
+        self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
+    ) -> Outcome:
         lease, outcome = self._moved(
-            contract, key, lambda: self._breaker.ask_probe(contract, key, holder)
+            contract,
+            key,
+            lambda: self._breaker.ask_probe(contract, key, holder, partition=partition),
         )
         if outcome.died and outcome.applied:
             held = self._breaker.circuit(key).lease

@@ -94,10 +94,12 @@ class LockstepServices(DurableServices):
             lambda: self.model.tick(contract, key),
         )
 
-    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome:
+    def ask(
+        self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
+    ) -> Outcome:
         return self._both(
-            lambda: super(LockstepServices, self).ask(contract, key, holder),
-            lambda: self.model.ask(contract, key, holder),
+            lambda: super(LockstepServices, self).ask(contract, key, holder, partition),
+            lambda: self.model.ask(contract, key, holder, partition),
         )
 
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:

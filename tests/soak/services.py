@@ -91,7 +91,9 @@ class Services(Protocol):
         self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
     ) -> Outcome: ...
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome: ...
-    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome: ...
+    def ask(
+        self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
+    ) -> Outcome: ...
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome: ...
     def force(
         self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
@@ -204,11 +206,13 @@ class PureServices:
         metrics = clock_metrics(self.circuit(key), contract, self._world.now)
         return Outcome(moves=bound + self._advance(contract, key, Ticked(metrics=metrics)))
 
-    def ask(self, contract: Contract, key: CircuitKey, holder: str) -> Outcome:
+    def ask(
+        self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
+    ) -> Outcome:
         bound = self._bind(contract, key)
         metrics = clock_metrics(self.circuit(key), contract, self._world.now)
         moves = self._advance(contract, key, Ticked(metrics=metrics))
-        moves += self._advance(contract, key, ProbeAsked(holder=holder))
+        moves += self._advance(contract, key, ProbeAsked(holder=holder, partition=partition))
         lease = self.circuit(key).lease
         return Outcome(moves=bound + moves, granted=lease is not None and lease.holder == holder)
 

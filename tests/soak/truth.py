@@ -73,6 +73,7 @@ class Guard:
         self._last_made: tuple[str | None, datetime] | None = None
         self._waiting_since: datetime | None = None
         self._opened_by_batch = False
+        self._blamed: str | None = None
         self._generation = 0
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._turns: dict[tuple[int, int], str] = {}
@@ -138,7 +139,10 @@ class Guard:
         self.last_broken, self.measured = batch.broken, True
         if not late:
             self._newest = (partition, min(batch.event_time, now))
-        good = self._passes(batch.broken)
+        passes = self._passes(batch.broken)
+        # That another partition is good says nothing of the one that opened the circuit.
+        answers = self._blamed in (None, partition)
+        good = passes and answers
         opens = False
         if not self.barred:
             self._window.append(batch.broken)
@@ -148,11 +152,12 @@ class Guard:
             opens = enough and (held is True or unknown) and not self.frozen
         elif not self.frozen:
             self._good += good
-            if probe:
-                self.lease = None
+            if probe and (answers or not passes):
+                self.lease = None  # Else its run has yet to make what it was started for.
         self._judge(moves, now, opens=opens, good=good)
         if opens:
             self._opened_by_batch = True
+            self._blamed = None if self.of_partition else partition
 
     def failed(self, holder: str | None, now: datetime, moves: Sequence[StateTransition]) -> None:
         """A materialization failed, or the primary could not be loaded."""
@@ -171,7 +176,12 @@ class Guard:
         self._judge(moves, now, opens=opens, good=False)
 
     def asked(
-        self, holder: str, granted: bool, now: datetime, moves: Sequence[StateTransition]
+        self,
+        holder: str,
+        partition: str | None,
+        granted: bool,
+        now: datetime,
+        moves: Sequence[StateTransition],
     ) -> None:
         """Somebody wanted to be the probe."""
         self.ticked(now, moves)
@@ -184,6 +194,8 @@ class Guard:
         demand(self._turns.setdefault(turn, holder) == holder, "two probes in one generation")
         if self.lease is None:
             self.lease = (holder, now + 30 * MINUTE)
+        if self._blamed is not None:
+            self._blamed = partition  # Another one is asked for only where the blamed one is gone.
 
     def forced(
         self, kind: str, until: datetime | None, now: datetime, moves: Sequence[StateTransition]
@@ -250,6 +262,7 @@ class Guard:
                 # The batch of this very moment may be the first good one after its probe failed.
                 self._good = self._good if move.after is CircuitState.CLOSED else int(good)
             if CircuitState.CLOSED in (move.before, move.after):
+                self._blamed = None
                 self._window.clear()
                 self._good = 0
         self._latest = max(self._latest, now)
