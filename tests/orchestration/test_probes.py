@@ -123,3 +123,21 @@ def test_a_consumer_that_cannot_be_healed_stops_no_tick(deployment: Deployment) 
         assert requested(deployment, changed) == []
     (given_up,) = deployment.runtime.healing.given_up()
     assert (given_up.consumer, given_up.partition) == ("revenue", "north")
+
+
+def test_a_probe_whose_run_made_another_partition_gives_its_lease_back_when_it_ends(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, REGIONS))
+    deployment.delivered["north"] = BAD
+    deployment.run(defs, "orders", partition="north", raise_on_error=False)
+    (request,) = deployment.tick(defs, SENSOR).run_requests
+    deployment.delivered["west"] = GOOD
+    deployment.run(defs, "orders", partition="west", tags=request.tags)
+    (circuit,) = deployment.runtime.breaker.circuits()
+    assert (circuit.state, circuit.lease is None, circuit.attempts) == ("half_open", False, 1)
+
+    deployment.tick(defs, SENSOR)
+    (circuit,) = deployment.runtime.breaker.circuits()
+    assert (circuit.lease, circuit.attempts) == (None, 2)
