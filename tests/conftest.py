@@ -27,6 +27,15 @@ settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave what only `make soak` runs out of `make test`."""
+    if "DAGSTER_CONTRACTS_PIPELINES" in os.environ:
+        return
+    left = [item for item in items if item.get_closest_marker("soak") is not None]
+    config.hook.pytest_deselected(items=left)
+    items[:] = [item for item in items if item not in left]
+
+
 class FakeClock:
     """A clock that a test moves, in either direction."""
 

@@ -24,18 +24,19 @@ from tests.orchestration.pipeline.truth import (
 
 SEEDS = int(os.environ.get("DAGSTER_CONTRACTS_PIPELINES", "0"))
 
-heavy = pytest.mark.skipif(not SEEDS, reason="`make soak` runs it: it takes its time")
+heavy = pytest.mark.soak
 
 
 @pytest.fixture
 def judge(tmp_path: Path, store_url: str) -> Iterator[Judge]:
-    if store_url.startswith("postgresql") and not SEEDS:
-        pytest.skip("`make soak` runs the pipeline on PostgreSQL too")
     with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
         instance.add_dynamic_partitions("tenants", TENANTS)
         yield Judge(tmp_path, instance, store_url)
 
 
+@pytest.mark.parametrize(
+    "store_url", ["sqlite", pytest.param("postgresql", marks=heavy)], indirect=True
+)
 def test_each_consumer_is_served_what_it_should_be_and_healed_once(judge: Judge) -> None:
     judge.produce("orders", DAYS)
     judge.produce("order_archive", DAYS[2:3])
