@@ -13,8 +13,9 @@ from dagster_contracts.cli.words import plain
 from dagster_contracts.cli.written import output_options, write_text
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.inference import Guess
+from dagster_contracts.core.uri import hide_password, is_database_uri
 from dagster_contracts.documents.document import expected_of
-from dagster_contracts.engine.sql_table import SqlTable, hide_password, is_database_uri
+from dagster_contracts.engine.sql_table import SqlTable
 from dagster_contracts.engine.table_names import table_names
 from dagster_contracts.errors import UnreadableDataError
 from dagster_contracts.registry.inference import InferredContract, infer_contract, name_from

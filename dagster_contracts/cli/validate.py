@@ -21,9 +21,9 @@ from dagster_contracts.cli.report_junit import report_junit
 from dagster_contracts.cli.sources import read_one
 from dagster_contracts.core.contract import Contract, SchemaObject
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
+from dagster_contracts.core.uri import hide_password, is_database_uri
 from dagster_contracts.engine.report_html import report_page
 from dagster_contracts.engine.report_text import report_json, report_text
-from dagster_contracts.engine.sql_table import hide_password, is_database_uri
 from dagster_contracts.engine.validation import validate
 
 _COLOURS = {

@@ -6,7 +6,6 @@ values and is the only place that sees YAML; nothing behind it knows which form 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
@@ -17,12 +16,11 @@ from importlib import import_module
 from typing import Any, TypeAlias
 
 from dagster_contracts.core.condition import Condition, Dimension
+from dagster_contracts.core.uri import hide_password
 from dagster_contracts.errors import SourceLocation
 
 Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
 Scalar: TypeAlias = bool | int | float | str | Decimal | date | datetime | time
-
-_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 
 
 def _no_extras() -> Mapping[str, Json]:
@@ -410,8 +408,8 @@ class FallbackSource:
 
     @property
     def shown(self) -> str:
-        """The name as it may be shown: a URL without its password."""
-        return _PASSWORD.sub(r"\1:***@", self.name)
+        """The name as it may be shown: a URL without its password and query."""
+        return hide_password(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,10 +23,9 @@ from dagster_contracts.core.contract import (
     TypeOptions,
 )
 from dagster_contracts.core.quantity import Dimension, Quantity, render_quantity
+from dagster_contracts.core.uri import is_database_uri
 from dagster_contracts.documents.problem import Findings, place_of
 from dagster_contracts.errors import SourceLocation
-
-_DATABASES = ("postgres", "postgresql", "sqlite", "duckdb")
 
 
 def lint_coherence(contract: Contract, findings: Findings) -> None:
@@ -184,7 +183,7 @@ def _recovery(contract: Contract, findings: Findings) -> None:
     if contract.resilience is None:
         return
     for level in contract.resilience.fallbacks:
-        if level.max_age is not None and _is_table(level.source.name):
+        if level.max_age is not None and is_database_uri(level.source.name):
             findings.warning(
                 level.location or place_of(contract),
                 "age-unknown",
@@ -207,11 +206,6 @@ def _recovery(contract: Contract, findings: Findings) -> None:
                 "too old by then",
                 "raise max_age, or lower retry_after",
             )
-
-
-def _is_table(source: str) -> bool:
-    scheme, mark, _ = source.partition("://")
-    return bool(mark) and scheme.partition("+")[0] in _DATABASES
 
 
 def _shown(duration: timedelta) -> str:

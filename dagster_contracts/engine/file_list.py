@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from dagster_contracts.core.uri import hide_password
 from dagster_contracts.engine.scan import UnreadableDataError, first_line
-from dagster_contracts.engine.sql_table import hide_password
 
 SUFFIXES = {
     ".parquet": "parquet",
@@ -69,7 +69,7 @@ class FileList:
     def shown(self, path: str) -> str:
         """The whole path or URL of a file, as the caller would write it."""
         if self.fetched_from is None:
-            return _shown(path)
+            return hide_password(path)
         name = self.name(path)
         return f"{self.fetched_from.rstrip('/')}/{name}" if len(self.paths) > 1 else self.place
 
@@ -138,7 +138,7 @@ def list_files(place: str) -> FileList:
         return _fetched(place)
     except PermissionError as error:
         raise UnreadableDataError(
-            f"{_shown(place)} may not be read: {error.strerror or first_line(error)}",
+            f"{hide_password(place)} may not be read: {error.strerror or first_line(error)}",
             hint="give the user that runs this leave to read it and its folders",
         ) from None
 
@@ -154,12 +154,8 @@ def _listed(place: str, paths: Sequence[str], base: str) -> FileList:
     return FileList(kind, place, [p for p in paths if p == place or kind_by_name(p) == kind], base)
 
 
-def _shown(place: str) -> str:
-    return hide_password(place) if "://" in place else place
-
-
 def _nothing(place: str, *, is_folder: bool) -> UnreadableDataError:
-    place = _shown(place)
+    place = hide_password(place)
     if is_folder:
         return UnreadableDataError(
             f"the folder {place} holds no Parquet, CSV, JSON or Arrow file",
@@ -247,7 +243,7 @@ def _in_cloud(place: str, scheme: str) -> FileList:
     named = kind_by_name(place)
     many = glob.has_magic(place) or named is None
     if scheme in _NO_FOLDERS or not many:
-        return FileList(named or "parquet", _shown(place), [place], place.rpartition("/")[0])
+        return FileList(named or "parquet", hide_password(place), [place], place.rpartition("/")[0])
     parts = place.rstrip("/").split("/")
     at = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     base = "/".join(parts[:at])
@@ -261,7 +257,7 @@ def _in_cloud(place: str, scheme: str) -> FileList:
             found += _cloud_paths(kind, pattern)
         kept = [p for p in found if not _is_hidden(p.removeprefix(base).strip("/").split("/"))]
         if kept:
-            return FileList(kind, _shown(place), sorted(kept), base)
+            return FileList(kind, hide_password(place), sorted(kept), base)
     raise _nothing(place, is_folder=False)
 
 
@@ -286,7 +282,7 @@ def _cloud_paths(kind: str, pattern: str) -> list[str]:
         if isinstance(error, FileNotFoundError) or "paths were empty" in str(error):
             return []
         raise UnreadableDataError(
-            f"{_shown(pattern)} cannot be read: {first_line(error)}",
+            f"{hide_password(pattern)} cannot be read: {first_line(error)}",
             hint="see that its files are whole, and that the credentials in the environment are "
             "right",
         ) from error
@@ -303,14 +299,16 @@ def _fetched(place: str) -> FileList:
         scheme = place.partition("://")[0]
         raise UnreadableDataError(f"{scheme}:// needs another package: {error}") from None
     except ValueError as error:
-        raise UnreadableDataError(f"no file system is known for {_shown(place)}: {error}") from None
+        raise UnreadableDataError(
+            f"no file system is known for {hide_password(place)}: {error}"
+        ) from None
     found, base = _remote_paths(filesystem, root)
     named = kind_by_name(place)
     kind = named if found == [root] else _common_kind(found)
     kept = [path for path in found if path == root or kind_by_name(path) == kind]
     if not kept or kind is None:
         raise _nothing(place, is_folder=bool(found) or filesystem.isdir(root))
-    _refuse_mixed(_shown(place), [path for path in found if path != root])
+    _refuse_mixed(hide_password(place), [path for path in found if path != root])
     folder = tempfile.mkdtemp(prefix="dagster_contracts_")
     remove = removal(folder)
     try:
@@ -323,7 +321,12 @@ def _fetched(place: str) -> FileList:
         remove()
         raise
     return FileList(
-        kind, _shown(place), targets, folder, _shown(_url_of(place, root, base)), remove
+        kind,
+        hide_password(place),
+        targets,
+        folder,
+        hide_password(_url_of(place, root, base)),
+        remove,
     )
 
 

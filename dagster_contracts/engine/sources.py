@@ -14,7 +14,9 @@ from typing import Any
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.core.uri import is_database_uri
 from dagster_contracts.engine.arrow_source import scan_arrow
+from dagster_contracts.engine.database import duckdb_relation, is_in_duckdb
 from dagster_contracts.engine.dataset_source import scan_dataset
 from dagster_contracts.engine.file_list import file_kind
 from dagster_contracts.engine.file_source import Prove, scan_files
@@ -31,7 +33,7 @@ from dagster_contracts.engine.scan import (
 )
 from dagster_contracts.engine.spark_source import scan_spark
 from dagster_contracts.engine.sql_scan import scan_sql
-from dagster_contracts.engine.sql_table import SqlTable, is_database_uri, table_at
+from dagster_contracts.engine.sql_table import SqlTable, table_at
 
 
 def open_scan(
@@ -193,19 +195,11 @@ def _scan_table(
     table: SqlTable, columns: Collection[str] | None, declared: Mapping[str, LogicalType]
 ) -> Scan:
     """A scan of a table in a database."""
-    if not isinstance(table.database, str) or not table.database.startswith("duckdb"):
+    if not is_in_duckdb(table):
         return scan_sql(table, columns, declared)
-    import duckdb  # late: importing the package must stay cheap
-
-    schema, name = table.path
-    path = table.database.partition("://")[2].removeprefix("/")
-    if not Path(path).is_file():
-        raise UnreadableDataError(f"there is no file {path}")
-    connection = duckdb.connect(path, read_only=True)
-    connection.execute("SET TimeZone = 'UTC'")
-    quoted = ['"' + part.replace('"', '""') + '"' for part in (schema, name) if part is not None]
+    connection, relation = duckdb_relation(table)
     try:
-        scan = _scan_duckdb(connection.sql(f"FROM {'.'.join(quoted)}"), columns)
+        scan = _scan_duckdb(relation, columns)
     except BaseException:
         connection.close()
         raise

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
+from dagster_contracts.engine.database import engine_of, require_file
 from dagster_contracts.engine.literal import AnyDecimal
 from dagster_contracts.engine.scan import (
     MISFIT,
@@ -146,13 +147,7 @@ def scan_sql(
             f"dagster-contracts[postgres]: {first_line(error)}"
         ) from error
     schema, name = table.path
-    engine = table.database
-    owned = isinstance(engine, str)
-    if isinstance(engine, str):
-        url = sa.make_url(engine)
-        if url.drivername in ("postgresql", "postgres"):
-            url = url.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine, owned = engine_of(table)
     try:
         backend = Backend(engine.dialect.name)
         connection = _connect(engine, backend, table.timeout)
@@ -199,18 +194,13 @@ def _connect(engine: sa.Engine, backend: Backend, timeout: float | None) -> sa.C
         if timeout is not None:
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
         return connection
-    if engine.url.database and not _exists(engine.url.database):
-        raise UnreadableDataError(f"there is no file {engine.url.database}")
+    database = engine.url.database
+    if database and database != ":memory:" and not database.startswith("file:"):
+        require_file(database)
     connection = engine.connect()
     prepare_sqlite(connection.connection.dbapi_connection)
     connection.exec_driver_sql("PRAGMA query_only = on")
     return connection
-
-
-def _exists(database: str) -> bool:
-    from pathlib import Path
-
-    return database == ":memory:" or database.startswith("file:") or Path(database).is_file()
 
 
 def _unformatted(engine: sa.Engine) -> sa.Dialect:

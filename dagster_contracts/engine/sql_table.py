@@ -9,14 +9,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagster_contracts.core.uri import hide_password
 from dagster_contracts.engine.scan import UnreadableDataError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_DATABASE_URI = re.compile(r"(postgres|postgresql|sqlite|duckdb)(\+\w+)?://")
 _IDENTIFIER = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
-_PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,6 @@ class SqlTable:
         return (parts[0], parts[1]) if len(parts) == 2 else (None, parts[0])
 
 
-def is_database_uri(text: str) -> bool:
-    """Whether a text is the URL of a database that is known here, with or without ``#table``."""
-    return _DATABASE_URI.match(text) is not None
-
-
 def table_at(uri: str) -> SqlTable:
     """``postgresql://...#schema.table`` as a table; raises :class:`UnreadableDataError`."""
     url, _, table = uri.rpartition("#")
@@ -77,10 +71,3 @@ def table_at(uri: str) -> SqlTable:
             f"{hide_password(uri)} names no table; end it with #table or #schema.table"
         )
     return SqlTable(url, table)
-
-
-def hide_password(url: str) -> str:
-    """A URL as it may be shown; what its query holds may be secret as well."""
-    shown, mark, rest = _PASSWORD.sub(r"\1:***@", url).partition("?")
-    _, table_mark, table = rest.rpartition("#")
-    return shown + ("?***" if mark else "") + table_mark + (table if table_mark else "")

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 from contextlib import closing
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dagster_contracts.engine.database import (
+    duckdb_relation,
+    engine_of,
+    is_in_duckdb,
+    require_file,
+)
 from dagster_contracts.engine.scan import UnreachableDataError, UnreadableDataError, first_line
 from dagster_contracts.engine.sql_table import SqlTable
 
@@ -32,35 +37,19 @@ def read_table(table: SqlTable) -> pl.DataFrame:
     UnreachableDataError
         The database does not answer.
     """
-    if not isinstance(table.database, str):
-        return _read(table, table.database)
-    if table.database.startswith("duckdb"):
-        return _read_duckdb(table, table.database)
-    try:
-        import sqlalchemy as sa
-    except ImportError as error:
-        raise UnreadableDataError(
-            f"tables in databases need dagster-contracts[databases]: {first_line(error)}"
-        ) from error
-    url = sa.make_url(table.database)
-    waits = {}
-    if url.get_backend_name() in ("postgresql", "postgres"):
-        if "+" not in url.drivername:
-            url = url.set(drivername="postgresql+psycopg")
-        if "connect_timeout" not in url.query:
-            waits = {"connect_timeout": _SECONDS_TO_CONNECT}
-    elif url.get_backend_name() == "sqlite":
-        _require_file(url.database or "")
-    try:
-        engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=waits)
-    except Exception as error:  # an unknown dialect, or a driver that is not installed
-        raise UnreadableDataError(
-            f"{table.shown_database} cannot be read: {first_line(error)}"
-        ) from None
+    if is_in_duckdb(table):
+        connection, relation = duckdb_relation(table)
+        with closing(connection):
+            frame: pl.DataFrame = relation.pl()
+            return frame
+    engine, owned = engine_of(table, seconds_to_connect=_SECONDS_TO_CONNECT)
+    if owned and engine.dialect.name == "sqlite":
+        require_file(engine.url.database or "")
     try:
         return _read(table, engine)
     finally:
-        engine.dispose()
+        if owned:
+            engine.dispose()
 
 
 def _read(table: SqlTable, engine: sa.Engine) -> pl.DataFrame:
@@ -97,29 +86,6 @@ def _read(table: SqlTable, engine: sa.Engine) -> pl.DataFrame:
         orient="row",
         infer_schema_length=None,
     )
-
-
-def _read_duckdb(table: SqlTable, url: str) -> pl.DataFrame:
-    import duckdb  # late: importing the package must stay cheap
-
-    schema, name = table.path
-    path = url.partition("://")[2].removeprefix("/")
-    _require_file(path)
-    quoted = ['"' + part.replace('"', '""') + '"' for part in (schema, name) if part is not None]
-    with closing(duckdb.connect(path, read_only=True)) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        try:
-            frame: pl.DataFrame = connection.sql(f"FROM {'.'.join(quoted)}").pl()
-        except duckdb.CatalogException as error:
-            raise UnreadableDataError(
-                f"there is no table {table.table} in {path}: {first_line(error)}"
-            ) from None
-        return frame
-
-
-def _require_file(path: str) -> None:
-    if not Path(path).is_file():
-        raise UnreadableDataError(f"there is no file {path}")
 
 
 def _polars_type(held: sa.types.TypeEngine[Any]) -> Any:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dagster_contracts.core.uri import hide_password
 from dagster_contracts.engine.scan import UnreadableDataError, first_line
-from dagster_contracts.engine.sql_table import hide_password
 
 
 def table_names(url: str) -> tuple[str, ...]:

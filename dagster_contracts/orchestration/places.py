@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dagster_contracts.engine.sql_table import SqlTable, hide_password, is_database_uri, table_at
+from dagster_contracts.core.uri import hide_password, is_database_uri
+from dagster_contracts.engine.sql_table import SqlTable, table_at
 from dagster_contracts.errors import FallbackError
 
 T = TypeVar("T")
