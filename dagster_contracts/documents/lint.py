@@ -97,14 +97,15 @@ def lint_contract(contract: Contract, *, today: date | None = None) -> tuple[Pro
 
 def _across_files(contracts: list[Contract], findings: Findings) -> None:
     known: dict[tuple[str, Version], Contract] = {}
+    doubles: list[Contract] = []
     for contract in contracts:
         first = known.setdefault((contract.name, Version.parse(contract.version)), contract)
         if first is not contract:
+            doubles.append(contract)
             findings.raised(version_conflict(first, contract), place_of(contract), "version")
     lint_sources(known.values(), findings)
     # A version that two files carry is looked at in both: either of them may be the one to keep.
     cycles = find_cycles(known.values())
-    doubles = [contract for contract in contracts if contract not in known.values()]
     for double in doubles:
         others = [c for c in known.values() if c.name != double.name]
         told = {path for _, _, path in cycles}
