@@ -217,7 +217,7 @@ class LevelSources:
     ) -> tuple[Snapshot, Any]:
         """The last valid batch and its rows, verified, and proven against the contract of today.
 
-        It passed when it was kept, perhaps under another version of the contract.
+        It passed when it was kept, perhaps under another contract: a version may be edited in place.
         """
         snapshot = self.snapshot(binding, level, partition)
         if snapshot is None:
@@ -227,9 +227,9 @@ class LevelSources:
         data = self._runtime.snapshots.load(snapshot)
         promised = [prop.column for prop in self.promised_schema(binding, level).properties]
         missing = [column for column in promised if column not in data.column_names]
-        if missing and snapshot.contract_version != binding.contract.version:
+        if missing:
             raise FallbackError(
-                f"the last valid batch is of version {snapshot.contract_version} and lacks"
+                f"the last valid batch, of version {snapshot.contract_version}, lacks"
                 f" {', '.join(missing)}",
                 where=binding.contract.ref,
             )

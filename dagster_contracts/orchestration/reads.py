@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -100,6 +100,14 @@ class Read:
             "contract/reason": self.reason,
             "contract/circuit_generation": self.generation,
         }
+
+
+def _with_what_failed(explanation: str, unavailable: Mapping[str, str]) -> str:
+    """Why a level serves, and of each level that was tried before it why it could not be read."""
+    tried = [f"{level} cannot be read: {why}" for level, why in unavailable.items()]
+    # One that the explanation gives as its reason is not said twice. Errors have several lines.
+    others = (" ".join(said.split()) for said in tried if said not in explanation)
+    return "; ".join([explanation, *others])
 
 
 def _sentence(upstream: str, partition: str | None, source: str, level: str, reason: str) -> str:
@@ -329,7 +337,7 @@ class Reader:
                 partition=partition,
                 level=level.name,
                 source=self.sources.name(binding, level),
-                reason=preview.route.explanation,
+                reason=_with_what_failed(preview.route.explanation, unavailable),
                 degraded=True,
                 generation=preview.circuit.generation,
             )

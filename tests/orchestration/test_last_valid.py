@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ KEY = CircuitKey("orders", "orders")
 OPEN_WHEN = '["schema_validation_errors > 5%", "failed_materializations >= 2"]'
 
 
-def wired(deployment: Deployment, *, audited: bool = True) -> dg.Definitions:
+def wired(deployment: Deployment, *, audited: bool = True, archive: bool = False) -> dg.Definitions:
     @(contract_asset("orders") if audited else dg.asset)
     def orders() -> pd.DataFrame:
         return deployment.source("orders")
@@ -25,7 +26,11 @@ def wired(deployment: Deployment, *, audited: bool = True) -> dg.Definitions:
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    return deployment.defs(orders, revenue)
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return deployment.source("order_archive")
+
+    return deployment.defs(orders, revenue, *([order_archive] if archive else []))
 
 
 def served(deployment: Deployment, defs: dg.Definitions, batch: Any) -> pd.DataFrame:
@@ -128,7 +133,9 @@ def test_a_batch_of_an_older_version_is_not_served_without_the_columns_of_today(
 
     (failure,) = [e for e in result.all_node_events if e.is_step_failure]
     assert "last: FallbackError" in str(failure.step_failure_data.error)
-    assert "is of version 1.0.0 and lacks added" in str(failure.step_failure_data.error)
+    assert "the last valid batch, of version 1.0.0, lacks added" in str(
+        failure.step_failure_data.error
+    )
 
     declared = (
         "  consumers:\n    - {name: revenue, asset: revenue, columns: [added]}\n  resilience:"
@@ -186,3 +193,135 @@ def test_force_open_after_a_bad_batch_still_serves_the_last_good_one(
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
 
     pd.testing.assert_frame_equal(consumed(deployment, defs), GOOD)
+
+
+@pytest.mark.parametrize("version", ["1.0.0", "1.1.0"])
+def test_a_batch_from_before_an_edit_is_refused_and_the_next_level_serves(
+    deployment: Deployment, version: str
+) -> None:
+    added = ORDERS.replace(
+        "      country: {type: string}\n",
+        "      country: {type: string}\n      note: {type: string}\n",
+    ).replace("version: 1.0.0", f"version: {version}")
+    defs = wired(deployment, archive=True)
+    deployment.run(defs, "order_archive")
+    served(deployment, defs, GOOD)
+    deployment.contract(added, version=version)
+    defs = wired(deployment, archive=True)
+
+    fell_back = served(deployment, defs, BAD.assign(note="x"))
+
+    assert fell_back.to_dict("records") == [{"order_id": 100, "amount": 5.0}]
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert read.level == "archive"
+    assert "last cannot be read: FallbackError: " in read.reason
+    assert "the last valid batch, of version 1.0.0, lacks note" in read.reason
+
+
+def test_a_batch_that_lacks_a_column_may_be_published_and_is_never_the_last_valid(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(ORDERS.replace("schema_validation_errors > 5%", "row_count < 1"))
+    defs = wired(deployment, archive=True)
+    deployment.run(defs, "order_archive")
+    narrow = GOOD.drop(columns="country")
+    pd.testing.assert_frame_equal(served(deployment, defs, narrow), narrow)
+
+    assert served(deployment, defs, GOOD[:0])["order_id"].tolist() == [100]
+
+
+def test_a_batch_that_the_edited_rules_refuse_is_not_served(deployment: Deployment) -> None:
+    defs = wired(deployment, archive=True)
+    deployment.run(defs, "order_archive")
+    served(deployment, defs, GOOD)
+    deployment.contract(ORDERS.replace("minimum: 0", "minimum: 15"))
+    defs = wired(deployment, archive=True)
+
+    assert served(deployment, defs, BAD)["order_id"].tolist() == [100]
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert "last cannot be read: FallbackError: " in read.reason
+    assert "does not keep the schema that it promises" in read.reason
+
+
+def daily(deployment: Deployment, level: str = "", scope: str = "asset") -> dg.Definitions:
+    text = ORDERS.replace(
+        "{level: last, source: last_valid}", f"{{level: last, source: last_valid{level}}}"
+    )
+    deployment.contract(text.replace("circuit_breaker:", f"circuit_breaker:\n      scope: {scope}"))
+    days = dg.StaticPartitionsDefinition(["a", "b", "c"])
+
+    @contract_asset("orders", partitions_def=days)
+    def orders() -> pd.DataFrame:
+        return deployment.source("orders")
+
+    @dg.asset(partitions_def=days)
+    def revenue(orders: pd.DataFrame) -> pd.DataFrame:
+        return orders
+
+    return deployment.defs(orders, revenue)
+
+
+def of_day(deployment: Deployment, defs: dg.Definitions, day: str, batch: Any = None) -> Any:
+    names = ["revenue"] if batch is None else ["orders", "revenue"]
+    deployment.delivered["orders"] = batch
+    ran = deployment.run(defs, *names, partition=day, raise_on_error=False)
+    if ran.success:
+        return ran.output_for_node("revenue")["order_id"].min()
+    (failure,) = [e for e in ran.all_node_events if e.is_step_failure]
+    return str(failure.step_failure_data.error)
+
+
+def test_force_open_distrusts_what_each_partition_had_and_what_came_since(
+    deployment: Deployment,
+) -> None:
+    defs = daily(deployment)
+    for number, day in ((10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c")):
+        of_day(deployment, defs, day, numbered(GOOD, number))
+    deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+
+    assert of_day(deployment, defs, "a") == 11
+    assert of_day(deployment, defs, "b", numbered(GOOD, 60)) == 31
+    assert "last: no batch from before the one that was forced open" in of_day(
+        deployment, defs, "c"
+    )
+    assert of_day(deployment, defs, "c", numbered(GOOD, 70)).count("forced open") > 0
+
+
+def test_force_open_with_any_partition_takes_its_own_older_batch_first(
+    deployment: Deployment,
+) -> None:
+    defs = daily(deployment, level=", any_partition: true")
+    for number, day in ((10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c")):
+        of_day(deployment, defs, day, numbered(GOOD, number))
+    deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+
+    assert of_day(deployment, defs, "a") == 11
+    assert of_day(deployment, defs, "c") == 31, "the newest that is trusted, of any day"
+
+
+def test_a_partition_that_is_forced_open_distrusts_only_its_own(deployment: Deployment) -> None:
+    defs = daily(deployment, level=", any_partition: true", scope="partition")
+    for number, day in ((10, "a"), (20, "b")):
+        of_day(deployment, defs, day, numbered(GOOD, number))
+    key = CircuitKey("orders", "orders", "b")
+    deployment.runtime.breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="because")
+
+    assert of_day(deployment, defs, "a") == 11
+    assert of_day(deployment, defs, "b") == 11, "another day's, which nobody distrusts"
+
+
+def test_a_sweep_by_age_keeps_what_force_open_may_serve(deployment: Deployment) -> None:
+    defs = daily(deployment)
+    for number in (10, 20):
+        of_day(deployment, defs, "a", numbered(GOOD, number))
+    deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
+    for number in (30, 40, 50):
+        of_day(deployment, defs, "a", numbered(GOOD, number))
+
+    archive = deployment.runtime.snapshots
+    archive.sweep(retain_count=1, retain_for=timedelta(0), grace=timedelta(0))
+    assert of_day(deployment, defs, "a") == 11
+
+    deployment.runtime.breaker.force(KEY, Override.NONE, actor="ann", reason="over")
+    archive.sweep(retain_count=9, retain_for=timedelta(0), grace=timedelta(0))
+    assert len(archive.newest("orders", "orders", "a")) == 2
