@@ -15,20 +15,31 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import TypeVar
 
-from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override, StateTransition
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitKey,
+    CircuitState,
+    Override,
+    StateTransition,
+)
 from dagster_contracts.core.condition import Observation
-from dagster_contracts.core.contract import Contract, SourceKind
+from dagster_contracts.core.contract import Contract, HealMode, SourceKind
 from dagster_contracts.core.routing import LevelStatus, Route, activation_of, choose_route
 from dagster_contracts.resilience.healing import HealRequest, Target
 from dagster_contracts.resilience.ledger import DegradedRead
 from dagster_contracts.resilience.wake import clock_metrics
 from tests.soak.plan import PARTITIONS, Asset, Terms, contract_of, edited, plan_assets
-from tests.soak.services import Evaluation, Outcome, Services
+from tests.soak.services import Evaluation, Failure, Outcome, Services
 from tests.soak.truth import Batch, Guard, Stored, demand, expected_level
 
 REMEMBERED = 40
+MADE_NOTHING = "failed_materializations"
+NOT_THERE = "source_unavailable"
 AT_ONCE = 50
 """How many runs are under way at most, beside probes and healing."""
+
+RESENT_WITHIN = timedelta(days=2)
+"""Later than that the store may have forgotten what it was sent."""
 
 T = TypeVar("T")
 Answer = Generator[None, None, T]
@@ -68,7 +79,8 @@ class Deployment:
         self._editions = {(name, 0): self._terms(name) for name in self.governed}
         self.stored: dict[Target, Stored] = {}
         self.guards: dict[CircuitKey, Guard] = {}
-        self.batches: dict[int, Batch] = {}
+        self.deleted: set[Target] = set()
+        self.heals: Counter[CircuitKey] = Counter()
         self.sick: set[str] = set()
         self.runs: list[Live] = []
         self.flying: dict[str, HealRequest] = {}
@@ -106,15 +118,19 @@ class Deployment:
             self._change_health()
         elif dice < 0.975:
             self._tell_of_upstream(self._some_circuit())
-        elif dice < 0.98:
+        elif dice < 0.9775:
             # It looks at all that is degraded: in a large deployment half of the work, if oftener.
             self._heal()
-        elif dice < 0.985:
+        elif dice < 0.984:
             self._operate(self._some_circuit())
-        elif dice < 0.987:
+        elif dice < 0.986:
             self._edit(random.choice(self.governed))
         elif dice < 0.99 and self.runs:
             self._kill(random.randrange(len(self.runs)))
+        elif dice < 0.991:
+            self._delete_or_restore(random.choice(self.names))
+        elif dice < 0.992:
+            self.services.forget()
         else:
             self.services.deliver()
         if self.events % 5000 == 0:
@@ -144,6 +160,9 @@ class Deployment:
         asset = self.assets[name]
         if partition is None and asset.partitioned:
             partition = self.random.choice(PARTITIONS)
+        if (name, partition) in self.deleted:
+            self._ended(request, succeeded=False)  # Nobody can make it.
+            return
         run_id = f"run {self._number()}"
         self.note(
             "{} of {}[{}] starts ({})", run_id, name, partition, holder or request or "by itself"
@@ -202,12 +221,16 @@ class Deployment:
                 if read is None:
                     self.note("{} cannot read {}[{}]", run_id, name, part)
                     if asset.terms is not None and holder is not None:
-                        yield from self._fail(asset, partition, run_id, holder)
+                        yield from self._fail(asset, partition, run_id, holder, MADE_NOTHING)
                     return False
                 tainted, marked = read
                 edges[edge] = tainted
                 if not marked:
                     good.append((edge, position))
+        if self._breaks_down(asset):
+            if asset.terms is not None:
+                yield from self._fail(asset, partition, run_id, holder, MADE_NOTHING)
+            return False
         batch = self._batch(asset, partition)
         yield
         if asset.audited:
@@ -259,8 +282,11 @@ class Deployment:
             broken = None
         age = timedelta(days=PARTITIONS.index(partition) if partition else 0)
         number = self._number()
-        self.batches[number] = Batch(number, broken, self.now, self.now - age)
-        return self.batches[number]
+        return Batch(number, broken, self.now, self.now - age)
+
+    def _breaks_down(self, asset: Asset) -> bool:
+        often = 0.15 if asset.name in self.sick else 0.01
+        return not self._calm and self.random.random() < often
 
     def _evaluate(
         self, asset: Asset, partition: str | None, batch: Batch, holder: str | None
@@ -323,18 +349,19 @@ class Deployment:
         return outcome
 
     def _fail(
-        self, asset: Asset, partition: str | None, run_id: str, holder: str | None
+        self, asset: Asset, partition: str | None, run_id: str, holder: str | None, what: str
     ) -> Answer[None]:
         key = self.key(asset.name, partition)
         contract = self.contracts[asset.name]
-        outcome = self.services.failed(contract, key, run_id, holder)
-        self.note("{} failed in {} for {}: {}", key, run_id, holder, outcome)
+        failure = Failure(contract, key, what, run_id, partition, holder)
+        outcome = self.services.failed(failure)
+        self.note("{}: {}", failure, outcome)
         if outcome.applied:
             moves = self._bind(key, contract, outcome)
             if outcome.duplicate:
                 self.guard(key).took(moves, self.now)
             else:
-                self.guard(key).failed(holder, self.now, moves)
+                self.guard(key).failed(what, partition, holder, self.now, moves)
         yield
 
     # -- reads ----------------------------------------------------------------------------------
@@ -343,11 +370,12 @@ class Deployment:
         """Of an asset without a contract: whether it was degraded, and whether that was marked."""
         if edge not in self.stored:
             return None
+        tainted = self.stored[edge].tainted
         outcome = self.services.inherit(target, edge, run_id)
         if outcome.died or not outcome.applied:
             return None
         yield
-        return self.stored[edge].tainted, outcome.granted
+        return tainted, outcome.granted
 
     def _read_through(
         self, target: Target, upstream: Asset, partition: str | None, run_id: str
@@ -370,14 +398,15 @@ class Deployment:
             if level == "primary":
                 if (upstream.name, partition) not in self.stored:
                     gone = True
-                    yield from self._fail(upstream, partition, run_id, None)
+                    yield from self._fail(upstream, partition, run_id, None, NOT_THERE)
                     continue
                 self.counts["primary reads"] += 1
+                tainted = self.stored[upstream.name, partition].tainted
                 marked = self.services.inherit(target, (upstream.name, partition), run_id)
                 if marked.died or not marked.applied:
                     return None
                 yield
-                return self.stored[upstream.name, partition].tainted, marked.granted
+                return tainted, marked.granted
             self.counts["degraded reads"] += 1
             yield
             outcome = self.services.degrade(
@@ -444,6 +473,7 @@ class Deployment:
                 )
             )
         lease = circuit.lease
+        demand(circuit.attempts == guard.attempts, f"{circuit.attempts} and not {guard.attempts}")
         holds = holder is not None and lease is not None and lease.holder == holder
         route = choose_route(statuses, circuit, holds_lease=holds, now=self.now)
         probing = guard.lets_probe(holder, circuit.state)
@@ -507,6 +537,9 @@ class Deployment:
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
         contract = self.contracts[name]
         partition = self._to_probe(key, circuit.opened_partition)
+        if (name, partition) in self.deleted or self._slips():
+            self._block(key, contract, circuit)
+            return
         outcome = self.services.ask(contract, key, holder, partition)
         self.note("{} is asked for a probe by {} of {}: {}", key, holder, partition, outcome)
         if outcome.applied:
@@ -514,22 +547,45 @@ class Deployment:
             self.guard(key).asked(holder, partition, outcome.granted, self.now, moves)
         if outcome.granted and not outcome.died:
             self.counts["probes"] += 1
+            if self._slips():
+                self._block(key, contract, self.services.circuit(key))
+                return
             # A run may be executed again by hand, with its tags, for another partition.
             by_hand = key.partition is None and not self._calm and self.random.random() < 0.1
             self._start(name, None if by_hand else partition, holder=holder)
+
+    def _slips(self) -> bool:
+        return not self._calm and self.random.random() < 0.05
+
+    def _block(self, key: CircuitKey, contract: Contract, circuit: Circuit) -> None:
+        """The sensor finds that it cannot start the probe."""
+        reason = self.random.choice(("its partition is gone", "there is no job for it"))
+        if circuit.probe_blocked == reason and circuit.lease is None:
+            return  # That is known, and nothing is written.
+        before = self.guard(key).attempts
+        outcome = self.services.block(contract, key, reason)
+        self.note("no probe of {} ({}): {}", key, reason, outcome)
+        if outcome.applied:
+            self.counts["blocked probes"] += 1
+            self.guard(key).blocked(self.now, self._bind(key, contract, outcome))
+            spent = self.guard(key).attempts != before and not outcome.moves
+            demand(not spent, "a probe that could not be started has cost a retry")
 
     def _to_probe(self, key: CircuitKey, opened: str | None) -> str | None:
         """The partition that opened the circuit, if it still exists; else any."""
         if key.partition is not None or not self.assets[key.asset].partitioned:
             return key.partition
-        gone = opened is None or (not self._calm and self.random.random() < 0.1)
+        gone = opened is None or (key.asset, opened) in self.deleted or self._slips()
         return self.random.choice(PARTITIONS) if gone else opened
 
     def _send_again(self) -> None:
         """A machine that was cut off sends in once more what it had evaluated."""
-        if self.sent:
+        if not self.sent:
+            return
+        evaluation = self.random.choice(self.sent)
+        if self.now - evaluation.batch.made_at < RESENT_WITHIN:
             self.counts["repetitions"] += 1
-            self._record(self.random.choice(self.sent))
+            self._record(evaluation)
 
     def _change_health(self) -> None:
         name = self.random.choice(self.governed)
@@ -547,12 +603,8 @@ class Deployment:
         before = set(self.services.circuit(key).upstream)
         outcome = self.services.upstream(contract, key, shut)
         if outcome.applied and before != shut and self._known(key):
-            guard = self.guard(key)
             moves = self._bind(key, contract, outcome)
-            guard.settle(self.now)
-            guard.took(moves, self.now)
-            if before - shut:
-                guard.waits_no_longer()
+            self.guard(key).explained(frozenset(shut), self.now, moves)
 
     def _operate(self, key: CircuitKey) -> None:
         contract = self.contracts[key.asset] if self.random.random() < 0.7 else None
@@ -572,6 +624,16 @@ class Deployment:
         if outcome.applied:
             guard.forced(kind.value, until, self.now, self._bind(key, contract, outcome))
 
+    def _delete_or_restore(self, name: str) -> None:
+        """A partition ceases to exist, with its data; or it exists again."""
+        if not self.assets[name].partitioned:
+            return
+        target = (name, self.random.choice(PARTITIONS))
+        self.deleted.symmetric_difference_update({target})
+        self.note("{} is {}", target, "deleted" if target in self.deleted else "there again")
+        self.stored.pop(target, None)
+        self.counts["deleted partitions"] += target in self.deleted
+
     def _edit(self, name: str) -> None:
         self.assets[name] = edited(self.assets[name], self.random)
         self.contracts[name] = contract_of(self.assets[name])
@@ -586,10 +648,14 @@ class Deployment:
                 continue  # Dagster starts a key once.
             self.flying[request.run_key] = request
             self.counts["healing runs"] += 1
+            asked = {self._terms(read.circuit.asset).heal for read in request.reads}
+            demand(asked == {HealMode.RUN}, f"{request} though a contract asks for none")
             self._start(request.consumer, request.partition, request=request)
 
     def _is_closed(self, key: CircuitKey) -> bool:
-        """Whether a reader would now be served the primary."""
+        """Whether a reader would now be served the primary, and its contract asks for runs."""
+        if self._terms(key.asset).heal is not HealMode.RUN:
+            return False
         if not self._tick(key.asset, key):
             return False
         route = self._route(self.assets[key.asset], key.partition, None)
@@ -602,6 +668,7 @@ class Deployment:
         self.note("everything is mended")
         self._calm = True
         self.sick.clear()
+        self.deleted.clear()
         self._finish_runs()
         for key in sorted(self.guards):
             if self.guards[key].override[0] != "none":
@@ -618,6 +685,7 @@ class Deployment:
             for request in self.services.give_up():
                 self._start(request.consumer, request.partition)
             self._finish_runs()
+            self._build_by_hand()
         left = sorted(
             {
                 (r.consumer, r.upstream, str(r.circuit), r.via or "")
@@ -626,6 +694,7 @@ class Deployment:
         )
         demand(not left, f"never healed: {left}")
         tainted = [target for target, stored in self.stored.items() if stored.tainted]
+        self._demand_nothing_forgotten()
         demand(not tainted, f"neither healed nor in the ledger: {tainted}")
         self.services.check(at_the_end=True)
 
@@ -635,6 +704,17 @@ class Deployment:
             moves = self._bind(key, self.contracts[key.asset], outcome)
             self.guard(key).forced("none", None, self.now, moves)
         return outcome.applied
+
+    def _build_by_hand(self) -> None:
+        """What the contracts leave to people, upstream first."""
+        left = {
+            (read.consumer, read.consumer_partition)
+            for read in self.services.open_reads()
+            if self._terms(read.circuit.asset).heal is not HealMode.RUN
+        }
+        for name, partition in sorted(left, key=lambda t: (self.names.index(t[0]), str(t[1]))):
+            self._start(name, partition)
+            self._finish_runs()
 
     def _circuits_close(self) -> None:
         """Producers deliver good batches; a person resets what gave up or waits for too long."""
@@ -703,9 +783,14 @@ class Deployment:
         self, key: CircuitKey, contract: Contract | None, outcome: Outcome
     ) -> tuple[StateTransition, ...]:
         """Bring the guard under the version that the call was made with; the call's moves."""
+        guard = self.guard(key)
+        told = tuple(sorted(guard.upstream))
+        expected = (told,) * len(outcome.moves)
+        demand(outcome.explained == expected, f"{outcome} is explained by {told}")
+        self.heals[key] += outcome.heals
         if contract is not None:
             edition = int(contract.semantic_hash.rpartition(":")[2])
-            self.guard(key).bind(edition, self._editions[contract.name, edition], self.now)
+            guard.bind(edition, self._editions[contract.name, edition], self.now)
         return outcome.moves
 
     def _terms(self, name: str) -> Terms:
@@ -728,6 +813,11 @@ class Deployment:
         return found
 
     def _demand_nothing_forgotten(self) -> None:
+        for key, guard in self.guards.items():
+            asked, due = self.heals[key], guard.restored
+            demand(
+                asked == due, f"{key} was given back {due} times, and asked for {asked} healings"
+            )
         waiting = {(r.consumer, r.consumer_partition) for r in self.services.open_reads()}
         for target, stored in self.stored.items():
             demand(

@@ -37,25 +37,37 @@ from dagster_contracts.errors import StoreError
 from dagster_contracts.monitoring.alert import AlertKind, AlertState
 from dagster_contracts.monitoring.alerts import AlertBook
 from dagster_contracts.monitoring.dispatch import AlertDispatcher
+from dagster_contracts.monitoring.inhibition import inhibited
 from dagster_contracts.monitoring.news import UNDERSTOOD
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing, HealRequest, Target
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.notices import HEAL, HEAL_BY_HAND
 from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.retention import forget_old
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import open_store
 from dagster_contracts.store.outbox import MessageState, Outbox
-from dagster_contracts.store.tables import circuit_events, degraded_reads, observations, outbox
+from dagster_contracts.store.tables import (
+    circuit_events,
+    consumers,
+    degraded_reads,
+    observations,
+    outbox,
+)
 from tests.soak.plan import per_cent
-from tests.soak.services import Evaluation, Outcome, World
+from tests.soak.services import Evaluation, Failure, Outcome, World
 from tests.soak.truth import demand
 
+KEPT = timedelta(days=3)
+"""What ended longer ago is forgotten: far longer than any run takes."""
 NOT_MOVES = ("override", "unknown_metric")
 _NEWER = (
     sa.select(circuit_events)
     .where(circuit_events.c.id > sa.bindparam("last"))
     .order_by(circuit_events.c.id)
 )
+_TOLD = sa.select(outbox).where(outbox.c.id > sa.bindparam("last")).order_by(outbox.c.id)
 _KINDS_OF_EVENTS = (
     sa.select(sa.func.max(circuit_events.c.id)),
     sa.select(sa.func.count()).select_from(observations),
@@ -91,7 +103,9 @@ class DurableServices:
     ) -> None:
         self._world = world
         self._jitter = jitter or world.random.random
-        self._last = 0
+        self._last = self._last_told = 0
+        self.notices: dict[str, list[str]] = {}
+        self.forgotten = 0
         self._url = url
         self._root = root
         self._trouble = trouble
@@ -102,6 +116,7 @@ class DurableServices:
         self.refused = 0
         self._calm = False
         self._open()
+        self._know_consumers()
 
     # -- what goes wrong ------------------------------------------------------------------------
 
@@ -118,6 +133,24 @@ class DurableServices:
         self._archive = SnapshotArchive(self._store, self._root / "snapshots", **more)
         self._quarantine = Quarantine(self._store, self._root / "quarantine", **more)
         self._outbox = Outbox(self._store)
+
+    def _know_consumers(self) -> None:
+        """Who reads what, as the asset graph would tell it: by that alerts are explained."""
+        rows = [
+            {
+                "place": "soak",
+                "contract": upstream,
+                "upstream_asset": upstream,
+                "consumer_asset": asset,
+                "owners": [],
+                "columns": [],
+                "seen_at": self._world.now,
+            }
+            for asset, above in self._world.above.items()
+            for upstream in sorted(above)
+        ]
+        with self._store.begin() as conn:
+            conn.execute(sa.insert(consumers), rows)
 
     def _maybe_die(self, name: str) -> None:
         self._passed = name
@@ -187,7 +220,27 @@ class DurableServices:
         self, contract: Contract | None, key: CircuitKey, call: Callable[[], Any]
     ) -> tuple[Any, Outcome]:
         answer, applied, died = self._try(call)
-        return answer, Outcome(moves=self._moves(key), applied=applied, died=died)
+        moves = self._moves(key)
+        explained, heals = self._messages(key, moves)
+        return answer, Outcome(moves, explained, heals, applied=applied, died=died)
+
+    def _messages(
+        self, key: CircuitKey, moves: Sequence[StateTransition]
+    ) -> tuple[tuple[tuple[str, ...], ...], int]:
+        """What each new transition's one alert says of upstreams, and the new calls for healing."""
+        with self._store.read() as conn:
+            new = conn.execute(_TOLD, {"last": self._last_told}).all()
+        if new:
+            self._last_told = new[-1].id
+        told = [row.payload for row in new if row.payload.get("topic") not in (None, *NOT_MOVES)]
+        about = [(p["asset"], p["partition"], p["generation"]) for p in told]
+        expected = [(m.key.asset, m.key.partition, m.generation) for m in moves]
+        demand(about == expected, f"each transition has one alert record: {about}, {expected}")
+        for row in new:
+            if row.kind == HEAL_BY_HAND:
+                self.notices[row.dedupe_key] = row.payload["waiting"]
+        heals = sum(row.kind == HEAL and row.payload["asset"] == key.asset for row in new)
+        return tuple(tuple(p["explained_by"]) for p in told), heals
 
     def _moves(self, key: CircuitKey) -> tuple[StateTransition, ...]:
         """The transitions among the events that are new since the last look."""
@@ -261,15 +314,18 @@ class DurableServices:
                 demand(self._quarantine.load(held.id).equals(table), "the quarantine mixed up")
         return replace(outcome, refused=verdict.refused, duplicate=verdict.duplicate)
 
-    def failed(
-        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
-    ) -> Outcome:
+    def failed(self, failure: Failure) -> Outcome:
         def call() -> Any:
             return self._breaker.observe_failure(
-                contract, key, run_id=run_id, what="source_unavailable", probe_holder=holder
+                failure.contract,
+                failure.key,
+                run_id=failure.run_id,
+                what=failure.what,
+                partition=failure.partition,
+                probe_holder=failure.holder,
             )
 
-        verdict, outcome = self._moved(contract, key, call)
+        verdict, outcome = self._moved(failure.contract, failure.key, call)
         return replace(outcome, duplicate=verdict is not None and verdict.duplicate)
 
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
@@ -287,6 +343,10 @@ class DurableServices:
             held = self._breaker.circuit(key).lease
             return replace(outcome, granted=held is not None and held.holder == holder)
         return replace(outcome, granted=lease is not None)
+
+    def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
+        call = self._breaker.block_probe
+        return self._moved(contract, key, lambda: call(contract, key, reason))[1]
 
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:
         call = self._breaker.set_upstream
@@ -422,22 +482,44 @@ class DurableServices:
 
     def check(self, *, at_the_end: bool) -> None:
         self._calm = at_the_end
-        with self._store.read() as conn:
-            events = circuit_events.c
-            changed = sa.select(events.asset, events.partition, events.generation).where(
-                events.before != events.after
-            )
-            moves = [tuple(row) for row in conn.execute(changed)]
-            told = [
-                (row.payload["asset"], row.payload["partition"] or "", row.payload["generation"])
-                for row in conn.execute(sa.select(outbox).where(outbox.c.kind.like("circuit.%")))
-                if row.payload.get("topic") not in (*NOT_MOVES, None)
-            ]
-        demand(sorted(moves) == sorted(told), "each transition has exactly one alert record")
+        self._check_silence()
         for circuit in self._breaker.circuits():
             demand(self._breaker.replay(circuit.key) == circuit, f"replay of {circuit.key}")
         if at_the_end:
             self._check_alerts()
+
+    def forget(self) -> None:
+        """House-keeping beside everything else; whoever dies at it leaves the rest to the next."""
+        self._fate()
+        try:
+            done = forget_old(
+                breaker=self._breaker,
+                reads=self._ledger,
+                healing=self._healing,
+                outbox=self._outbox,
+                snapshots=self._archive,
+                quarantine=self._quarantine,
+                kept=KEPT,
+                released_for=KEPT,
+            )
+            self.forgotten += done.events + done.observations + done.messages
+        except Died:
+            self._store.close()
+            self._open()
+        except StoreError:
+            pass
+        finally:
+            self._fuse = self._hiccup = None
+
+    def _check_silence(self) -> None:
+        """Nobody is told of an open circuit that one further up explains; all others are told."""
+        firing = AlertBook(self._store).alerts(state=AlertState.FIRING, limit=100_000)
+        opened = [alert for alert in firing if alert.labels.kind is AlertKind.CIRCUIT_OPEN]
+        with self._store.read() as conn:
+            silent = set(inhibited(opened, conn))
+        above, assets = self._world.above, {alert.labels.asset for alert in opened}
+        expected = {a.fingerprint for a in opened if above[a.labels.asset] & assets}
+        demand(silent == expected, f"silent are {silent}, and not {expected}")
 
     def _check_alerts(self) -> None:
         """Every message was delivered, whoever died with it; what fires is what is open."""

@@ -20,7 +20,7 @@ from dagster_contracts.core.contract import Contract
 from dagster_contracts.resilience.healing import Target
 from dagster_contracts.resilience.ledger import DegradedRead
 from tests.soak.durable import DurableServices
-from tests.soak.services import Evaluation, Outcome, PureServices, World
+from tests.soak.services import Evaluation, Failure, Outcome, PureServices, World
 from tests.soak.truth import demand
 
 
@@ -65,10 +65,9 @@ class LockstepServices(DurableServices):
             return outcome
         self._dice.again()
         expected = model()
-        demand(
-            outcome.moves == expected.moves,
-            f"the store moved {outcome.moves}, the model {expected.moves}",
-        )
+        for what in ("moves", "explained", "heals"):
+            did, should = getattr(outcome, what), getattr(expected, what)
+            demand(did == should, f"{what}: the store {did}, the model {should}")
         if not outcome.died:  # The dead have not told what they were answered.
             same = replace(outcome, died=False) == expected
             demand(same, f"the store answered {outcome}, the model {expected}")
@@ -80,12 +79,10 @@ class LockstepServices(DurableServices):
             lambda: self.model.record(evaluation),
         )
 
-    def failed(
-        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
-    ) -> Outcome:
+    def failed(self, failure: Failure) -> Outcome:
         return self._both(
-            lambda: super(LockstepServices, self).failed(contract, key, run_id, holder),
-            lambda: self.model.failed(contract, key, run_id, holder),
+            lambda: super(LockstepServices, self).failed(failure),
+            lambda: self.model.failed(failure),
         )
 
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
@@ -100,6 +97,12 @@ class LockstepServices(DurableServices):
         return self._both(
             lambda: super(LockstepServices, self).ask(contract, key, holder, partition),
             lambda: self.model.ask(contract, key, holder, partition),
+        )
+
+    def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
+        return self._both(
+            lambda: super(LockstepServices, self).block(contract, key, reason),
+            lambda: self.model.block(contract, key, reason),
         )
 
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:
@@ -177,6 +180,8 @@ class LockstepServices(DurableServices):
     def check(self, *, at_the_end: bool) -> None:
         super().check(at_the_end=at_the_end)
         self.model.check(at_the_end=False)
+        expected = {key: [_place(t) for t in waiting] for key, waiting in self.model.to_be_told}
+        demand(self.notices == expected, f"told to build anew: {self.notices}, not {expected}")
         self.open_reads()
         for key in {circuit.key for circuit in self._breaker.circuits()}:
             self.circuit(key)
@@ -184,3 +189,8 @@ class LockstepServices(DurableServices):
 
 def _plain(read: DegradedRead) -> DegradedRead:
     return replace(read, id=None, read_at=None)
+
+
+def _place(target: Target) -> str:
+    consumer, partition = target
+    return consumer if partition is None else f"{consumer}[{partition}]"

@@ -15,6 +15,7 @@ from dagster_contracts.core.contract import (
     Contract,
     FallbackLevel,
     FallbackSource,
+    HealMode,
     OnUnknown,
     Recovery,
     Resilience,
@@ -44,6 +45,8 @@ class Terms:
     activation: int | None
     binding: bool
     max_age: timedelta | None
+    failures: int | None
+    heal: HealMode
     edition: int = 0
 
 
@@ -101,6 +104,8 @@ def _terms(random: Random, earlier: list[str], partitioned: bool) -> Terms:
         activation=random.choice((None, None, 2)),
         binding=random.random() < 0.3,
         max_age=random.choice((None, None, timedelta(hours=12))),
+        failures=random.choice((None, 1, 2)),
+        heal=random.choice((HealMode.RUN,) * 6 + (HealMode.NOTIFY, HealMode.OFF)),
     )
 
 
@@ -113,6 +118,8 @@ def contract_of(asset: Asset) -> Contract:
     if terms.stale_after is not None:
         hours = terms.stale_after // timedelta(hours=1)
         open_when.append(parse_condition(f"data_freshness > {hours}h"))
+    if terms.failures is not None:
+        open_when.append(parse_condition(f"failed_materializations >= {terms.failures}"))
     policy = CircuitPolicy(
         open_when=tuple(open_when),
         recovery=Recovery(
@@ -133,7 +140,7 @@ def contract_of(asset: Asset) -> Contract:
         version=f"1.{terms.edition}.0",
         objects=(SchemaObject(name=asset.name),),
         event_time="at",
-        resilience=Resilience(circuit=policy, levels=_levels(terms)),
+        resilience=Resilience(circuit=policy, levels=_levels(terms), heal=terms.heal),
         semantic_hash=f"{asset.name}:{terms.edition}",
     )
 

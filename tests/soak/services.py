@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from fractions import Fraction
 from random import Random
 from typing import Protocol
 
@@ -20,10 +21,12 @@ from dagster_contracts.core.circuit import (
     CircuitState,
     Failed,
     Forced,
+    Heal,
     Observed,
     Override,
     PolicyChanged,
     ProbeAsked,
+    ProbeBlocked,
     Reset,
     StateTransition,
     Ticked,
@@ -34,7 +37,7 @@ from dagster_contracts.core.circuit import (
     would_open,
 )
 from dagster_contracts.core.condition import Truth, comparisons_of
-from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.contract import Contract, HealMode
 from dagster_contracts.resilience.healing import HealRequest, Target, plan_healing
 from dagster_contracts.resilience.ledger import DegradedRead
 from dagster_contracts.resilience.wake import clock_metrics, wake_after
@@ -45,15 +48,20 @@ from tests.soak.truth import Batch, demand
 # Every other topic tells of something else than a transition.
 MOVES = frozenset(AlertTopic) - {AlertTopic.OVERRIDE, AlertTopic.UNKNOWN_METRIC}
 Edge = tuple[CircuitKey, str, str | None, str | None]
+AT_A_TIME = 20
+"""How many healing runs are under way at most."""
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a call did. Not ``applied``: nothing at all, because the database refused or somebody
-    died before the end; ``died``: the caller is dead now, whatever was applied.
+    died before the end; ``died``: the caller is dead now, whatever was applied. ``explained`` are
+    the open upstreams that the alert of each move names, ``heals`` how often healing was asked for.
     """
 
     moves: tuple[StateTransition, ...] = ()
+    explained: tuple[tuple[str, ...], ...] = ()
+    heals: int = 0
     refused: bool = False
     duplicate: bool = False
     granted: bool = False
@@ -76,24 +84,41 @@ class Evaluation:
     audited: bool
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A materialization that failed (``what``), or a primary that cannot be read."""
+
+    contract: Contract
+    key: CircuitKey
+    what: str
+    run_id: str
+    partition: str | None
+    holder: str | None
+
+    @property
+    def id(self) -> str:
+        """By which it counts once."""
+        return f"{self.what}:{self.run_id}:{self.key}"
+
+
 class World(Protocol):
-    """The clock of the database, and the dice."""
+    """The clock of the database, the dice, and what each asset is built from, however far up."""
 
     now: datetime
     random: Random
+    above: dict[str, set[str]]
 
 
 class Services(Protocol):
     """Circuits, ledger, healing and the last valid batches."""
 
     def record(self, evaluation: Evaluation) -> Outcome: ...
-    def failed(
-        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
-    ) -> Outcome: ...
+    def failed(self, failure: Failure) -> Outcome: ...
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome: ...
     def ask(
         self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
     ) -> Outcome: ...
+    def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome: ...
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome: ...
     def force(
         self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
@@ -115,6 +140,7 @@ class Services(Protocol):
     def healed(self, request: HealRequest, *, succeeded: bool) -> None: ...
     def give_up(self) -> Sequence[HealRequest]: ...
     def deliver(self) -> None: ...
+    def forget(self) -> None: ...
     def check(self, *, at_the_end: bool) -> None: ...
 
 
@@ -133,6 +159,8 @@ class PureServices:
         self._seen: set[str] = set()
         self._alerts: set[str] = set()
         self._transitions = 0
+        self._failures: dict[tuple[CircuitKey, str], int] = {}
+        self.to_be_told: list[tuple[str, list[Target]]] = []
         self._kept: dict[tuple[str, str | None], tuple[int, datetime]] = {}
         self._ledger: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
         self._ever: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
@@ -151,6 +179,7 @@ class PureServices:
         metrics = {
             "schema_validation_errors": per_cent(batch.broken),
             "data_freshness": per_cent(0),
+            "failed_materializations": per_cent(0),
         }
         watched = watched_metrics(contract)
         event = Observed(
@@ -168,32 +197,37 @@ class PureServices:
         refused = decision.truth is Truth.TRUE
         not_passed = why_not_passed(self.circuit(key), event, policy=policy, now=now)
         if evaluation.id in self._seen:
-            return Outcome(moves=bound, duplicate=True, refused=refused)
+            return replace(bound, duplicate=True, refused=refused)
         self._seen.add(evaluation.id)
-        moves = self._advance(contract, key, event)
+        for what in ("failed_materializations", "source_unavailable"):
+            self._failures[key, what] = 0  # Data has arrived.
+        done = _both(bound, self._advance(contract, key, event))
         if not refused and not_passed is None:
             limit = comparisons_of(policy.open_when[0])[0].quantity.value
             within = batch.broken is None or per_cent(batch.broken) <= limit
             demand(within, f"a batch with {batch.broken}% of broken rows is kept as valid")
             self._kept[key.asset, evaluation.partition] = (batch.number, now)
-        return Outcome(moves=bound + moves, refused=refused)
+        return replace(done, refused=refused)
 
-    def failed(
-        self, contract: Contract, key: CircuitKey, run_id: str, holder: str | None
-    ) -> Outcome:
+    def failed(self, failure: Failure) -> Outcome:
+        contract, key = failure.contract, failure.key
         bound = self._bind(contract, key)
-        identity = f"source_unavailable:{run_id}:{key}"
-        if identity in self._seen:
-            return Outcome(moves=bound, duplicate=True)
-        self._seen.add(identity)
-        metrics = clock_metrics(self.circuit(key), contract, self._world.now)
+        if failure.id in self._seen:
+            return replace(bound, duplicate=True)
+        self._seen.add(failure.id)
+        count = self._failures.get((key, failure.what), 0) + 1
+        self._failures[key, failure.what] = count
         event = Failed(
-            evaluation_id=identity,
-            what="source_unavailable",
-            metrics=metrics,
-            lease_holder=holder,
+            evaluation_id=failure.id,
+            what=failure.what,
+            metrics={
+                **clock_metrics(self.circuit(key), contract, self._world.now),
+                failure.what: Fraction(count),
+            },
+            partition=failure.partition,
+            lease_holder=failure.holder,
         )
-        return Outcome(moves=bound + self._advance(contract, key, event))
+        return _both(bound, self._advance(contract, key, event))
 
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
         known = self._circuits.get(key)
@@ -204,40 +238,43 @@ class PureServices:
             return Outcome()
         bound = self._bind(contract, key)
         metrics = clock_metrics(self.circuit(key), contract, self._world.now)
-        return Outcome(moves=bound + self._advance(contract, key, Ticked(metrics=metrics)))
+        return _both(bound, self._advance(contract, key, Ticked(metrics=metrics)))
 
     def ask(
         self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
     ) -> Outcome:
         bound = self._bind(contract, key)
         metrics = clock_metrics(self.circuit(key), contract, self._world.now)
-        moves = self._advance(contract, key, Ticked(metrics=metrics))
-        moves += self._advance(contract, key, ProbeAsked(holder=holder, partition=partition))
+        done = _both(bound, self._advance(contract, key, Ticked(metrics=metrics)))
+        asked = self._advance(contract, key, ProbeAsked(holder=holder, partition=partition))
         lease = self.circuit(key).lease
-        return Outcome(moves=bound + moves, granted=lease is not None and lease.holder == holder)
+        return replace(_both(done, asked), granted=lease is not None and lease.holder == holder)
+
+    def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
+        bound = self._bind(contract, key)
+        return _both(bound, self._advance(contract, key, ProbeBlocked(reason=reason)))
 
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome:
         known = set(self.circuit(key).upstream)
         if known == names:
             return Outcome()
-        moves = self._bind(contract, key)
+        done = self._bind(contract, key)
         for name in sorted(names - known):
-            moves += self._advance(contract, key, UpstreamOpened(upstream=name))
+            done = _both(done, self._advance(contract, key, UpstreamOpened(upstream=name)))
         for name in sorted(known - names):
-            moves += self._advance(contract, key, UpstreamClosed(upstream=name))
-        return Outcome(moves=moves)
+            done = _both(done, self._advance(contract, key, UpstreamClosed(upstream=name)))
+        return done
 
     def force(
         self, contract: Contract | None, key: CircuitKey, kind: Override, until: datetime | None
     ) -> Outcome:
-        bound = self._bind(contract, key) if contract else ()
+        bound = self._bind(contract, key) if contract else Outcome()
         event = Forced(override=kind, actor="ann", reason="because", until=until)
-        return Outcome(moves=bound + self._advance(contract, key, event))
+        return _both(bound, self._advance(contract, key, event))
 
     def reset(self, contract: Contract | None, key: CircuitKey) -> Outcome:
-        bound = self._bind(contract, key) if contract else ()
-        event = Reset(actor="ann", reason="because")
-        return Outcome(moves=bound + self._advance(contract, key, event))
+        bound = self._bind(contract, key) if contract else Outcome()
+        return _both(bound, self._advance(contract, key, Reset(actor="ann", reason="because")))
 
     def circuit(self, key: CircuitKey) -> Circuit:
         return self._circuits.get(key) or Circuit(key=key)
@@ -245,14 +282,12 @@ class PureServices:
     def last_valid(self, asset: str, partition: str | None) -> tuple[int, datetime] | None:
         return self._kept.get((asset, partition))
 
-    def _bind(self, contract: Contract, key: CircuitKey) -> tuple[StateTransition, ...]:
+    def _bind(self, contract: Contract, key: CircuitKey) -> Outcome:
         if self.circuit(key).policy_hash == contract.semantic_hash:
-            return ()
+            return Outcome()
         return self._advance(contract, key, PolicyChanged(policy_hash=contract.semantic_hash))
 
-    def _advance(
-        self, contract: Contract | None, key: CircuitKey, event: CircuitEvent
-    ) -> tuple[StateTransition, ...]:
+    def _advance(self, contract: Contract | None, key: CircuitKey, event: CircuitEvent) -> Outcome:
         before = self.circuit(key)
         now = self._world.now
         policy = None if contract is None else policy_of(contract)
@@ -260,19 +295,37 @@ class PureServices:
         self._circuits[key] = step.circuit
         self._wake[key] = now if contract is None else wake_after(event, step, contract, now)
         told = {e.generation: e for e in step.effects if isinstance(e, Alert) and e.topic in MOVES}
+        explained = []
         for move in step.transitions:
             alert = told.pop(move.generation, None)
             demand(alert is not None, f"no alert for {move}")
             assert alert is not None
             demand(alert.dedupe_key not in self._alerts, f"two alerts for {move}")
             self._alerts.add(alert.dedupe_key)
+            explained.append(alert.explained_by)
             self._transitions += 1
         demand(not told, f"an alert without a transition: {told}")
         circuit = step.circuit
         demand(circuit.generation == before.generation + len(step.transitions), "generations")
         if policy is not None:
             demand(circuit.attempts <= policy.recovery.max_retries, f"attempts: {circuit.attempts}")
-        return step.transitions
+        heals = [effect for effect in step.effects if isinstance(effect, Heal)]
+        for heal in heals:
+            self._tell_who_waits(contract, heal)
+        return Outcome(step.transitions, tuple(explained), len(heals))
+
+    def _tell_who_waits(self, contract: Contract | None, heal: Heal) -> None:
+        """Under ``heal: notify`` a person is told once of what stands on a fallback."""
+        resilience = contract.resilience if contract else None
+        if resilience is None or resilience.heal is not HealMode.NOTIFY:
+            return
+        waiting = {
+            target
+            for target, mine in self._ledger.items()
+            if any(edge[0] == heal.key for edge in mine)
+        }
+        if waiting:
+            self.to_be_told.append((f"{heal.dedupe_key}:notify", sorted(waiting, key=str)))
 
     # -- the ledger -----------------------------------------------------------------------------
 
@@ -285,11 +338,7 @@ class PureServices:
         older = mine.get(edge)
         since = self._world.now
         if older is not None:
-            if (
-                not anew
-                and replace(read, generation=older[1].generation, since=older[1].since)
-                == (older[1])
-            ):
+            if not anew and _says(read) == _says(older[1]):
                 return Outcome()
             if older[1].generation == read.generation:
                 since = min(since, older[1].since or since)
@@ -378,12 +427,12 @@ class PureServices:
             closed=closed,
             in_flight={(r.consumer, r.partition) for r in self._flying.values()},
             order=order,
-            limit=10,
+            limit=AT_A_TIME,
             attempts=self._attempts,
         )
         targets = [(request.consumer, request.partition) for request in planned]
         demand(len(set(targets)) == len(targets), "a consumer is healed twice at a time")
-        demand(len(self._flying) + len(planned) <= 10, "too many healing runs at a time")
+        demand(len(self._flying) + len(planned) <= AT_A_TIME, "too many healing runs at a time")
         for request in planned:
             self._flying[request.run_key] = request
             self._attempts[request.cause] = request.attempt
@@ -405,6 +454,9 @@ class PureServices:
     def deliver(self) -> None:
         """Its alerts are counted where they arise."""
 
+    def forget(self) -> None:
+        """A model need not forget: whether the store did shows where they stand side by side."""
+
     def check(self, *, at_the_end: bool) -> None:
         total = sum(circuit.generation for circuit in self._circuits.values())
         demand(total == self._transitions == len(self._alerts), "transitions and alerts differ")
@@ -415,3 +467,15 @@ class PureServices:
                 demand(lease.generation == circuit.generation, "a lease of another generation")
         if at_the_end:
             demand(not self._flying, "a healing run never ended")
+
+
+def _both(first: Outcome, then: Outcome) -> Outcome:
+    """What two steps did together."""
+    return Outcome(
+        first.moves + then.moves, first.explained + then.explained, first.heals + then.heals
+    )
+
+
+def _says(read: DegradedRead) -> tuple[str, ...]:
+    """What a row of the ledger says of its edge, beside when."""
+    return (read.level, read.source, read.reason, read.run_id)

@@ -77,6 +77,10 @@ class Guard:
         self._generation = 0
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._turns: dict[tuple[int, int], str] = {}
+        self.upstream: frozenset[str] = frozenset()
+        self.attempts = 0
+        self.restored = 0
+        self._failures: dict[str, int] = {}
 
     # -- who may read ---------------------------------------------------------------------------
 
@@ -92,6 +96,15 @@ class Guard:
             return self.override[0] != "forced_open"
         return self.terms.watching or not self.barred
 
+    @property
+    def healthy(self) -> bool:
+        """Whether the primary may be read because it is good, and not because it is forced."""
+        return self.lets_through and not self.barred
+
+    def _end(self, before: bool) -> None:
+        """One event is over: was the primary given back by it?"""
+        self.restored += self.healthy and not before
+
     def lets_probe(self, holder: str | None, state: CircuitState) -> bool:
         """Whether this reader is the one probe of a circuit that is being tried."""
         held = self.lease is not None and self.lease[0] == holder
@@ -102,11 +115,14 @@ class Guard:
     def bind(self, edition: int, terms: Terms, now: datetime) -> None:
         """The circuit is under that version of the contract from now on."""
         if edition != self.edition:
+            served = self.healthy
             self.terms = terms
             self.edition = edition
             self.settle(now)
+            self.attempts = min(self.attempts, terms.retries)
             self._window.clear()
             self._opened_by_batch = False
+            self._end(served)
 
     def settle(self, now: datetime) -> None:
         """What ends by itself."""
@@ -127,12 +143,15 @@ class Guard:
         moves: Sequence[StateTransition],
     ) -> None:
         """An evaluation was counted."""
+        served = self.healthy
         self.settle(now)
+        self._failures.clear()  # Data has arrived, good or bad.
         made = min(evaluated_at, now)
         probe = self.lease is not None and self.lease[0] == holder
         late = self._late(batch, partition, made, backfill=backfill)
         if late and not probe:
             self._judge(moves, now, opens=False, good=False)
+            self._end(served)
             return
         self._counted += 1
         self._last_made = (partition, made)
@@ -158,22 +177,66 @@ class Guard:
         if opens:
             self._opened_by_batch = True
             self._blamed = None if self.of_partition else partition
+        self._end(served)
 
-    def failed(self, holder: str | None, now: datetime, moves: Sequence[StateTransition]) -> None:
+    def failed(
+        self,
+        what: str,
+        partition: str | None,
+        holder: str | None,
+        now: datetime,
+        moves: Sequence[StateTransition],
+    ) -> None:
         """A materialization failed, or the primary could not be loaded."""
+        served = self.healthy
         self.settle(now)
         self._counted += 1
+        self._failures[what] = self._failures.get(what, 0) + 1
         if self.lease is not None and self.lease[0] == holder:
             self.lease = None
-        self._judge(moves, now, opens=self.must_open(now), good=False)
+        opens = self.must_open(now) or self._fails_too_often(what)
+        self._judge(moves, now, opens=opens, good=False)
+        if opens:
+            self._blamed = None if self.of_partition else partition
+        self._end(served)
+
+    def _fails_too_often(self, what: str) -> bool:
+        limit = self.terms.failures
+        if what != "failed_materializations" or limit is None or self.barred or self.frozen:
+            return False
+        return self._counted >= self.terms.enough and self._failures[what] >= limit
 
     def ticked(self, now: datetime, moves: Sequence[StateTransition]) -> None:
         """Time passed, and the package had the chance to see it."""
+        served = self.healthy
         self.settle(now)
         opens = self.must_open(now)
         if not moves and now < self._latest:
             opens = False  # While a clock that was turned back catches up, nobody need wake.
         self._judge(moves, now, opens=opens, good=False)
+        self._end(served)
+
+    def blocked(self, now: datetime, moves: Sequence[StateTransition]) -> None:
+        """No probe can be started: a lease is given back, and it has cost nothing."""
+        served = self.healthy
+        self.settle(now)
+        self._judge(moves, now, opens=False, good=False)
+        if self.barred:
+            self.lease = None
+            self._turns.pop((self._generation, self._good), None)
+        self._end(served)
+
+    def explained(
+        self, upstream: frozenset[str], now: datetime, moves: Sequence[StateTransition]
+    ) -> None:
+        """Others further up are open now: they explain what is wrong here."""
+        served = self.healthy
+        self.settle(now)
+        self._judge(moves, now, opens=False, good=False)
+        if self.upstream - upstream:
+            self._waiting_since = None  # The next probe may be due at once.
+        self.upstream = upstream
+        self._end(served)
 
     def asked(
         self,
@@ -201,6 +264,7 @@ class Guard:
         self, kind: str, until: datetime | None, now: datetime, moves: Sequence[StateTransition]
     ) -> None:
         """An operator set an override, or lifted it."""
+        served = self.healthy
         self.settle(now)
         if kind == "none":
             self.override = ("none", None)
@@ -208,14 +272,17 @@ class Guard:
             self.override, self.lease = (kind, until), None
             self._turns.clear()
         self._judge(moves, now, opens=False, good=False)
+        self._end(served)
 
     def reset(self, now: datetime, moves: Sequence[StateTransition]) -> None:
         """An operator closed the circuit."""
+        served = self.healthy
         self.settle(now)
         self.override = ("none", None)
         self._window.clear()
         self._judge(moves, now, opens=False, good=False)
         demand(not self.barred, "a reset left the circuit open")
+        self._end(served)
 
     def must_open(self, now: datetime) -> bool:
         """Whether what was counted and what time has done speak for opening."""
@@ -234,10 +301,6 @@ class Guard:
         """Transitions that no batch and no passing of time can explain as an opening."""
         self._judge(moves, now, opens=False, good=False)
 
-    def waits_no_longer(self) -> None:
-        """An upstream circuit closed: the next probe is due at once."""
-        self._waiting_since = None
-
     def _judge(
         self, moves: Sequence[StateTransition], now: datetime, *, opens: bool, good: bool
     ) -> None:
@@ -250,6 +313,7 @@ class Guard:
                 demand(opens, f"nothing speaks for opening: {move}")
                 self.barred, opened = True, True
                 self._opened_by_batch = False
+            self._count_attempts(move)
             if move.after is CircuitState.OPEN:
                 self._waiting_since = now
             if move.before is CircuitState.OPEN and move.after is CircuitState.HALF_OPEN:
@@ -267,6 +331,19 @@ class Guard:
                 self._good = 0
         self._latest = max(self._latest, now)
         demand(opened or not opens, "the circuit stayed closed though its contract was broken")
+
+    def _count_attempts(self, move: StateTransition) -> None:
+        retries = self.terms.retries
+        if move.before is CircuitState.CLOSED:
+            self.attempts = min(1, retries)
+        elif move.after is CircuitState.CLOSED:
+            self.attempts = 0
+        elif move.after is CircuitState.OPEN and not self.upstream:
+            demand(self.attempts < retries, f"tried once more than {retries} times: {move}")
+            self.attempts += 1
+        elif move.after is CircuitState.EXHAUSTED:
+            demand(not self.upstream or retries == 0, f"given up for {self.upstream}: {move}")
+            demand(self.attempts >= retries, f"given up after {self.attempts} of {retries}")
 
     def _demand_waited(self, move: StateTransition, now: datetime) -> None:
         since = self._waiting_since
@@ -298,7 +375,7 @@ class Guard:
         if broken is not None:
             return broken <= self.terms.limit
         # What is not known is no news, unless it is what the circuit opened by.
-        others = self.terms.stale_after is not None
+        others = self.terms.stale_after is not None or self.terms.failures is not None
         return others and not self.terms.unknown_opens and not self._opened_by_batch
 
     def _held(self) -> bool | None:
