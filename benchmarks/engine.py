@@ -36,7 +36,8 @@ distinct values, many nulls. Where all keys repeat, whoever groups at once is qu
 hashes (a fifth at 200,000 rows with few distinct values); the engine does not look for that first.
 
 A promised ratio that is missed is printed as such; only ``--check`` makes it the exit code. A wrong
-count of our own always is.
+count of our own always is. A contender's is told: DuckDB takes the range that a Parquet file states
+for all that a column holds, and NaN stands in no such range.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
         targets += growth_targets(chosen.rows, chosen.runs)
     print()
     met = print_targets(targets)
-    wrong = any(found.wrong for found in contenders.values())
+    wrong = any(found.wrong for found in contenders.values() if found.ours)
     return 1 if wrong or (chosen.check and not met) else 0
 
 

@@ -79,19 +79,10 @@ def proposed_edit(proposal: Proposal, contract: Contract, places: Places) -> Pro
 def next_version(old: Contract, new: Contract) -> str:
     """The lowest version that admits the changes; the old one's own text where it is no number."""
     version = Version.parse(old.version)
-    if not version.release:
-        return old.version
-    major, minor, patch = (*version.release, 0, 0)[:3]
     bump = diff(old, new).needed_bump(old.compatibility.protects)
-    if bump is VersionBump.MAJOR and major == 0:
+    if bump is VersionBump.MAJOR and version.release[:1] == (0,):
         bump = VersionBump.MINOR  # below 1.0 a minor version may break
-    match bump:
-        case VersionBump.MAJOR:
-            return f"{major + 1}.0.0"
-        case VersionBump.MINOR:
-            return f"{major}.{minor + 1}.0"
-        case _:
-            return f"{major}.{minor}.{patch + 1}"
+    return bump.after(version) or old.version
 
 
 def _read(text: str, path: Path, places: Places) -> Contract:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
+
+
+def reached(
+    start: Iterable[dg.AssetKey], following: Callable[[dg.AssetKey], Iterable[dg.AssetKey]]
+) -> frozenset[dg.AssetKey]:
+    """The assets to start from, and all that follow them directly or through others."""
+    found: set[dg.AssetKey] = set()
+    waiting = list(start)
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(following(one))
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -69,14 +83,7 @@ class AssetGraph:
 
     def _within(self, key: dg.AssetKey, step: frozenset[dg.AssetKey]) -> frozenset[dg.AssetKey]:
         """The asset, and those of its step that it is built from."""
-        found: set[dg.AssetKey] = set()
-        waiting = [key]
-        while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.add(one)
-                waiting.extend(self.upstream[one] & step)
-        return frozenset(found)
+        return reached([key], lambda one: self.upstream[one] & step)
 
     @property
     def keys(self) -> tuple[dg.AssetKey, ...]:
@@ -93,25 +100,12 @@ class AssetGraph:
 
     def ancestors(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
         """Every other asset that ``key`` is built from, directly or through others."""
-        found: set[dg.AssetKey] = set()
-        waiting = list(self.upstream.get(key, ()))
-        while waiting:
-            above = waiting.pop()
-            if above not in found:
-                found.add(above)
-                waiting.extend(self.upstream.get(above, ()))
-        return frozenset(found - {key})
+        return reached(self.upstream.get(key, ()), lambda one: self.upstream.get(one, ())) - {key}
 
     def descendants(self, keys: Iterable[dg.AssetKey]) -> frozenset[dg.AssetKey]:
         """Every asset that is built from any of ``keys``, directly or through others."""
-        found: set[dg.AssetKey] = set()
-        waiting = list(keys)
-        while waiting:
-            for below in self._below.get(waiting.pop(), ()):
-                if below not in found:
-                    found.add(below)
-                    waiting.append(below)
-        return frozenset(found)
+        below = (one for key in keys for one in self._below.get(key, ()))
+        return reached(below, lambda one: self._below.get(one, ()))
 
     def consumers(self, key: dg.AssetKey) -> tuple[dg.AssetKey, ...]:
         """The assets that read ``key``."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_contracts.orchestration.graph import reached
 from dagster_contracts.orchestration.materialized import known_partitions
 
 PROBE_TAG = "dagster-contracts/probe"
@@ -205,14 +206,7 @@ class _Lineage:
 
     def _chain(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
         """The asset, and those of the same step that it is built from."""
-        found: set[dg.AssetKey] = set()
-        waiting = [key]
-        while waiting:
-            one = waiting.pop()
-            if one not in found:
-                found.add(one)
-                waiting.extend(self._above(one) & self._made)
-        return frozenset(found)
+        return reached([key], lambda one: self._above(one) & self._made)
 
     def _above(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
         return frozenset(self._graph.get(key).parent_keys)

@@ -91,14 +91,4 @@ def _incompatible(
 
 def next_version(version: str, bump: VersionBump = VersionBump.PATCH) -> str:
     """The version that this bump leads to; ``1.0.0`` after what is no number."""
-    release = Version.parse(version).release
-    if not release:
-        return "1.0.0"
-    major, minor, patch = release[:3]
-    match bump:
-        case VersionBump.MAJOR:
-            return f"{major + 1}.0.0"
-        case VersionBump.MINOR:
-            return f"{major}.{minor + 1}.0"
-        case _:
-            return f"{major}.{minor}.{patch + 1}"
+    return bump.after(Version.parse(version)) or "1.0.0"
