@@ -53,6 +53,7 @@ class Standing:
             "evaluation_id": circuit.evaluation_id,
             "failed_probes": failed_probes(circuit),
             "next_probe_at": _iso(circuit.next_probe_at),
+            "probe_blocked": blocked(circuit),
             "probed_by": circuit.lease.holder if circuit.lease else None,
             "metrics_only": circuit.metrics_only,
             "would_open": circuit.would_open,
@@ -135,6 +136,11 @@ def _levels(levels: Sequence[LevelStanding]) -> Iterator[tuple[str, str]]:
         yield "service" if position == 0 else "", sentence
 
 
+def blocked(circuit: Circuit) -> str | None:
+    """Why the coming probe cannot run; nothing of a circuit that needs none."""
+    return None if circuit.state is CircuitState.CLOSED else circuit.probe_blocked
+
+
 def failed_probes(circuit: Circuit) -> int:
     """How many probes failed since the circuit opened; ``attempts`` counts the coming one too."""
     if circuit.state is CircuitState.EXHAUSTED:
@@ -181,6 +187,9 @@ def coming(circuit: Circuit, now: datetime) -> str:
             )
         case _:
             pass
+    why = blocked(circuit)
+    if why is not None:
+        said.append(f"the probe cannot run: {why}")
     return "; ".join(said)
 
 
@@ -201,11 +210,17 @@ def _evaluated(evaluation: Evaluation | None, now: datetime) -> str:
 
 
 def _degraded(read: DegradedRead, now: datetime) -> str:
-    partition = f"[{read.consumer_partition}]" if read.consumer_partition else ""
     since = read.since or read.read_at
     when = f" since {moment(since, now)}" if since else ""
     through = f" through {read.via}" if read.via else ""
-    return f"{read.consumer}{partition} was built on {read.level} ({read.source}){through}{when}"
+    told = f"{read.consumer_text} was built on {read.level} ({read.source}){through}{when}"
+    return f"{told}; {unhealed(read, now)}" if read.unhealed_because else told
+
+
+def unhealed(read: DegradedRead, now: datetime) -> str:
+    """``not healed since 10:02 UTC: the partition d1 of revenue does not exist any more``."""
+    since = f" since {moment(read.unhealed_since, now)}" if read.unhealed_since else ""
+    return f"not healed{since}: {read.unhealed_because}"
 
 
 def _evaluation_json(evaluation: Evaluation | None) -> Json:
@@ -238,6 +253,8 @@ def _read_json(read: DegradedRead) -> dict[str, Json]:
         "reason": read.reason,
         "run_id": read.run_id,
         "since": _iso(read.since or read.read_at),
+        "unhealed_because": read.unhealed_because,
+        "unhealed_since": _iso(read.unhealed_since),
     }
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from dagster_contracts.cli.circuit_story import Standing, coming, headline
+from dagster_contracts.cli.circuit_story import Standing, coming, headline, unhealed
 from dagster_contracts.cli.declared import check_known
 from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
@@ -18,6 +18,7 @@ from dagster_contracts.core.contract import Json
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 
 _COLOURS = {
     CircuitState.CLOSED: "green",
@@ -62,6 +63,7 @@ def history(
     store = open_existing(places)
     entries: list[HistoryEntry] = []
     circuits: list[Circuit] = []
+    waiting: list[DegradedRead] = []
     now: datetime | None = None
     if store is not None:
         with closing(store):
@@ -72,20 +74,28 @@ def history(
                 if asset in (None, each.key.asset) and partition in (None, each.key.partition)
             ]
             entries = _entries(breaker, circuits, limit, everything)
+            ledger = DegradedReads(store)
+            waiting = [read for each in circuits for read in ledger.unhealed(each.key)]
             with store.read() as conn:
                 now = store.now(conn)
     if not entries:
         check_known(places, name)
     if output == "json":
-        print_json({"contract": name, "events": [_entry_json(entry) for entry in entries]})
+        told: list[Json] = [_entry_json(entry) for entry in entries]
+        print_json({"contract": name, "events": told, "not_healed": _waiting_json(waiting)})
         return
     if not entries:
         print_line(f"nothing happened to {name} yet")
         print_line(f"  looked for it at {shown_url(places)}")
-    _print(entries, circuits, now)
+    _print(entries, circuits, waiting, now)
 
 
-def _print(entries: list[HistoryEntry], circuits: list[Circuit], now: datetime | None) -> None:
+def _print(
+    entries: list[HistoryEntry],
+    circuits: list[Circuit],
+    waiting: list[DegradedRead],
+    now: datetime | None,
+) -> None:
     """Each line, how long each opening lasted, and how the circuits stand now."""
     several = len({entry.key for entry in entries}) > 1
     opened: dict[CircuitKey, datetime] = {}
@@ -108,6 +118,8 @@ def _print(entries: list[HistoryEntry], circuits: list[Circuit], now: datetime |
         come = coming(each, now) if each.state is not CircuitState.CLOSED else ""
         said = f"{headline(standing, now)}{f'; {come}' if come else ''}"
         print_hanging(f"now {said}", 4, bold=True)
+    for name, read in {each.consumer_text: each for each in waiting}.items():
+        print_hanging(f"now {name}: {unhealed(read, now)}", 4, bold=True)
 
 
 def _entries(
@@ -125,6 +137,18 @@ def _entries(
 
 def _worth_telling(entry: HistoryEntry) -> bool:
     return entry.is_transition or entry.actor is not None or entry.kind not in _QUIET
+
+
+def _waiting_json(waiting: list[DegradedRead]) -> list[Json]:
+    return [
+        {
+            "consumer": read.consumer,
+            "consumer_partition": read.consumer_partition,
+            "since": read.unhealed_since.isoformat() if read.unhealed_since else None,
+            "because": read.unhealed_because,
+        }
+        for read in waiting
+    ]
 
 
 def _entry_json(entry: HistoryEntry) -> dict[str, Json]:

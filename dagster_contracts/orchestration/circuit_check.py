@@ -15,9 +15,13 @@ from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.ledger import DegradedRead
 
 _HISTORY_LENGTH = 8
 """How many changes of state are shown; each event carries them."""
+
+_UNHEALED_LENGTH = 20
+"""How many assets that are not healed are shown."""
 
 _COLOURS = {
     CircuitState.CLOSED: "#2fae71",
@@ -36,8 +40,27 @@ def circuit_history(breaker: CircuitBreaker, circuit: Circuit | None) -> list[Hi
     return breaker.history(circuit.key, _HISTORY_LENGTH, transitions_only=True)
 
 
-def circuit_headline(circuit: Circuit, history: Sequence[HistoryEntry] = ()) -> str:
-    """``open since 2026-03-02 06:00:00 UTC: schema_validation_errors was 7.0%, which is > 5%``."""
+def circuit_headline(
+    circuit: Circuit,
+    history: Sequence[HistoryEntry] = (),
+    unhealed: Sequence[DegradedRead] = (),
+) -> str:
+    """``open since 2026-03-02 06:00:00 UTC: schema_validation_errors was 7.0%, which is > 5%``.
+
+    ``unhealed`` are reads of its fallbacks whose consumers cannot be built anew, with the reasons.
+    """
+    told = _state(circuit, history)
+    if circuit.probe_blocked is not None and circuit.effective_state is not CircuitState.CLOSED:
+        told += f"; the probe cannot run: {circuit.probe_blocked}"
+    reasons = {read.consumer_text: read.unhealed_because for read in unhealed}
+    if reasons:
+        first, reason = next(iter(reasons.items()))
+        more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        told += f"; not healed: {first}: {reason}{more}"
+    return told
+
+
+def _state(circuit: Circuit, history: Sequence[HistoryEntry]) -> str:
     if circuit.override is not Override.NONE:
         until = f" until {_at(circuit.override_until)}" if circuit.override_until else ""
         actor = f" by {circuit.override_actor}" if circuit.override_actor else ""
@@ -67,11 +90,13 @@ def circuit_metadata(
     circuit: Circuit,
     *,
     history: Sequence[HistoryEntry] = (),
+    unhealed: Sequence[DegradedRead] = (),
     now: datetime | None = None,
 ) -> dict[str, Any]:
     """What the ``circuit`` check shows beside its headline.
 
-    ``history`` are the last changes of state, newest first; ``now`` is where the timeline ends.
+    ``history`` are the last changes of state, newest first; ``unhealed`` are reads whose consumers
+    cannot be built anew; ``now`` is where the timeline ends.
     """
     metadata: dict[str, Any] = {
         "contract": binding.contract.ref,
@@ -90,6 +115,10 @@ def circuit_metadata(
         opening = next((e for e in history if e.before is CircuitState.CLOSED), None)
         if opening is not None and opening.run_id:
             metadata["opened_by_run"] = dg.MetadataValue.dagster_run(opening.run_id)
+        if circuit.probe_blocked is not None:
+            metadata["probe_blocked"] = circuit.probe_blocked
+    if unhealed:
+        metadata["not_healed"] = dg.MetadataValue.md(unhealed_table(unhealed))
     if history:
         picture = timeline(history, now or history[0].at)
         encoded = base64.b64encode(picture.encode()).decode()
@@ -110,6 +139,22 @@ def history_table(history: Sequence[HistoryEntry]) -> str:
         when = f"{entry.at:%Y-%m-%d\u00a0%H:%M:%S}".replace("-", "\u2011")
         became = _words(entry.after).replace("-", "\u2011")
         rows.append(f"| {when} | {became} | {_cell(why + by)} |")
+    return "\n".join(rows)
+
+
+def unhealed_table(unhealed: Sequence[DegradedRead]) -> str:
+    """What is not built anew, and why, as a Markdown table; the first of many."""
+    reasons = {read.consumer_text: read for read in unhealed}
+    shown = list(reasons.items())[:_UNHEALED_LENGTH]
+    rows = ["| asset | since (UTC) | because |", "|---|---|---|"]
+    for name, read in shown:
+        since = f"{read.unhealed_since:%Y-%m-%d\u00a0%H:%M:%S}" if read.unhealed_since else ""
+        rows.append(
+            f"| {_cell(name)} | {since.replace('-', chr(0x2011))} "
+            f"| {_cell(read.unhealed_because or '')} |"
+        )
+    if len(reasons) > len(shown):
+        rows.append(f"| and {len(reasons) - len(shown)} more | | |")
     return "\n".join(rows)
 
 

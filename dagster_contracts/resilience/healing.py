@@ -8,11 +8,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
-from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
 from dagster_contracts.resilience.notices import HEAL
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
@@ -20,15 +21,20 @@ from dagster_contracts.store.outbox import MessageState, Outbox
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import heal_requests, outbox
 
-Target = tuple[str, str | None]
-"""A consumer and its partition."""
-
 MadeWith = Callable[[str, Collection[str]], Sequence[str]]
 """What a run that builds a consumer anew from these blamed upstreams makes beside it."""
 
 
 def _alone(_consumer: str, _blamed: Collection[str]) -> Sequence[str]:
     return ()
+
+
+WhyNot = Callable[["HealRequest"], str | None]
+"""Why no run can heal a consumer now, in words for a person; ``None`` where nothing is known."""
+
+
+def _nothing(_request: HealRequest) -> None:
+    return None
 
 
 class HealState(StrEnum):
@@ -75,6 +81,7 @@ def plan_healing(
     attempts: Mapping[str, int] | None = None,
     max_attempts: int = 3,
     made_with: MadeWith = _alone,
+    held: Collection[Target] = (),
 ) -> tuple[HealRequest, ...]:
     """Which consumers to materialize now, at most ``limit`` at a time with those in flight.
 
@@ -82,7 +89,8 @@ def plan_healing(
     that it inherited from is healed: so an order of the graph comes about by itself, and ``order``
     (asset names, upstream first) decides only among those that are ready. ``attempts`` counts the
     runs that a cause has had; beyond ``max_attempts`` a person has to look. ``only`` chooses
-    consumers. What one run makes together is asked for once: ``made_with`` says what that is.
+    consumers, ``held`` are targets for which no run is wanted now. What one run makes together is
+    asked for once: ``made_with`` says what that is.
     """
     suffering = _by_target(reads)
     beside = {
@@ -109,7 +117,7 @@ def plan_healing(
         consumer, partition = target
         mine = suffering[target]
         makes = {(each, partition) for each in (consumer, *beside[target])}
-        if target in covered or makes & flying:
+        if target in covered or target in held or makes & flying:
             continue
         if only is not None and not only(consumer):
             continue
@@ -157,43 +165,67 @@ class Healing:
         order: Sequence[str] = (),
         only: Callable[[str], bool] | None = None,
         made_with: MadeWith = _alone,
+        why_not: WhyNot = _nothing,
     ) -> tuple[HealRequest, ...]:
         """Plan, write the requests down, and return them.
 
         Requests that nobody confirmed in time are returned again under the same run key: the
         process that took them may have died before it launched them, and Dagster starts a key once.
         ``only`` leaves the consumers of other code locations to their own sensors; ``made_with``
-        is that of :func:`plan_healing`.
+        is that of :func:`plan_healing`. What ``why_not`` gives a reason for is not asked for and
+        spends no attempt; the ledger keeps the reason, as it does where the attempts are spent,
+        until nothing is in the way any more.
         """
         reads = self._reads.open_reads()
         suffering = _by_target(reads)
         with self._store.read() as conn:
             if not reads and not self._has_work(conn):
                 return ()
+            asked = {_target(row): HealState(row.state) for row in conn.execute(_flying())}
+        mine = {
+            target: found
+            for target, found in suffering.items()
+            if asked.get(target) is not HealState.STARTED and (only is None or only(target[0]))
+        }
+        unhealed = self._unhealed(mine, asked, made_with, why_not)
         with self._store.begin() as conn:
             # Two sensors must not both see room for the last run.
             self._store.lock(conn, "healing")
             now = self._store.now(conn)
             self._forget_healed(conn, suffering, now)
-            flying = conn.execute(_flying()).all()
-            unconfirmed = tuple(
-                replace(again, beside=tuple(made_with(again.consumer, _blamed(again.reads))))
-                for row in flying
+            stale = [
+                row
+                for row in conn.execute(_flying()).all()
                 if row.state == HealState.REQUESTED
                 and row.requested_at <= now - self._confirm_within
                 and (only is None or only(row.consumer))
-                for again in (_stored(row, suffering),)
-            )
+            ]
+            unconfirmed: list[HealRequest] = []
+            for row in stale:
+                again = _stored(row, suffering)
+                if _target(row) in unhealed or not all(closed(r.circuit) for r in again.reads):
+                    # Nobody started it, and now nobody may: it is planned anew in its time, under
+                    # the key that it has, and has spent no attempt.
+                    conn.execute(sa.delete(heal_requests).filter_by(run_key=row.run_key))
+                    continue
+                beside = tuple(made_with(again.consumer, _blamed(again.reads)))
+                unconfirmed.append(replace(again, beside=beside))
+                self._set(conn, row.run_key, requested_at=now)
+                unhealed[_target(row)] = (
+                    "a run was asked for and has not started in "
+                    f"{self._confirm_within.total_seconds():g} s: it is asked for again"
+                )
             fresh = plan_healing(
                 reads,
                 closed=closed,
                 only=only,
-                in_flight={(row.consumer, row.consumer_partition or None) for row in flying},
+                in_flight={_target(row) for row in conn.execute(_flying())},
                 order=order,
                 limit=self._limit,
                 attempts=_attempts(conn),
                 max_attempts=self._max_attempts,
                 made_with=made_with,
+                held=unhealed,
             )
             for request in fresh:
                 insert_once(
@@ -209,12 +241,74 @@ class Healing:
                         "requested_at": now,
                     },
                 )
-            for request in unconfirmed:
-                self._set(conn, request.run_key, requested_at=now)
             # This plan is the answer to every circuit that closed and asked for healing.
             self._outbox.acknowledge(conn, HEAL)
             self._checkpoint("healing.requested")
-        return unconfirmed + fresh
+        # While a run is asked for, what was said of it before holds.
+        told = {t: unhealed.get(t) for t in mine if t in unhealed or t not in asked}
+        told |= {t: None for t, state in asked.items() if state is HealState.STARTED}
+        self._reads.explain(
+            {
+                target: reason
+                for target, reason in told.items()
+                if any(r.unhealed_because != reason for r in suffering.get(target, ()))
+            }
+        )
+        return (*unconfirmed, *fresh)
+
+    def _unhealed(
+        self,
+        suffering: Mapping[Target, tuple[DegradedRead, ...]],
+        asked: Collection[Target],
+        made_with: MadeWith,
+        why_not: WhyNot,
+    ) -> dict[Target, str]:
+        """Why those that suffer are not built anew now, where something is in the way."""
+        found: dict[Target, str] = {}
+        spent: dict[Target, str] = {}
+        with self._store.read() as conn:
+            attempts = _attempts(conn)
+        for target, reads in suffering.items():
+            request = _request(*target, reads, attempts)
+            beside = tuple(made_with(request.consumer, _blamed(reads)))
+            reason = why_not(replace(request, beside=beside))
+            if reason is not None:
+                found[target] = reason
+            elif target not in asked and request.attempt > self._max_attempts:
+                spent[target] = request.cause
+        found |= self._spent(spent)
+        # Who waits for one that is not healed is not healed either.
+        waiting = set(suffering) - set(found) - set(asked)
+        while blocked := {
+            target: f"it is built from {_named(upstream)}, which is not healed: {found[upstream]}"
+            for target in waiting
+            for read in suffering[target]
+            if read.via and (upstream := (read.via, read.upstream_partition)) in found
+        }:
+            found |= blocked
+            waiting -= set(blocked)
+        return found
+
+    def _spent(self, causes: Mapping[Target, str]) -> dict[Target, str]:
+        """What to tell of targets all of whose attempts are spent."""
+        if not causes:
+            return {}
+        with self._store.read() as conn:
+            last = {
+                row.cause: row
+                for row in conn.execute(
+                    sa.select(heal_requests)
+                    .where(heal_requests.c.cause.in_(set(causes.values())))
+                    .order_by(heal_requests.c.attempt)
+                )
+            }
+        found: dict[Target, str] = {}
+        for target, cause in causes.items():
+            succeeded = last[cause].state == HealState.SUCCEEDED
+            how = "succeeded, but did not read the primary" if succeeded else "failed"
+            run = f", run {last[cause].run_id}," if last[cause].run_id else ""
+            found[target] = f"{self._max_attempts} runs did not heal it; the last one{run} {how}"
+        return found
 
     def in_flight(self) -> tuple[HealRequest, ...]:
         """Requests whose runs have not ended, oldest first."""
@@ -240,7 +334,7 @@ class Healing:
         suffering = _by_target(self._reads.open_reads())
         with self._store.read() as conn:
             attempts = _attempts(conn)
-            flying = {(r.consumer, r.consumer_partition or None) for r in conn.execute(_flying())}
+            flying = {_target(row) for row in conn.execute(_flying())}
         requests = (
             _request(consumer, partition, mine, attempts)
             for (consumer, partition), mine in sorted(
@@ -289,7 +383,7 @@ class Healing:
         """A request nobody has started is obsolete once its consumer no longer suffers."""
         waiting = _flying().where(heal_requests.c.state == HealState.REQUESTED)
         for row in conn.execute(waiting).all():
-            if (row.consumer, row.consumer_partition or None) not in suffering:
+            if _target(row) not in suffering:
                 self._set(conn, row.run_key, state=HealState.OBSOLETE.value, finished_at=now)
 
     def _set(self, conn: sa.Connection, run_key: str, **values: object) -> None:
@@ -328,6 +422,15 @@ def _request(
         run_key=f"heal:{cause[:24]}:{attempt}",
         attempt=attempt,
     )
+
+
+def _named(target: Target) -> str:
+    consumer, partition = target
+    return f"{consumer}[{partition}]" if partition else consumer
+
+
+def _target(row: sa.Row[Any]) -> Target:
+    return row.consumer, row.consumer_partition or None
 
 
 def _flying() -> sa.Select[tuple[object, ...]]:

@@ -5,7 +5,7 @@ Dagster's own provenance still names the primary after a switch, so healing rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,8 +15,12 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
+from dagster_contracts.store.columns import UtcTime
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import degraded_reads
+
+Target = tuple[str, str | None]
+"""A consumer and its partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +29,9 @@ class DegradedRead:
 
     ``circuit`` is the one to blame. ``via`` names the degraded asset through which the mark was
     inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at``, ``since``
-    (when the edge was first degraded in this generation) and the settled fields are filled in by
-    the ledger.
+    (when the edge was first degraded in this generation), the settled and the unhealed fields are
+    filled in by the ledger. ``unhealed_because`` says why no run builds the consumer anew, in words
+    for a person; ``None`` where nothing is known to be in the way.
     """
 
     circuit: CircuitKey
@@ -45,6 +50,19 @@ class DegradedRead:
     since: datetime | None = None
     settled_at: datetime | None = None
     settled_by: str | None = None
+    unhealed_because: str | None = None
+    unhealed_since: datetime | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is to be built anew."""
+        return self.consumer, self.consumer_partition
+
+    @property
+    def consumer_text(self) -> str:
+        """``revenue[2026-03-02]``."""
+        part = f"[{self.consumer_partition}]" if self.consumer_partition else ""
+        return f"{self.consumer}{part}"
 
 
 class DegradedReads:
@@ -157,6 +175,14 @@ class DegradedReads:
         with self._store.read() as conn:
             return tuple(_read(row) for row in conn.execute(query))
 
+    def unhealed(self, circuit: CircuitKey | None = None) -> tuple[DegradedRead, ...]:
+        """Open reads whose consumers are not built anew for a reason, oldest first."""
+        query = _open().where(degraded_reads.c.unhealed_because.is_not(None))
+        if circuit is not None:
+            query = query.where(*_blames(circuit))
+        with self._store.read() as conn:
+            return tuple(_read(row) for row in conn.execute(query.order_by(degraded_reads.c.id)))
+
     def reads_of_run(self, run_id: str) -> tuple[DegradedRead, ...]:
         """Everything that one run read from a fallback, settled or not, oldest first."""
         query = (
@@ -197,7 +223,7 @@ class DegradedReads:
                 degraded_reads.c.consumer_partition == (consumer_partition or ""),
                 degraded_reads.c.upstream == upstream,
             )
-            .values(settled_by=run_id)
+            .values(settled_by=run_id, unhealed_because=None, unhealed_since=None)
         )
         if upstream_partitions is not None and None not in upstream_partitions:
             closing = closing.where(degraded_reads.c.upstream_partition.in_(upstream_partitions))
@@ -207,6 +233,23 @@ class DegradedReads:
             closed = conn.execute(closing.values(settled_at=self._store.now(conn))).rowcount
             self._checkpoint("ledger.settled")
         return closed
+
+    def explain(self, reasons: Mapping[Target, str | None]) -> None:
+        """Write down why these consumers are not built anew, or that nothing is in the way now."""
+        rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        with self._store.begin() as conn:
+            now = self._store.now(conn)
+            # In one order, so that two sensors on PostgreSQL do not wait for each other.
+            for (consumer, partition), reason in sorted(
+                reasons.items(), key=lambda item: (item[0][0], item[0][1] or "")
+            ):
+                of = {"of_consumer": consumer, "of_partition": partition or ""}
+                told = {} if reason is None else {"because": reason, "at": now}
+                rows[reason is None].append({**of, **told})
+            for cleared, mine in rows.items():
+                if mine:
+                    conn.execute(_CLEAR if cleared else _EXPLAIN, mine)
+            self._checkpoint("ledger.explained")
 
     def prune(self, older_than: timedelta) -> int:
         """Forget reads that were settled longer ago; how many. Open ones stay, however old.
@@ -292,6 +335,27 @@ _OF_RUN = (
     )
     .order_by(degraded_reads.c.id)
 )
+_OF_TARGET = (
+    degraded_reads.c.settled_at.is_(None),
+    degraded_reads.c.consumer == sa.bindparam("of_consumer"),
+    degraded_reads.c.consumer_partition == sa.bindparam("of_partition"),
+)
+_CLEAR = (
+    sa.update(degraded_reads)
+    .where(*_OF_TARGET)
+    .values(unhealed_because=sa.null(), unhealed_since=sa.null())
+)
+_EXPLAIN = (
+    sa.update(degraded_reads)
+    .where(*_OF_TARGET)
+    .values(
+        unhealed_because=sa.bindparam("because"),
+        # A reason that takes the place of another one leaves the moment as it was.
+        unhealed_since=sa.func.coalesce(
+            degraded_reads.c.unhealed_since, sa.bindparam("at", type_=UtcTime)
+        ),
+    )
+)
 _WRITE = sa.insert(degraded_reads).returning(degraded_reads.c.id)
 _EDGE = (
     "contract",
@@ -332,7 +396,16 @@ def _blames(circuit: CircuitKey) -> tuple[sa.ColumnElement[bool], ...]:
 
 def _as_asked(read: DegradedRead) -> DegradedRead:
     """The read as its consumer reported it, without what the ledger added."""
-    return replace(read, id=None, read_at=None, since=None, settled_at=None, settled_by=None)
+    return replace(
+        read,
+        id=None,
+        read_at=None,
+        since=None,
+        settled_at=None,
+        settled_by=None,
+        unhealed_because=None,
+        unhealed_since=None,
+    )
 
 
 def _read(row: sa.Row[Any]) -> DegradedRead:
@@ -353,4 +426,6 @@ def _read(row: sa.Row[Any]) -> DegradedRead:
         since=row.since,
         settled_at=row.settled_at,
         settled_by=row.settled_by,
+        unhealed_because=row.unhealed_because,
+        unhealed_since=row.unhealed_since,
     )

@@ -116,7 +116,8 @@ metric_points = sa.Table(
 # One row for each read of something else than a good primary. Open while `settled_at` is null.
 # `circuit_partition` is the partition of the circuit that was to blame (empty for an asset-wide
 # one); `via` names the degraded asset through which the mark was inherited. `since` is when the
-# edge was first degraded in this generation of the circuit.
+# edge was first degraded in this generation of the circuit; `unhealed_because` is why no run builds
+# the consumer anew although its time may have come, null where nothing is in the way.
 degraded_reads = sa.Table(
     f"{PREFIX}degraded_reads",
     metadata,
@@ -138,6 +139,8 @@ degraded_reads = sa.Table(
     sa.Column("since", UtcTime, nullable=False),
     sa.Column("settled_at", UtcTime, nullable=True),
     sa.Column("settled_by", PlainText, nullable=True),
+    sa.Column("unhealed_because", PlainText, nullable=True),
+    sa.Column("unhealed_since", UtcTime, nullable=True),
     sa.Index(None, "settled_at", "contract", "circuit_asset"),
     sa.Index(None, "consumer", "consumer_partition", "settled_at"),
 )
