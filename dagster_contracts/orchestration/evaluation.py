@@ -138,6 +138,9 @@ def evaluate_batch(
             # A healing run or a probe of an older partition is asked for by the breaker itself.
             backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
             probe_holder=tags.get(PROBE_TAG),
+            partition_time=runtime.reader.time_of(binding, circuit.partition)
+            if runtime.reader is not None
+            else None,
             also=staged.commit if staged is not None else None,
         )
 

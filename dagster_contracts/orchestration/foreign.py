@@ -8,7 +8,7 @@ later one reads only the results that came since.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
 from dagster_contracts.orchestration.binding import FAILED_RATIO, Binding, Bindings
 from dagster_contracts.orchestration.check_results import EVALUATION_ID
@@ -49,11 +50,15 @@ def record_foreign_checks(
     bindings: Bindings,
     instance: dg.DagsterInstance,
     heard: Heard | None = None,
+    *,
+    troubled: Callable[[CircuitKey, Exception], None] | None = None,
 ) -> Heard | None:
     """Count what others reported since the last look; how far that went.
 
     A result is foreign when it carries no evaluation id of ours. It counts once: its key is a hash
-    of run, asset, check, partition and time (Dagster's own event ids are reused).
+    of run, asset, check, partition and time (Dagster's own event ids are reused). A result that
+    cannot be counted is raised, or with ``troubled`` is told there, keeps none of the others, and
+    is tried again for as long as a look goes back.
     """
     wanted = bindings.watched_checks
     if not wanted:
@@ -61,10 +66,10 @@ def record_foreign_checks(
     now = datetime.now(UTC).timestamp()
     if heard is None or heard.bound != bindings.versions:
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(wanted))
-        _count(runtime, wanted, (record.event for record in latest.values()))
+        _count(runtime, wanted, (record.event for record in latest.values()), troubled)
         return Heard(_newest_event(instance), now - OVERLAP_SECONDS, bindings.versions)
     records = _records_since(instance, heard)
-    _count(runtime, wanted, (record.event_log_entry for record in records))
+    _count(runtime, wanted, (record.event_log_entry for record in records), troubled)
     if instance.event_log_storage.is_run_sharded:
         return Heard(0, now - OVERLAP_SECONDS, bindings.versions)
     # What is younger than the overlap is read again: who began before it may commit after it.
@@ -109,24 +114,41 @@ def _count(
     runtime: ContractsRuntime,
     wanted: Mapping[dg.AssetCheckKey, Binding],
     events: Iterable[dg.EventLogEntry | None],
+    troubled: Callable[[CircuitKey, Exception], None] | None,
 ) -> None:
     for event, evaluation in _evaluations(events):
         binding = wanted.get(dg.AssetCheckKey(evaluation.asset_key, evaluation.check_name))
         if binding is None or EVALUATION_ID in evaluation.metadata:
             continue
-        report = _report(binding, evaluation, run_id=event.run_id, timestamp=event.timestamp)
-        if report.evaluation_id in runtime.foreign_counted:
-            continue  # Read again for the overlap.
-        if runtime.reader is not None and binding.contract.event_time is None:
-            begins = runtime.reader.time_of(binding, evaluation.partition)
-            report = replace(report, event_time=begins)
-        runtime.breaker.record(
-            binding.contract,
-            report,
-            key=binding.circuit_key(evaluation.partition),
-            run_id=event.run_id or None,
-        )
-        runtime.foreign_counted.append(report.evaluation_id)
+        try:
+            _count_one(runtime, binding, event, evaluation)
+        except Exception as error:
+            if troubled is None:
+                raise
+            troubled(binding.circuit_key(evaluation.partition), error)
+
+
+def _count_one(
+    runtime: ContractsRuntime,
+    binding: Binding,
+    event: dg.EventLogEntry,
+    evaluation: dg.AssetCheckEvaluation,
+) -> None:
+    report = _report(binding, evaluation, run_id=event.run_id, timestamp=event.timestamp)
+    if report.evaluation_id in runtime.foreign_counted:
+        return  # Read again for the overlap.
+    if runtime.reader is not None and binding.contract.event_time is None:
+        begins = runtime.reader.time_of(binding, evaluation.partition)
+        report = replace(report, event_time=begins)
+    key, reader = binding.circuit_key(evaluation.partition), runtime.reader
+    runtime.breaker.record(
+        binding.contract,
+        report,
+        key=key,
+        run_id=event.run_id or None,
+        partition_time=None if reader is None else reader.time_of(binding, key.partition),
+    )
+    runtime.foreign_counted.append(report.evaluation_id)
 
 
 def _evaluations(

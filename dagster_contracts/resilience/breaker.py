@@ -9,7 +9,7 @@ import random as random_module
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -19,13 +19,17 @@ from dagster_contracts.core.circuit import (
     Circuit,
     CircuitEvent,
     CircuitKey,
+    CircuitState,
     Effect,
     Failed,
     Forced,
+    Heal,
+    Inherited,
     Lease,
     Note,
     Observed,
     Override,
+    Placed,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -37,6 +41,9 @@ from dagster_contracts.core.circuit import (
     UpstreamOpened,
     advance,
     circuit_from_json,
+    inherited_from,
+    obeys,
+    of_newest,
     why_not_passed,
 )
 from dagster_contracts.core.circuit import would_open as judge
@@ -52,14 +59,21 @@ from dagster_contracts.core.service_levels import life_metrics
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.circuit_rows import (
     StoredCircuit,
+    Troubled,
+    as_obeyed,
     forget_events,
+    has_newer,
     lock_circuit,
     named,
+    of_asset,
     of_named,
     read_circuit,
     read_circuits,
     read_history,
+    read_overridden,
+    read_whole,
     replay_events,
+    wake_partitions,
     write_step,
 )
 from dagster_contracts.resilience.history import HistoryEntry
@@ -160,7 +174,9 @@ class CircuitBreaker:
         self._checkpoint = checkpoint
         self._outbox = Outbox(store)
         self._standings = {
-            everywhere: _standing(store, everywhere=everywhere) for everywhere in (True, False)
+            (everywhere, obeying): _standing(store, everywhere=everywhere, obeying=obeying)
+            for everywhere in (True, False)
+            for obeying in (True, False)
         }
 
     # ---- evaluations -----------------------------------------------------------------------------
@@ -174,9 +190,13 @@ class CircuitBreaker:
         run_id: str | None = None,
         backfill: bool = False,
         probe_holder: str | None = None,
+        partition_time: datetime | None = None,
         also: Callable[[sa.Connection], None] | None = None,
     ) -> BreakerVerdict:
         """Count one evaluation, in one transaction; a second time it changes nothing.
+
+        ``partition_time`` is when the circuit's own partition begins, where partitions have an
+        order: conditions on freshness, latency and volume are asked of the newest one only.
 
         ``also`` (a snapshot's row, for one) runs in the same transaction where the batch has
         passed: it is not refused, and not merely tolerated by patience, an override or the mode.
@@ -186,7 +206,7 @@ class CircuitBreaker:
             stored = lock_circuit(conn, key, now)
             # Time went on while the lock was waited for.
             now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now)
+            stored = self._bound(conn, stored, contract, now, partition_time=partition_time)
             metrics = self._measured(conn, contract, report)
             event = _observed(contract, report, metrics, backfill, probe_holder, now)
             decision = _audit(contract, report, stored.circuit, event, now)
@@ -243,8 +263,7 @@ class CircuitBreaker:
         """
         with self._store.read() as conn:
             now = self._now(conn)
-            stored = read_circuit(conn, key)
-            circuit = stored.circuit if stored else Circuit(key=key)
+            circuit = self._seen(conn, key)
             metrics = self._measured(conn, contract, report)
         event = _observed(contract, report, metrics, backfill, probe_holder, now)
         return _audit(contract, report, circuit, event, now)
@@ -318,14 +337,9 @@ class CircuitBreaker:
 
         Costs one indexed query while time has nothing to say.
         """
-        with self._store.read() as conn:
-            stored = read_circuit(conn, key)
-            if stored is None:
-                return BreakerVerdict(circuit=Circuit(key=key))
-            now = self._now(conn)
-        asleep = stored.wake_at is None or stored.wake_at > now
-        if asleep and stored.circuit.policy_hash == contract.semantic_hash:
-            return BreakerVerdict(circuit=stored.circuit)
+        found, asleep = self._standing(contract, key, key.partition)
+        if asleep:
+            return BreakerVerdict(circuit=found.circuit)
         with self._store.begin() as conn:
             now = self._now(conn)
             stored = lock_circuit(conn, key, now)
@@ -355,21 +369,30 @@ class CircuitBreaker:
     ) -> tuple[Standing, bool]:
         read = {} if partition is None else {"read_partition": partition}
         with self._store.read() as conn:
-            row = conn.execute(self._standings[partition is None], {**named(key), **read}).one()
+            query = self._standings[partition is None, key.partition is not None]
+            row = conn.execute(query, {**named(key), **read}).one()
         now = self._clock() if self._clock is not None else row.clock
         known = row.body is not None
         circuit = circuit_from_json(row.body) if known else Circuit(key=key)
         due = row.wake_at is not None and row.wake_at <= now
         bound = circuit.policy_hash == contract.semantic_hash
+        whole = circuit_from_json(row.whole) if row.whole is not None else None
+        obeying = key.partition is None or obeys(circuit, inherited_from(whole, now), now)
         standing = Standing(
             circuit=circuit, now=now, position=row.position or 0, degraded=bool(row.marked)
         )
-        return standing, not known or (bound and not due)
+        return standing, obeying and (not known or (bound and not due))
 
-    def tick_all(self, contracts: Iterable[tuple[Contract, CircuitKey]]) -> list[BreakerVerdict]:
+    def tick_all(
+        self,
+        contracts: Iterable[tuple[Contract, CircuitKey]],
+        *,
+        troubled: Troubled | None = None,
+    ) -> list[BreakerVerdict]:
         """Tick those circuits whose time has come or whose contract was edited; their verdicts.
 
-        All the others cost two queries together, however many they are.
+        All the others cost two queries together, however many they are. What goes wrong with one
+        circuit is raised, or with ``troubled`` is told there and keeps none of the others.
         """
         due = self.due()
         with self._store.read() as conn:
@@ -381,7 +404,12 @@ class CircuitBreaker:
         verdicts = []
         for contract, key in contracts:
             if key in due or bound.get(contract.name, set()) - {contract.semantic_hash}:
-                verdicts.append(self.tick(contract, key))
+                try:
+                    verdicts.append(self.tick(contract, key))
+                except Exception as error:
+                    if troubled is None:
+                        raise
+                    troubled(key, error)
         return verdicts
 
     def due(self) -> frozenset[CircuitKey]:
@@ -506,6 +534,9 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Set an override, or lift it with ``Override.NONE``; audited.
 
+        One of the whole asset is obeyed by every partition that has none of its own, those that
+        come later among them.
+
         ``PolicyError`` without an actor or a reason, or with an end that is past.
         """
         require_operator("set or lift an override", actor, reason)
@@ -531,23 +562,28 @@ class CircuitBreaker:
     # ---- reading ---------------------------------------------------------------------------------
 
     def circuit(self, key: CircuitKey) -> Circuit:
-        """The circuit as stored; a closed one where nothing was ever recorded."""
+        """The circuit as it stands; a closed one where nothing was ever recorded."""
         with self._store.read() as conn:
-            stored = read_circuit(conn, key)
-        return stored.circuit if stored else Circuit(key=key)
+            return self._seen(conn, key)
 
-    def circuits(self, keys: Iterable[CircuitKey] | None = None) -> list[Circuit]:
-        """Every circuit that anything happened to, or those of ``keys``, ordered by key."""
-        with self._store.read() as conn:
-            return [stored.circuit for stored in read_circuits(conn, keys)]
+    def circuits(
+        self, keys: Iterable[CircuitKey] | None = None, *, troubled: Troubled | None = None
+    ) -> list[Circuit]:
+        """Every circuit that anything happened to, or those of ``keys``, ordered by key.
 
-    def circuits_of(self, contracts: Iterable[str]) -> list[Circuit]:
-        """Every circuit of these contracts, ordered by key."""
+        A row that cannot be read is raised, or with ``troubled`` is told there and left out.
+        """
         with self._store.read() as conn:
-            found = conn.execute(
-                sa.select(circuits.c.body).where(circuits.c.contract.in_(list(contracts)))
-            )
-            return sorted((circuit_from_json(row.body) for row in found), key=lambda c: c.key)
+            found = read_circuits(conn, keys, troubled=troubled)
+            return self._obeyed(conn, [stored.circuit for stored in found])
+
+    def circuits_of(
+        self, contracts: Iterable[str], *, troubled: Troubled | None = None
+    ) -> list[Circuit]:
+        """Every circuit of these contracts, ordered by key; ``troubled`` as in :meth:`circuits`."""
+        with self._store.read() as conn:
+            found = read_circuits(conn, contracts=contracts, troubled=troubled)
+            return self._obeyed(conn, [stored.circuit for stored in found])
 
     def history(
         self, key: CircuitKey | None = None, limit: int = 50, *, transitions_only: bool = False
@@ -557,7 +593,11 @@ class CircuitBreaker:
             return read_history(conn, key, limit, transitions_only=transitions_only)
 
     def replay(self, key: CircuitKey) -> Circuit | None:
-        """The circuit rebuilt from its events alone: equal to :meth:`circuit` at any time."""
+        """The circuit rebuilt from its events alone: equal to its row at any time.
+
+        :meth:`circuit` also knows of an override of the whole asset that no event of this partition
+        has met yet.
+        """
         with self._store.read() as conn:
             stored = replay_events(conn, key)
         return stored.circuit if stored else None
@@ -618,10 +658,71 @@ class CircuitBreaker:
             metrics |= self._remembered(contract, circuit.key, now)
         return metrics
 
-    def _bound(
-        self, conn: sa.Connection, stored: StoredCircuit, contract: Contract, now: datetime
+    def _seen(self, conn: sa.Connection, key: CircuitKey) -> Circuit:
+        stored = read_circuit(conn, key)
+        circuit = stored.circuit if stored else Circuit(key=key)
+        whole = None if key.partition is None else read_whole(conn, key)
+        if not circuit.inherited and (whole is None or whole.override is Override.NONE):
+            return circuit
+        return as_obeyed(circuit, whole, self._now(conn))
+
+    def _obeyed(self, conn: sa.Connection, found: list[Circuit]) -> list[Circuit]:
+        """The circuits, those of partitions under the overrides of their whole assets."""
+        parted = {c.key.contract for c in found if c.key.partition is not None}
+        wholes = read_overridden(conn, parted) if parted else {}
+        if not wholes and not any(circuit.inherited for circuit in found):
+            return found
+        now = self._now(conn)
+        return [as_obeyed(c, wholes.get(of_asset(c.key)), now) for c in found]
+
+    def _inherited(self, conn: sa.Connection, key: CircuitKey, now: datetime) -> Inherited:
+        return inherited_from(None if key.partition is None else read_whole(conn, key), now)
+
+    def _obeying(
+        self, conn: sa.Connection, stored: StoredCircuit, contract: Contract | None, now: datetime
     ) -> StoredCircuit:
-        """The circuit under this version of the contract."""
+        """The circuit after it has met the override of its whole asset."""
+        said = self._inherited(conn, stored.circuit.key, now)
+        if stored.circuit.key.partition is None or obeys(stored.circuit, said, now):
+            return stored
+        step = self._step(stored.circuit, said, contract, now)
+        return self._write(conn, stored, [("inherited", step)], said, contract, now)
+
+    def _placed(
+        self,
+        conn: sa.Connection,
+        stored: StoredCircuit,
+        contract: Contract,
+        now: datetime,
+        partition_time: datetime | None,
+    ) -> StoredCircuit:
+        """The circuit of a partition, with its place among those of the asset."""
+        circuit = stored.circuit
+        time = partition_time or (None if circuit.superseded else circuit.partition_time)
+        if circuit.key.partition is None or time is None:
+            return stored
+        time = time.astimezone(UTC)
+        asked = any(map(of_newest, watched_metrics(contract)))
+        superseded = asked and has_newer(conn, circuit.key, time)
+        if (circuit.partition_time, circuit.superseded) == (time, superseded):
+            return stored
+        event = Placed(time=time, superseded=superseded)
+        step = self._step(circuit, event, contract, now)
+        said = "a newer partition was evaluated" if superseded else ""
+        return self._write(conn, stored, [("placed", step)], event, contract, now, said=said)
+
+    def _bound(
+        self,
+        conn: sa.Connection,
+        stored: StoredCircuit,
+        contract: Contract,
+        now: datetime,
+        *,
+        partition_time: datetime | None = None,
+    ) -> StoredCircuit:
+        """The circuit as the next event finds it: under its asset's override, and this contract."""
+        stored = self._obeying(conn, stored, contract, now)
+        stored = self._placed(conn, stored, contract, now, partition_time)
         if stored.circuit.policy_hash == contract.semantic_hash:
             return stored
         event = PolicyChanged(policy_hash=contract.semantic_hash)
@@ -653,6 +754,9 @@ class CircuitBreaker:
             step = self._step(circuit, last, contract, now)
             steps.append((kind, step))
             circuit = step.circuit
+        if circuit.effective_state is not CircuitState.CLOSED:
+            # What one event opened for consumers and the next closed again heals nothing.
+            steps = [(kind, _without_heal(step)) for kind, step in steps]
         written = self._write(
             conn, stored, steps, last, contract, now, run_id=run_id, evaluation_id=evaluation_id
         )
@@ -716,14 +820,43 @@ class CircuitBreaker:
         now = self._now(conn)
         if contract is not None:
             stored = self._bound(conn, stored, contract, now)
+        else:
+            stored = self._obeying(conn, stored, None, now)
+        if isinstance(event, Forced) and event.override is Override.NONE:
+            _require_own(stored.circuit)
         kind = "forced" if isinstance(event, Forced) else "reset"
-        verdict = self._apply(conn, stored, contract, [(kind, event)], now=now)
+        events: list[tuple[str, CircuitEvent]] = [(kind, event)]
+        if key.partition is not None:
+            # What the partition's own override leaves is the whole asset's, at once.
+            events.append(("inherited", self._inherited(conn, key, now)))
+        verdict = self._apply(conn, stored, contract, events, now=now)
+        if key.partition is None and verdict.circuit.override is not stored.circuit.override:
+            wake_partitions(conn, key, now)
         self._checkpoint("breaker.commit")
         return verdict
 
 
-def _standing(store: Store, *, everywhere: bool) -> sa.Select[tuple[Any, ...]]:
-    """The query of :meth:`CircuitBreaker.standing`, built once: of one partition, or of any."""
+def _without_heal(step: Step) -> Step:
+    return replace(step, effects=tuple(e for e in step.effects if not isinstance(e, Heal)))
+
+
+def _require_own(circuit: Circuit) -> None:
+    """``PolicyError`` where what is to be lifted is the override of the whole asset."""
+    if circuit.inherited:
+        raise PolicyError(
+            "the override is the whole asset's, and cannot be lifted for one partition",
+            where=str(circuit.key),
+            why=f"{circuit.override_actor} set {circuit.override.value} for all partitions:"
+            f" {circuit.override_reason}",
+            hint="lift it without a partition, or give this one an override of its own",
+        )
+
+
+def _standing(store: Store, *, everywhere: bool, obeying: bool) -> sa.Select[tuple[Any, ...]]:
+    """The query of :meth:`CircuitBreaker.standing`, built once: of one partition, or of any.
+
+    ``obeying``: the circuit is a partition's, and the override of its whole asset is read as well.
+    """
     reads = degraded_reads.c
     position = sa.select(sa.func.max(reads.id)).scalar_subquery()
     marks = sa.select(reads.id).where(
@@ -733,12 +866,23 @@ def _standing(store: Store, *, everywhere: bool) -> sa.Select[tuple[Any, ...]]:
         marks = marks.where(reads.consumer_partition == sa.bindparam("read_partition"))
     # The row must come even where the circuit has none yet.
     one = sa.select(sa.literal(1).label("one")).subquery()
+    whole = circuits.alias("whole")
+    found = one.outerjoin(circuits, of_named(circuits))
+    if obeying:
+        of_whole = sa.and_(
+            whole.c.contract == sa.bindparam("of_contract"),
+            whole.c.asset == sa.bindparam("of_asset"),
+            whole.c.partition == "",
+            whole.c.override != Override.NONE.value,
+        )
+        found = found.outerjoin(whole, of_whole)
     return sa.select(
         circuits,
         position.label("position"),
         sa.exists(marks).label("marked"),
         store.clock().label("clock"),
-    ).select_from(one.outerjoin(circuits, of_named(circuits)))
+        (whole.c.body if obeying else sa.null()).label("whole"),
+    ).select_from(found)
 
 
 def _observed(

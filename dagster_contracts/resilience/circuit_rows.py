@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,9 +13,13 @@ from dagster_contracts.core.circuit import (
     Circuit,
     CircuitKey,
     CircuitState,
+    Override,
     Step,
+    advance,
     circuit_from_json,
     circuit_to_json,
+    inherited_from,
+    obeys,
 )
 from dagster_contracts.core.contract import Json
 from dagster_contracts.errors import StoreError
@@ -77,17 +81,114 @@ def read_circuit(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
     return None if row is None else _stored(row)
 
 
+Troubled = Callable[[CircuitKey, Exception], None]
+"""Is told which circuit something went wrong with, where the others are to go on."""
+
+
 def read_circuits(
-    conn: sa.Connection, keys: Iterable[CircuitKey] | None = None
+    conn: sa.Connection,
+    keys: Iterable[CircuitKey] | None = None,
+    *,
+    contracts: Iterable[str] | None = None,
+    troubled: Troubled | None = None,
 ) -> list[StoredCircuit]:
-    """Every circuit, or those of ``keys`` that exist, ordered by key."""
-    query = sa.select(circuits)
+    """Every circuit, or those of ``keys`` or of ``contracts`` that exist, ordered by key.
+
+    A row that cannot be read is an error, or with ``troubled`` is told there and left out.
+    """
     wanted = None if keys is None else set(keys)
-    if wanted is not None:
-        query = query.where(circuits.c.contract.in_({key.contract for key in wanted}))
-    found = [_stored(row) for row in conn.execute(query)]
-    chosen = [s for s in found if wanted is None or s.circuit.key in wanted]
-    return sorted(chosen, key=lambda stored: stored.circuit.key)
+    named_ones = contracts if wanted is None else {key.contract for key in wanted}
+    chosen = [] if named_ones is None else [circuits.c.contract.in_(list(named_ones))]
+    try:
+        found = [_stored(row) for row in conn.execute(sa.select(circuits).where(*chosen))]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        if troubled is None:
+            raise
+        found = list(_one_by_one(conn, chosen, wanted, troubled))
+    mine = [s for s in found if wanted is None or s.circuit.key in wanted]
+    return sorted(mine, key=lambda stored: stored.circuit.key)
+
+
+def _one_by_one(
+    conn: sa.Connection,
+    chosen: Iterable[sa.ColumnElement[bool]],
+    wanted: Container[CircuitKey] | None,
+    troubled: Troubled,
+) -> Iterator[StoredCircuit]:
+    """The circuits that can be read."""
+    names = sa.select(circuits.c.contract, circuits.c.asset, circuits.c.partition).where(*chosen)
+    for contract, asset, partition in conn.execute(names).all():
+        key = CircuitKey(contract, asset, partition or None)
+        if wanted is not None and key not in wanted:
+            continue
+        try:
+            stored = read_circuit(conn, key)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            troubled(key, error)
+            continue
+        if stored is not None:
+            yield stored
+
+
+def of_asset(key: CircuitKey) -> CircuitKey:
+    """The key of the whole asset, whose override the partitions obey."""
+    return CircuitKey(key.contract, key.asset)
+
+
+def read_whole(conn: sa.Connection, key: CircuitKey) -> Circuit | None:
+    """The circuit of the whole asset that a partition belongs to, if it has a row."""
+    stored = read_circuit(conn, of_asset(key))
+    return None if stored is None else stored.circuit
+
+
+def read_overridden(conn: sa.Connection, contracts: Iterable[str]) -> dict[CircuitKey, Circuit]:
+    """The circuits of whole assets that have an override, which partitions may have to obey."""
+    query = sa.select(circuits.c.body).where(
+        circuits.c.contract.in_(sorted(set(contracts))),
+        circuits.c.partition == "",
+        circuits.c.override != Override.NONE.value,
+    )
+    found = (circuit_from_json(row.body) for row in conn.execute(query))
+    return {circuit.key: circuit for circuit in found}
+
+
+def as_obeyed(circuit: Circuit, whole: Circuit | None, now: datetime) -> Circuit:
+    """A partition's circuit as it is under the whole asset's override, written down or not yet."""
+    said = inherited_from(whole, now)
+    if circuit.key.partition is None or obeys(circuit, said, now):
+        return circuit
+    return advance(circuit, said, policy=None, now=now, random=0.0).circuit
+
+
+def wake_partitions(conn: sa.Connection, key: CircuitKey, now: datetime) -> None:
+    """Let the next tick look at every partition of an asset: its override has changed."""
+    conn.execute(
+        sa.update(circuits)
+        .where(
+            circuits.c.contract == key.contract,
+            circuits.c.asset == key.asset,
+            circuits.c.partition != "",
+        )
+        .values(wake_at=now)
+    )
+
+
+def has_newer(conn: sa.Connection, key: CircuitKey, time: datetime) -> bool:
+    """Whether a partition of the asset was evaluated that begins after ``time`` (in UTC).
+
+    Reads every circuit of the asset: asked once where a partition is superseded.
+    """
+    if conn.dialect.name == "sqlite":
+        begins: sa.ColumnElement[str] = sa.func.json_extract(circuits.c.body, "$.partition_time")
+    else:
+        begins = sa.cast(circuits.c.body, sa.JSON)["partition_time"].as_string()
+    newer = sa.select(sa.literal(1)).where(
+        circuits.c.contract == key.contract,
+        circuits.c.asset == key.asset,
+        circuits.c.partition != "",
+        begins > time.isoformat(),
+    )
+    return conn.execute(newer.limit(1)).first() is not None
 
 
 def lock_circuit(conn: sa.Connection, key: CircuitKey, now: datetime) -> StoredCircuit:

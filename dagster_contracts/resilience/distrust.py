@@ -7,12 +7,13 @@ though it passes every check. So neither is served while the override stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
 from dagster_contracts.core.metrics import REFUSED
-from dagster_contracts.resilience.circuit_rows import of_key, read_circuit
+from dagster_contracts.resilience.circuit_rows import as_obeyed, of_key, read_circuit, read_whole
 from dagster_contracts.resilience.snapshots import Snapshot
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuit_events, observations, snapshots
@@ -30,18 +31,28 @@ def trusted_snapshots(
     ``key_of`` is the circuit of a partition. ``audited``: a refused batch never became the primary.
     """
     with store.read() as conn:
+        now = store.now(conn)
         return tuple(
             snapshot
             for snapshot in kept
-            if _is_trusted(conn, snapshot, key_of(snapshot.partition), audited=audited)
+            if _is_trusted(conn, snapshot, key_of(snapshot.partition), now, audited=audited)
         )
 
 
-def _is_trusted(conn: sa.Connection, snapshot: Snapshot, key: CircuitKey, *, audited: bool) -> bool:
+def _is_trusted(
+    conn: sa.Connection, snapshot: Snapshot, key: CircuitKey, now: datetime, *, audited: bool
+) -> bool:
     stored = read_circuit(conn, key)
-    if stored is None or stored.circuit.override is not Override.FORCED_OPEN:
+    circuit = stored.circuit if stored is not None else Circuit(key=key)
+    whole = None if key.partition is None else read_whole(conn, key)
+    obeyed = circuit if whole is None else as_obeyed(circuit, whole, now)
+    if obeyed.override is not Override.FORCED_OPEN:
         return True
-    forced = _forced_open(conn, key)
+    if obeyed == circuit:
+        forced = _forced_open(conn, key)
+    else:
+        # No event of this partition has met the whole asset's override: all came before it.
+        forced = 1 + (stored.version if stored is not None else 0)
     # Versions of the circuit order its events; clocks do not.
     judged = conn.scalar(
         sa.select(sa.func.min(circuit_events.c.version)).where(

@@ -17,6 +17,7 @@ from dagster_contracts.core.circuit import (
     ProbeAsked,
     Step,
     Ticked,
+    asked_of,
 )
 from dagster_contracts.core.condition import Comparison, comparisons_of, metrics_of
 from dagster_contracts.core.contract import Contract
@@ -36,8 +37,17 @@ _THOUSAND_YEARS = Fraction(31_536_000_000)
 
 
 def freshness_since(circuit: Circuit, contract: Contract) -> datetime | None:
-    """What ``data_freshness`` counts from: the newest event time, or the last materialization."""
+    """What ``data_freshness`` counts from: the newest event time, or the last materialization.
+
+    ``None`` for a superseded partition: the newest one tells how fresh the asset is.
+    """
+    if circuit.superseded:
+        return None
     return circuit.watermark if contract.event_time is not None else circuit.last_observed_at
+
+
+def _made_at(circuit: Circuit) -> datetime | None:
+    return None if circuit.superseded else circuit.last_observed_at
 
 
 def clock_metrics(
@@ -46,7 +56,7 @@ def clock_metrics(
     """The metrics that grow by themselves, in seconds; ``None`` before the first evaluation."""
     return {
         FRESHNESS: _seconds_since(freshness_since(circuit, contract), now),
-        AGE: _seconds_since(circuit.last_observed_at, now),
+        AGE: _seconds_since(_made_at(circuit), now),
     }
 
 
@@ -67,7 +77,7 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
         if circuit.state is CircuitState.HALF_OPEN and circuit.lease is not None:
             moments.append(circuit.lease.expires_at)
     if circuit.state is CircuitState.CLOSED and contract.resilience is not None:
-        open_when = contract.resilience.circuit.open_when
+        open_when = asked_of(contract.resilience.circuit, circuit).open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
         for crossing in _crossings(circuit, contract, comparisons, now):
             moments.extend(m for m in (crossing, crossing + _JUST_AFTER) if m > now)
@@ -89,14 +99,14 @@ def wake_after(
     """
     circuit = step.circuit
     waking = wake_at(circuit, contract, now)
-    if circuit.state is CircuitState.CLOSED and _opens_by(contract) & OF_HISTORY:
+    if circuit.state is CircuitState.CLOSED and _opens_by(circuit, contract) & OF_HISTORY:
         waking = min(waking or now + _LOOK_AGAIN, now + _LOOK_AGAIN)
     closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
     if isinstance(event, Ticked | Failed | ProbeAsked) or not closed:
         return waking
     late = any(note.kind is NoteKind.LATE for note in step.notes)
     if isinstance(event, Observed) and not late and contract.resilience is not None:
-        open_when = contract.resilience.circuit.open_when
+        open_when = asked_of(contract.resilience.circuit, circuit).open_when
         comparisons = [c for condition in open_when for c in comparisons_of(condition)]
         crossings = _crossings(circuit, contract, comparisons, now)
         if all(crossing > now for crossing in crossings):
@@ -104,11 +114,12 @@ def wake_after(
     return now
 
 
-def _opens_by(contract: Contract) -> frozenset[str]:
+def _opens_by(circuit: Circuit, contract: Contract) -> frozenset[str]:
     """The metrics, or their families, that a circuit opens by."""
     if contract.resilience is None:
         return frozenset()
-    named = (metrics_of(condition) for condition in contract.resilience.circuit.open_when)
+    asked = asked_of(contract.resilience.circuit, circuit)
+    named = (metrics_of(condition) for condition in asked.open_when)
     return frozenset(name.partition(".")[0] for names in named for name in names)
 
 
@@ -116,7 +127,7 @@ def _crossings(
     circuit: Circuit, contract: Contract, comparisons: Iterable[Comparison], now: datetime
 ) -> Iterator[datetime]:
     """When a growing metric crosses what it is compared with, or a ``for 30min`` is over."""
-    since = {FRESHNESS: freshness_since(circuit, contract), AGE: circuit.last_observed_at}
+    since = {FRESHNESS: freshness_since(circuit, contract), AGE: _made_at(circuit)}
     for comparison in comparisons:
         hold = comparison.hold.duration if comparison.hold else None
         for crossing in _crossed(comparison, since, contract, now):

@@ -16,9 +16,11 @@ from dagster_contracts.core.circuit.events import (
     Failed,
     Forced,
     Heal,
+    Inherited,
     Note,
     NoteKind,
     Observed,
+    Placed,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -31,8 +33,8 @@ from dagster_contracts.core.circuit.events import (
     UpstreamClosed,
     UpstreamOpened,
 )
-from dagster_contracts.core.circuit.judgement import would_open
-from dagster_contracts.core.circuit.machine import advance
+from dagster_contracts.core.circuit.judgement import asked_of, of_newest, would_open
+from dagster_contracts.core.circuit.machine import advance, inherited_from, obeys
 from dagster_contracts.core.circuit.passing import why_not_passed
 from dagster_contracts.core.circuit.state import (
     Circuit,
@@ -54,11 +56,13 @@ __all__ = [
     "Failed",
     "Forced",
     "Heal",
+    "Inherited",
     "Lease",
     "Note",
     "NoteKind",
     "Observed",
     "Override",
+    "Placed",
     "PolicyChanged",
     "ProbeAsked",
     "ProbeBlocked",
@@ -71,8 +75,12 @@ __all__ = [
     "UpstreamClosed",
     "UpstreamOpened",
     "advance",
+    "asked_of",
     "circuit_from_json",
     "circuit_to_json",
+    "inherited_from",
+    "obeys",
+    "of_newest",
     "probe_wait",
     "transition_from_json",
     "transition_to_json",

@@ -93,6 +93,7 @@ _TIMES = frozenset(
         "next_probe_at",
         "override_until",
         "watermark",
+        "partition_time",
         "last_observed_at",
         "last_good_at",
         "at",

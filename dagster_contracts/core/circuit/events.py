@@ -83,8 +83,29 @@ class Forced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Inherited:
+    """The override of the whole asset as it stands, ``Override.NONE`` for none.
+
+    The circuit of a partition obeys it unless it has an override of its own.
+    """
+
+    override: Override = Override.NONE
+    actor: str | None = None
+    reason: str | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """When a partition begins, and whether a newer one of its asset was evaluated."""
+
+    time: datetime
+    superseded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reset:
-    """An operator closes the circuit and lifts any override."""
+    """An operator closes the circuit and lifts the override that is its own."""
 
     actor: str
     reason: str
@@ -118,6 +139,8 @@ CircuitEvent: TypeAlias = (
     | ProbeAsked
     | ProbeBlocked
     | Forced
+    | Inherited
+    | Placed
     | Reset
     | PolicyChanged
     | UpstreamOpened

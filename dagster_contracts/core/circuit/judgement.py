@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from dagster_contracts.core.circuit.events import Observed
@@ -22,9 +23,10 @@ from dagster_contracts.core.condition import (
     metrics_of,
     render,
     without_holds,
+    without_metrics,
 )
 from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown, ProbeMode
-from dagster_contracts.core.metrics import is_momentary, speaks_of_newest
+from dagster_contracts.core.metrics import is_momentary, needs_asset_history, speaks_of_newest
 
 MAX_WINDOW: Final = 256
 
@@ -135,6 +137,30 @@ def judge_tick(
     return judge_opening(policy, window, conditions=conditions, unknown_opens=False)
 
 
+def asked_of(policy: CircuitPolicy, circuit: Circuit) -> CircuitPolicy:
+    """The policy as it judges a circuit: a superseded partition is not asked what is of the newest.
+
+    What is not asked neither opens nor stands against a probe.
+    """
+    return _of_older(policy) if circuit.superseded else policy
+
+
+@lru_cache(maxsize=256)
+def _of_older(policy: CircuitPolicy) -> CircuitPolicy:
+    opening = (without_metrics(c, of_newest, taken=False) for c in policy.open_when)
+    closing = (without_metrics(c, of_newest, taken=True) for c in policy.close_when)
+    return replace(
+        policy,
+        open_when=tuple(condition for condition in opening if condition is not None),
+        close_when=tuple(condition for condition in closing if condition is not None),
+    )
+
+
+def of_newest(metric: str) -> bool:
+    """Whether a metric is of the newest partition: its age, its volume, or the asset's service."""
+    return speaks_of_newest(metric) or needs_asset_history(metric)
+
+
 def is_probe(circuit: Circuit, holder: str | None) -> bool:
     """Whether an evaluation in the name of ``holder`` is the probe that the circuit waits for."""
     return circuit.lease is not None and circuit.lease.holder == holder
@@ -182,6 +208,7 @@ def would_open(
     judged alone, without the metrics that speak of the newest. Under ``forced_closed`` and metrics
     only nothing is refused, and the explanation says what would have been.
     """
+    policy = asked_of(policy, circuit)
     if why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder):
         metrics = {n: v for n, v in batch.metrics.items() if not speaks_of_newest(n)}
         window: tuple[Observation, ...] = (Observation(now, metrics),)

@@ -18,6 +18,11 @@ What the table leaves open is decided here, on the side of the consumer:
   of them closes, the next probe is due at once. An evaluation that comes by itself still counts.
 * A partition that opened the circuit of a whole asset is the one that a probe is of: another one
   that is good says nothing of it and closes nothing, but under ``probe: wait`` a newer one does.
+* Freshness, latency and volume are asked of the newest partition only: a superseded
+  one is judged as if no condition spoke of them.
+* An override of the whole asset is obeyed by the circuits of its partitions. One of a partition's
+  own comes first, and when it ends the whole asset's is obeyed again. A reset of a partition closes
+  its circuit, and the whole asset's override goes on. Its alert is the whole asset's.
   Where such a one mends an exhausted circuit, the next probe is of the partition that opened it.
 """
 
@@ -35,9 +40,11 @@ from dagster_contracts.core.circuit.events import (
     Failed,
     Forced,
     Heal,
+    Inherited,
     Note,
     NoteKind,
     Observed,
+    Placed,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -52,6 +59,7 @@ from dagster_contracts.core.circuit.events import (
 )
 from dagster_contracts.core.circuit.judgement import (
     Verdict,
+    asked_of,
     batch_window,
     is_probe,
     judge_opening,
@@ -108,6 +116,10 @@ def advance(
             turn.probe_blocked(event)
         case Forced():
             turn.forced(event)
+        case Inherited():
+            turn.inherited(event)
+        case Placed():
+            turn.placed(event)
         case Reset():
             turn.reset(event)
         case PolicyChanged():
@@ -130,6 +142,8 @@ class _Turn:
     ) -> None:
         self.circuit = circuit
         self._policy = policy or CircuitPolicy()
+        # What evaluations are judged by: less is asked of an older partition.
+        self._asked = asked_of(self._policy, circuit)
         self._bound = policy is not None
         self._now = now
         self._random = random
@@ -176,7 +190,7 @@ class _Turn:
 
     def _tick_closed(self, event: Ticked, *, partition: str | None = None) -> None:
         window = tick_window(self.circuit, event.metrics, self._now)
-        verdict = judge_tick(self._policy, self.circuit, window)
+        verdict = judge_tick(self._asked, self.circuit, window)
         kept = trimmed(window, self._policy)
         if kept != self.circuit.window:
             self.circuit = replace(self.circuit, window=kept)
@@ -210,7 +224,7 @@ class _Turn:
                 if self._is_the_probe(event):
                     self._judged_probe(event)
             case CircuitState.EXHAUSTED:
-                verdict = judge_probe(self._policy, self.circuit, event.metrics, self._now)
+                verdict = judge_probe(self._asked, self.circuit, event.metrics, self._now)
                 if not verdict.good:
                     self._recorded(event.evaluation_id, verdict.explanation)
                     return
@@ -277,7 +291,7 @@ class _Turn:
         )
         if self.circuit.checks < self._policy.min_observations:
             return None
-        return judge_opening(self._policy, window, unknown_opens=True)
+        return judge_opening(self._asked, window, unknown_opens=True)
 
     def _observed_closed(self, event: Observed) -> None:
         verdict = self._look(event)
@@ -289,7 +303,7 @@ class _Turn:
         self._recorded(
             event.evaluation_id, f"{self.circuit.checks} in the window, nothing speaks for opening"
         )
-        missing = unmeasured(self._policy, event.metrics)
+        missing = unmeasured(self._asked, event.metrics)
         if missing:
             names = ", ".join(missing)
             explanation = f"could not be measured: {names}"
@@ -386,7 +400,7 @@ class _Turn:
             self.note(NoteKind.PROBE_BLOCKED, f"no probe can be started: {event.reason}")
 
     def _judged_probe(self, event: Observed) -> None:
-        verdict = judge_probe(self._policy, self.circuit, event.metrics, self._now)
+        verdict = judge_probe(self._asked, self.circuit, event.metrics, self._now)
         another = of_another_partition(self._policy, self.circuit, event) if verdict.good else None
         if another is not None:
             self._recorded(event.evaluation_id, another)
@@ -541,7 +555,7 @@ class _Turn:
 
     def forced(self, event: Forced) -> None:
         if event.override is Override.NONE:
-            if self.circuit.override is not Override.NONE:
+            if self.circuit.overridden is not Override.NONE:
                 self._lift(
                     NoteKind.OVERRIDE_LIFTED,
                     f"{self.circuit.override} lifted by {event.actor}: {event.reason}",
@@ -554,30 +568,62 @@ class _Turn:
             override_until=event.until,
             override_actor=event.actor,
             override_reason=event.reason,
+            inherited=False,
             would_open=None,
             lease=None,
         )
-        until = "until it is lifted" if event.until is None else f"until {in_words(event.until)}"
-        explanation = f"{event.override} by {event.actor} {until}: {event.reason}"
+        explanation = f"{event.override} by {event.actor} {_until(event.until)}: {event.reason}"
         self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
         self._alert(AlertTopic.OVERRIDE, explanation, f"{event.override}:{self._now.isoformat()}")
 
+    def inherited(self, event: Inherited) -> None:
+        circuit = self.circuit
+        if obeys(circuit, event, self._now):
+            return
+        if event.override is Override.NONE:
+            said = f"{circuit.override} of the whole asset was lifted"
+            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=circuit.override_actor)
+            return
+        self.circuit = replace(
+            circuit,
+            override=event.override,
+            override_until=event.until,
+            override_actor=event.actor,
+            override_reason=event.reason,
+            inherited=True,
+            would_open=None,
+            lease=None,
+        )
+        self.note(
+            NoteKind.OVERRIDE_SET,
+            f"{event.override} by {event.actor} {_until(event.until)}, as the whole asset:"
+            f" {event.reason}",
+            actor=event.actor,
+        )
+
+    def placed(self, event: Placed) -> None:
+        self.circuit = replace(self.circuit, partition_time=event.time, superseded=event.superseded)
+
     def _lift(self, kind: NoteKind, explanation: str, *, actor: str | None = None) -> None:
-        lifted = self.circuit.override
+        lifted, inherited = self.circuit.override, self.circuit.inherited
         self.circuit = replace(
             self.circuit,
             override=Override.NONE,
             override_until=None,
             override_actor=None,
             override_reason=None,
+            inherited=False,
             would_open=None,
         )
         self.note(kind, explanation, actor=actor)
-        self._alert(AlertTopic.OVERRIDE, explanation, f"{lifted}:lifted:{self._now.isoformat()}")
+        if not inherited:
+            self._alert(
+                AlertTopic.OVERRIDE, explanation, f"{lifted}:lifted:{self._now.isoformat()}"
+            )
 
     def reset(self, event: Reset) -> None:
         said = f"reset by {event.actor}: {event.reason}"
-        if self.circuit.override is not Override.NONE:
+        if self.circuit.overridden is not Override.NONE:
             self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=event.actor)
         if self.circuit.state is CircuitState.CLOSED:
             self.circuit = replace(self.circuit, window=(), averaged=())
@@ -710,15 +756,48 @@ class _Turn:
     def heal_if_restored(self, before: Circuit) -> None:
         """Consumers may read the primary again, because it is good and not because it is forced."""
         after = self.circuit
-        if (
-            before.effective_state is not CircuitState.CLOSED
-            and after.effective_state is CircuitState.CLOSED
-            and after.state is CircuitState.CLOSED
-        ):
+        # Forced closed over an open circuit is not good yet: what ends both at once restores it.
+        if _healthy(after) and not _healthy(before):
             dedupe = f"{after.key}:{after.generation}:heal:{self._now.isoformat()}"
             self._effects.append(
                 Heal(key=after.key, generation=after.generation, dedupe_key=dedupe)
             )
+
+
+def inherited_from(whole: Circuit | None, now: datetime) -> Inherited:
+    """What the circuits of an asset's partitions must obey now; ``whole`` is the asset's own."""
+    if whole is None or whole.override is Override.NONE:
+        return Inherited()
+    if whole.override_until is not None and now >= whole.override_until:
+        return Inherited()
+    return Inherited(
+        override=whole.override,
+        actor=whole.override_actor,
+        reason=whole.override_reason,
+        until=whole.override_until,
+    )
+
+
+def obeys(circuit: Circuit, said: Inherited, now: datetime) -> bool:
+    """Whether a partition's circuit knows of the whole asset's override, or need not."""
+    own = circuit.overridden is not Override.NONE
+    if own and (circuit.override_until is None or now < circuit.override_until):
+        return True
+    return said == Inherited(
+        override=circuit.override,
+        actor=circuit.override_actor,
+        reason=circuit.override_reason,
+        until=circuit.override_until,
+    )
+
+
+def _until(moment: datetime | None) -> str:
+    return "until it is lifted" if moment is None else f"until {in_words(moment)}"
+
+
+def _healthy(circuit: Circuit) -> bool:
+    closed = CircuitState.CLOSED
+    return circuit.effective_state is closed and circuit.state is closed
 
 
 def _and(names: tuple[str, ...]) -> str:

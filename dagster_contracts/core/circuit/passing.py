@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from dagster_contracts.core.circuit.events import Observed
-from dagster_contracts.core.circuit.judgement import is_probe, judge_opening, why_late
+from dagster_contracts.core.circuit.judgement import (
+    asked_of,
+    is_probe,
+    judge_opening,
+    why_late,
+)
 from dagster_contracts.core.circuit.state import Circuit
 from dagster_contracts.core.condition import Observation, without_holds
 from dagster_contracts.core.contract import CircuitPolicy
@@ -23,6 +28,7 @@ def why_not_passed(
     asked of this evaluation alone. What could not be measured speaks against it where the policy
     says ``on_unknown: open``. A late batch is not asked what speaks of the newest.
     """
+    policy = asked_of(policy, circuit)
     metrics = batch.metrics
     late = why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder)
     if late:

@@ -76,6 +76,10 @@ class Circuit:
     ``watermark`` is the event time of ``watermark_partition``, the newest partition, as last
     evaluated. ``would_open`` says why a metrics-only circuit would be open now. ``upstream`` names
     open circuits further up. ``recent`` are the last evaluation ids: a duplicate changes nothing.
+
+    ``inherited`` says that the override is the whole asset's, which this partition obeys.
+    ``partition_time`` is when the partition begins, where partitions have an order; one is
+    ``superseded`` when a newer one was evaluated, of which freshness, latency and volume speak.
     """
 
     key: CircuitKey
@@ -95,10 +99,13 @@ class Circuit:
     override_until: datetime | None = None
     override_actor: str | None = None
     override_reason: str | None = None
+    inherited: bool = False
     metrics_only: bool = False
     would_open: str | None = None
     watermark: datetime | None = None
     watermark_partition: str | None = None
+    partition_time: datetime | None = None
+    superseded: bool = False
     last_observed_at: datetime | None = None
     last_partition: str | None = None
     last_good_at: datetime | None = None
@@ -126,6 +133,11 @@ class Circuit:
     def frozen(self) -> bool:
         """Whether evaluations are only recorded: an override or the metrics-only mode is set."""
         return self.override is not Override.NONE or self.metrics_only
+
+    @property
+    def overridden(self) -> Override:
+        """The circuit's own override, which comes before the one of the whole asset."""
+        return Override.NONE if self.inherited else self.override
 
     @property
     def checks(self) -> int:

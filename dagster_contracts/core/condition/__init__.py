@@ -31,6 +31,7 @@ from dagster_contracts.core.condition.tree import (
     metrics_of,
     render,
     without_holds,
+    without_metrics,
 )
 from dagster_contracts.core.quantity import Dimension, Quantity, format_quantity, render_quantity
 
@@ -60,4 +61,5 @@ __all__ = [
     "render",
     "render_quantity",
     "without_holds",
+    "without_metrics",
 ]

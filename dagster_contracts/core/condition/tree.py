@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -154,6 +155,32 @@ def demands_of(condition: Condition) -> tuple[Comparison, ...]:
 def metrics_of(condition: Condition) -> frozenset[str]:
     """The metrics that a condition speaks of."""
     return frozenset(comparison.metric for comparison in comparisons_of(condition))
+
+
+def without_metrics(
+    condition: Condition, unasked: Callable[[str], bool], *, taken: bool
+) -> Condition | None:
+    """The condition without the comparisons of ``unasked`` metrics, which are ``taken`` as such.
+
+    ``None`` where nothing is left to ask.
+    """
+    match condition:
+        case Comparison():
+            return None if unasked(condition.metric) else condition
+        case Both(left, right) | Either(left, right):
+            sides = [without_metrics(side, unasked, taken=taken) for side in (left, right)]
+            left_asked, right_asked = sides
+            if left_asked is not None and right_asked is not None:
+                return type(condition)(left_asked, right_asked)
+            # `true and x` and `false or x` are x; `false and x` and `true or x` are settled.
+            if taken is not isinstance(condition, Both):
+                return None
+            return left_asked if left_asked is not None else right_asked
+        case Negation(operand):
+            asked = without_metrics(operand, unasked, taken=not taken)
+            return None if asked is None else Negation(asked)
+        case _:
+            assert_never(condition)
 
 
 def without_holds(condition: Condition) -> Condition:
