@@ -474,6 +474,8 @@ class Deployment:
             )
         lease = circuit.lease
         demand(circuit.attempts == guard.attempts, f"{circuit.attempts} and not {guard.attempts}")
+        override = circuit.override.value
+        demand(override == guard.override[0], f"{key} is {override} and not {guard.override}")
         holds = holder is not None and lease is not None and lease.holder == holder
         route = choose_route(statuses, circuit, holds_lease=holds, now=self.now)
         probing = guard.lets_probe(holder, circuit.state)
@@ -562,14 +564,11 @@ class Deployment:
         reason = self.random.choice(("its partition is gone", "there is no job for it"))
         if circuit.probe_blocked == reason and circuit.lease is None:
             return  # That is known, and nothing is written.
-        before = self.guard(key).attempts
         outcome = self.services.block(contract, key, reason)
         self.note("no probe of {} ({}): {}", key, reason, outcome)
         if outcome.applied:
             self.counts["blocked probes"] += 1
             self.guard(key).blocked(self.now, self._bind(key, contract, outcome))
-            spent = self.guard(key).attempts != before and not outcome.moves
-            demand(not spent, "a probe that could not be started has cost a retry")
 
     def _to_probe(self, key: CircuitKey, opened: str | None) -> str | None:
         """The partition that opened the circuit, if it still exists; else any."""
@@ -650,6 +649,8 @@ class Deployment:
             self.counts["healing runs"] += 1
             asked = {self._terms(read.circuit.asset).heal for read in request.reads}
             demand(asked == {HealMode.RUN}, f"{request} though a contract asks for none")
+            shut = [r for r in request.reads if not self.guard(r.circuit).lets_through]
+            demand(not shut, f"{request} though {shut} would read the fallback again")
             self._start(request.consumer, request.partition, request=request)
 
     def _is_closed(self, key: CircuitKey) -> bool:

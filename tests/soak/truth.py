@@ -15,6 +15,13 @@ from dagster_contracts.core.circuit import CircuitState, StateTransition, Transi
 from tests.soak.plan import Asset, Terms
 
 MINUTE = timedelta(minutes=1)
+_BY_JUDGEMENT = (
+    TransitionCause.VIOLATION,
+    TransitionCause.UNKNOWN,
+    TransitionCause.PROBE_GOOD,
+    TransitionCause.PROBE_BAD,
+    TransitionCause.MENDED,
+)
 
 
 class BrokenInvariantError(AssertionError):
@@ -161,7 +168,8 @@ class Guard:
         passes = self._passes(batch.broken)
         # That another partition is good says nothing of the one that opened the circuit.
         answers = self._blamed in (None, partition)
-        good = passes and answers
+        alone = probe or self.lease is None
+        good = passes and answers and alone
         opens = False
         if not self.barred:
             self._window.append(batch.broken)
@@ -173,7 +181,7 @@ class Guard:
             self._good += good
             if probe and (answers or not passes):
                 self.lease = None  # Else its run has yet to make what it was started for.
-        self._judge(moves, now, opens=opens, good=good)
+        self._judge(moves, now, opens=opens, good=good, judged=True)
         if opens:
             self._opened_by_batch = True
             self._blamed = None if self.of_partition else partition
@@ -195,7 +203,7 @@ class Guard:
         if self.lease is not None and self.lease[0] == holder:
             self.lease = None
         opens = self.must_open(now) or self._fails_too_often(what)
-        self._judge(moves, now, opens=opens, good=False)
+        self._judge(moves, now, opens=opens, good=False, judged=True)
         if opens:
             self._blamed = None if self.of_partition else partition
         self._end(served)
@@ -302,10 +310,17 @@ class Guard:
         self._judge(moves, now, opens=False, good=False)
 
     def _judge(
-        self, moves: Sequence[StateTransition], now: datetime, *, opens: bool, good: bool
+        self,
+        moves: Sequence[StateTransition],
+        now: datetime,
+        *,
+        opens: bool,
+        good: bool,
+        judged: bool = False,
     ) -> None:
         opened = False
         for move in moves:
+            demand(judged or move.cause not in _BY_JUDGEMENT, f"nothing was judged: {move}")
             self._generation += 1
             demand(move.generation == self._generation, f"a generation was left out: {move}")
             if move.before is CircuitState.CLOSED:

@@ -1,0 +1,390 @@
+"""The soak can fail: the product is broken on purpose, and each time it must be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagster_contracts.core.circuit import AlertTopic, CircuitState, ProbeAsked, machine
+from dagster_contracts.core.circuit.events import TransitionCause
+from dagster_contracts.core.contract import OnUnknown
+from dagster_contracts.resilience import breaker, ledger
+from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.snapshots import SnapshotArchive
+from dagster_contracts.store.outbox import Outbox
+from tests.soak import deployment, durable, services
+from tests.soak.deployment import Deployment
+from tests.soak.lockstep import LockstepServices
+from tests.soak.services import PureServices
+from tests.soak.truth import BrokenInvariantError
+
+Break = Callable[[pytest.MonkeyPatch], None]
+QUICK: dict[str, Break] = {}
+CORE: dict[str, Break] = {}
+STORE: dict[str, Break] = {}
+WITHIN = 20_000
+"""Events; most are found out within some hundreds."""
+
+_Turn = machine._Turn
+
+
+def _of(where: dict[str, Break]) -> Callable[[Break], Break]:
+    def register(mutation: Break) -> Break:
+        where[mutation.__name__] = mutation
+        return mutation
+
+    return register
+
+
+def _around(patch: pytest.MonkeyPatch, owner: Any, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace a function by one that is given the original first."""
+    original = getattr(owner, name)
+    patch.setattr(owner, name, lambda *args, **more: wrapper(original, *args, **more))
+
+
+# -- the machine -----------------------------------------------------------------------------------
+
+
+@_of(QUICK)
+def anybody_is_the_probe(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "is_probe", lambda circuit, holder: True)
+
+
+@_of(CORE)
+def the_lease_is_given_to_whoever_asks(patch: pytest.MonkeyPatch) -> None:
+    def forgetful(advance: Any, circuit: Any, event: Any, **more: Any) -> Any:
+        asked = isinstance(event, ProbeAsked)
+        return advance(replace(circuit, lease=None) if asked else circuit, event, **more)
+
+    _around(patch, services, "advance", forgetful)
+
+
+@_of(QUICK)
+def a_lease_never_ends(patch: pytest.MonkeyPatch) -> None:
+    def endless(asked: Any, turn: Any, event: Any) -> None:
+        asked(turn, event)
+        lease = turn.circuit.lease
+        if lease is not None:
+            later = replace(lease, expires_at=lease.expires_at + timedelta(days=9))
+            turn.circuit = replace(turn.circuit, lease=later)
+
+    _around(patch, _Turn, "probe_asked", endless)
+
+
+@_of(CORE)
+def attempts_count_twice(patch: pytest.MonkeyPatch) -> None:
+    def twice(bad: Any, turn: Any, *args: Any, **more: Any) -> None:
+        bad(turn, *args, **more)
+        most = turn._policy.recovery.max_retries
+        turn.circuit = replace(turn.circuit, attempts=min(turn.circuit.attempts + 1, most))
+
+    _around(patch, _Turn, "_bad_probe", twice)
+
+
+@_of(CORE)
+def an_open_upstream_is_no_excuse(patch: pytest.MonkeyPatch) -> None:
+    def strict(bad: Any, turn: Any, *args: Any, **more: Any) -> None:
+        upstream = turn.circuit.upstream
+        turn.circuit = replace(turn.circuit, upstream=())
+        bad(turn, *args, **more)
+        turn.circuit = replace(turn.circuit, upstream=upstream)
+
+    _around(patch, _Turn, "_bad_probe", strict)
+
+
+@_of(CORE)
+def one_good_probe_is_enough(patch: pytest.MonkeyPatch) -> None:
+    def hasty(good: Any, turn: Any, *args: Any) -> None:
+        turn.circuit = replace(turn.circuit, good_probes=9)
+        good(turn, *args)
+
+    _around(patch, _Turn, "_good_probe", hasty)
+
+
+@_of(QUICK)
+def a_probe_does_not_wait(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "probe_wait", lambda policy, **more: timedelta(0))
+
+
+@_of(CORE)
+def a_blocked_probe_costs_a_retry(patch: pytest.MonkeyPatch) -> None:
+    def costly(blocked: Any, turn: Any, event: Any) -> None:
+        if turn.circuit.state is CircuitState.HALF_OPEN:
+            turn._bad_probe(TransitionCause.PROBE_BAD, event.reason)
+        else:
+            blocked(turn, event)
+
+    _around(patch, _Turn, "probe_blocked", costly)
+
+
+@_of(QUICK)
+def an_override_never_ends(patch: pytest.MonkeyPatch) -> None:
+    def endless(forced: Any, turn: Any, event: Any) -> None:
+        forced(turn, replace(event, until=None))
+
+    _around(patch, _Turn, "forced", endless)
+
+
+@_of(CORE)
+def a_reset_leaves_the_override(patch: pytest.MonkeyPatch) -> None:
+    def half(reset: Any, turn: Any, event: Any) -> None:
+        before = turn.circuit
+        reset(turn, event)
+        turn.circuit = replace(
+            turn.circuit, override=before.override, override_until=before.override_until
+        )
+
+    _around(patch, _Turn, "reset", half)
+
+
+@_of(QUICK)
+def late_is_taken_for_news(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "why_late", lambda circuit, event: None)
+
+
+@_of(CORE)
+def another_partition_answers(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "of_another_partition", lambda *args: None)
+
+
+@_of(CORE)
+def the_failed_partition_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def forgetful(failed: Any, turn: Any, event: Any) -> None:
+        failed(turn, replace(event, partition=None))
+
+    _around(patch, _Turn, "failed", forgetful)
+
+
+@_of(QUICK)
+def failures_are_not_counted(patch: pytest.MonkeyPatch) -> None:
+    def deaf(failed: Any, turn: Any, event: Any) -> None:
+        failed(turn, replace(event, metrics={}))
+
+    _around(patch, _Turn, "failed", deaf)
+
+
+@_of(QUICK)
+def what_is_not_known_is_good(patch: pytest.MonkeyPatch) -> None:
+    def trusting(judge: Any, policy: Any, *args: Any, **more: Any) -> Any:
+        return judge(replace(policy, on_unknown=OnUnknown.KEEP), *args, **more)
+
+    _around(patch, machine, "judge_opening", trusting)
+
+
+@_of(QUICK)
+def time_is_slept_through(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(services, "wake_after", lambda *args: None)
+
+
+@_of(QUICK)
+def an_alert_is_lost(patch: pytest.MonkeyPatch) -> None:
+    def lossy(alert: Any, turn: Any, topic: Any, *args: Any) -> None:
+        if topic is not AlertTopic.EXHAUSTED:
+            alert(turn, topic, *args)
+
+    _around(patch, _Turn, "_alert", lossy)
+
+
+@_of(CORE)
+def an_alert_forgets_its_upstream(patch: pytest.MonkeyPatch) -> None:
+    def loud(alert: Any, turn: Any, *args: Any) -> None:
+        upstream = turn.circuit.upstream
+        turn.circuit = replace(turn.circuit, upstream=())
+        alert(turn, *args)
+        turn.circuit = replace(turn.circuit, upstream=upstream)
+
+    _around(patch, _Turn, "_alert", loud)
+
+
+@_of(CORE)
+def healing_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
+    def healthy_before(heal: Any, turn: Any, before: Any) -> None:
+        if turn.circuit.override_until is None and turn.circuit.generation % 7:
+            heal(turn, before)
+
+    _around(patch, _Turn, "heal_if_restored", healthy_before)
+
+
+# -- what is built on it ---------------------------------------------------------------------------
+
+
+@_of(QUICK)
+def the_primary_serves_while_open(patch: pytest.MonkeyPatch) -> None:
+    def open_door(choose: Any, levels: Any, circuit: Any, **more: Any) -> Any:
+        return choose(levels, replace(circuit, state=CircuitState.CLOSED), **more)
+
+    _around(patch, deployment, "choose_route", open_door)
+
+
+@_of(QUICK)
+def a_level_whose_circuit_is_open_serves(patch: pytest.MonkeyPatch) -> None:
+    def blind(choose: Any, levels: Any, *args: Any, **more: Any) -> Any:
+        return choose([replace(level, circuit_open=False) for level in levels], *args, **more)
+
+    _around(patch, deployment, "choose_route", blind)
+
+
+@_of(QUICK)
+def a_refused_batch_is_kept_as_valid(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(services, "why_not_passed", lambda *args, **more: None)
+
+
+@_of(QUICK)
+def it_heals_while_open(patch: pytest.MonkeyPatch) -> None:
+    def eager(plan: Any, reads: Any, **more: Any) -> Any:
+        return plan(reads, **{**more, "closed": lambda key: True})
+
+    _around(patch, services, "plan_healing", eager)
+
+
+@_of(CORE)
+def it_heals_the_same_twice_at_a_time(patch: pytest.MonkeyPatch) -> None:
+    def twice(plan: Any, reads: Any, **more: Any) -> Any:
+        return plan(reads, **{**more, "in_flight": ()})
+
+    _around(patch, services, "plan_healing", twice)
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+@_of(STORE)
+def what_was_seen_counts_again(patch: pytest.MonkeyPatch) -> None:
+    def forgetful(record: Any, *args: Any, **more: Any) -> bool:
+        record(*args, **more)
+        return True
+
+    _around(patch, breaker, "record_report", forgetful)
+
+
+@_of(STORE)
+def every_fifth_message_is_lost(patch: pytest.MonkeyPatch) -> None:
+    sent = iter(range(10**9))
+
+    def lossy(append: Any, *args: Any, **more: Any) -> Any:
+        return append(*args, **more) if next(sent) % 5 else None
+
+    _around(patch, Outbox, "append", lossy)
+
+
+@_of(STORE)
+def the_ledger_misses_a_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DegradedReads, "record", lambda self, read: read)
+
+
+@_of(STORE)
+def nothing_is_inherited(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DegradedReads, "inherit", lambda self, **of: ())
+
+
+@_of(STORE)
+def what_a_slower_run_read_is_not_renewed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DegradedReads, "renew", lambda self, **of: 0)
+
+
+@_of(STORE)
+def a_mark_closes_whoever_wrote_it(patch: pytest.MonkeyPatch) -> None:
+    def careless(settle: Any, self: Any, **of: Any) -> int:
+        return settle(self, **{**of, "up_to": None, "upstream_partitions": None})
+
+    _around(patch, DegradedReads, "settle", careless)
+
+
+@_of(STORE)
+def the_last_valid_batch_is_any(patch: pytest.MonkeyPatch) -> None:
+    def oldest(latest: Any, self: Any, *of: Any) -> Any:
+        found = self.newest(*of, limit=1000)
+        return found[-1] if found else None
+
+    _around(patch, SnapshotArchive, "latest", oldest)
+
+
+@_of(STORE)
+def open_reads_are_forgotten(patch: pytest.MonkeyPatch) -> None:
+    def greedy(self: Any, older_than: timedelta) -> int:
+        with self._store.begin() as conn:
+            return conn.execute(ledger.sa.delete(ledger.degraded_reads)).rowcount
+
+    patch.setattr(DegradedReads, "prune", greedy)
+
+
+@_of(STORE)
+def nobody_is_told_to_heal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("dagster_contracts.resilience.notices._waiting", lambda *args: ())
+
+
+@_of(STORE)
+def an_explained_alert_is_told(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(durable, "inhibited", lambda firing, conn: {})
+
+
+@_of(STORE)
+def an_event_is_not_part_of_the_story(patch: pytest.MonkeyPatch) -> None:
+    def forgetful(forget: Any, conn: Any, older_than: Any) -> int:
+        events = breaker.circuit_events
+        return conn.execute(breaker.sa.delete(events).where(events.c.at < older_than)).rowcount
+
+    _around(patch, breaker, "forget_events", forgetful)
+
+
+def _found_out(open_services: Any, *, seeds: int, within: int, **sizes: int) -> int:
+    """After how many events, over some seeds, an invariant broke; 0 where none did."""
+    done = 0
+    for seed in range(seeds):
+        world = Deployment(seed, open_services, **sizes)
+        try:
+            world.run(within)
+        except BrokenInvariantError:
+            return done + world.events
+        done += world.events
+    return 0
+
+
+@pytest.mark.parametrize(
+    "mutation", [*QUICK, *(pytest.param(name, marks=pytest.mark.soak) for name in CORE)]
+)
+def test_a_broken_core_is_found_out(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (QUICK | CORE)[mutation](monkeypatch)
+    found = _found_out(PureServices, seeds=5, within=WITHIN // 5, contracts=12, plain=12)
+    assert found, "every invariant held"
+    print(f"{mutation}: {found} events")
+
+
+@pytest.mark.soak
+def test_the_unbroken_core_holds_as_long() -> None:
+    assert not _found_out(PureServices, seeds=5, within=WITHIN // 5, contracts=12, plain=12)
+
+
+def _store_found_out(folder: Path, patch: pytest.MonkeyPatch) -> int:
+    # What is not kept long is forgotten soon enough to be missed; nobody is slower than that.
+    patch.setattr(durable, "KEPT", timedelta(hours=9))
+    patch.setattr(deployment, "RESENT_WITHIN", timedelta(hours=2))
+    opened = iter(range(1000))
+
+    def services_of_its_own(world: Deployment) -> LockstepServices:
+        root = folder / str(next(opened))
+        root.mkdir()
+        return LockstepServices(world, f"sqlite:///{root}/state.db", root, trouble=0.02)
+
+    return _found_out(services_of_its_own, seeds=3, within=1_500, contracts=4, plain=4)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("mutation", STORE)
+def test_a_broken_store_is_found_out(
+    mutation: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    STORE[mutation](monkeypatch)
+    found = _store_found_out(tmp_path, monkeypatch)
+    assert found, "every invariant held"
+    print(f"{mutation}: {found} events")
+
+
+@pytest.mark.soak
+def test_the_unbroken_store_holds_as_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert not _store_found_out(tmp_path, monkeypatch)
