@@ -62,6 +62,7 @@ class Standing:
                 "actor": circuit.override_actor,
                 "reason": circuit.override_reason,
                 "until": _iso(circuit.override_until),
+                "of_whole_asset": circuit.inherited,
             }
             if overridden
             else None,
@@ -96,7 +97,9 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
             if circuit.override_until
             else "until somebody lifts it"
         )
-        yield "override", f"by {circuit.override_actor} {until}: {circuit.override_reason}"
+        whole = ", for the whole asset" if circuit.inherited else ""
+        said = f"by {circuit.override_actor} {until}{whole}: {circuit.override_reason}"
+        yield "override", said
     if circuit.metrics_only:
         would = f"would be open: {circuit.would_open}" if circuit.would_open else "would be closed"
         yield "metrics only", f"the contract's mode; enforced it {would}"

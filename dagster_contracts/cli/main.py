@@ -33,6 +33,7 @@ COMMANDS = {
         "overrides:metrics_only", "Record what the circuit would do, and do nothing."
     ),
     "reset": LazyCommand("overrides:reset", "Close a circuit and lift its override."),
+    "dismiss": LazyCommand("overrides:dismiss", "Forget circuits that no consumer asks."),
     "quarantine": LazyCommand("quarantine:quarantine", "Look at refused batches and decide."),
     "alerts": LazyCommand("alerts:alerts", "List the alerts."),
     "acknowledge": LazyCommand("acknowledge:acknowledge", "Say that somebody is on an alert."),

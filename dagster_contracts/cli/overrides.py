@@ -26,7 +26,9 @@ from dagster_contracts.resilience.decision import (
     decide,
     next_sentence,
     standing_sentence,
+    waiting_reads,
 )
+from dagster_contracts.resilience.governed import why_unasked
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.watched import policy_of
 from dagster_contracts.store.database import Store
@@ -39,7 +41,8 @@ def _circuit_options(command: Function) -> Function:
     command = actor_option(command)
     command = reason_option(command)
     command = click.option(
-        "--partition", help="The partition, where each has its circuit. Default: all that have one."
+        "--partition",
+        help="The partition, where each has its circuit. Default: all, those to come as well.",
     )(command)
     command = click.option("--asset", help="The asset, where the contract has several.")(command)
     return click.argument("contract")(command)
@@ -78,7 +81,7 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
         output: str,
     ) -> None:
         with closing(open_for_change(places)) as store:
-            document, meant = find_circuits(store, places, contract, asset, partition)
+            document, meant = find_circuits(store, places, contract, asset, partition, decision)
             _decide(store, meant, decision, document, actor, reason, length, output)
 
     return command
@@ -125,12 +128,64 @@ def reset(
     What was built on a fallback is healed, as after a good probe.
     """
     with closing(open_for_change(places)) as store:
-        document, meant = find_circuits(store, places, contract, asset, partition)
+        document, meant = find_circuits(store, places, contract, asset, partition, Decision.RESET)
         _decide(store, meant, Decision.RESET, document, actor, reason, None, output)
 
 
+@click.command(
+    epilog="""\
+\b
+Examples:
+  dagster-contracts dismiss orders --asset ordres --reason "a typo of ours"
+"""
+)
+@click.argument("contract")
+@click.option("--asset", help="Only the circuits on this asset.")
+@click.option("--partition", help="Only the circuit of this partition.")
+@reason_option
+@actor_option
+@pass_places
+def dismiss(
+    places: Places,
+    contract: str,
+    asset: str | None,
+    partition: str | None,
+    reason: str,
+    actor: str,
+) -> None:
+    """Forget circuits that no consumer asks any more.
+
+    Those that `status` lists apart. They sleep and their history stays; what happens to one wakes
+    it again.
+    """
+    name = ContractRef.parse(contract).name
+    with closing(open_for_change(places)) as store:
+        breaker = CircuitBreaker(store)
+        declared = {each.name: each for each in declared_contracts(places)}
+        meant = [
+            circuit
+            for circuit in breaker.circuits_of([name])
+            if asset in (None, circuit.key.asset) and partition in (None, circuit.key.partition)
+        ]
+        unasked = [c for c in meant if not c.dismissed and why_unasked(c, declared)]
+        if not unasked or not declared:
+            raise PolicyError(
+                f"no circuit of {name} is one that nobody asks",
+                where=", ".join(str(circuit.key) for circuit in meant[:5]) or None,
+                hint="`dagster-contracts status` lists those; `reset` closes one that is asked",
+            )
+        for circuit in unasked:
+            breaker.dismiss(circuit.key, actor=actor, reason=reason)
+            print_line(f"{circuit.key}: dismissed, {why_unasked(circuit, declared)}")
+
+
 def find_circuits(
-    store: Store, places: Places, ref: str, asset: str | None, partition: str | None
+    store: Store,
+    places: Places,
+    ref: str,
+    asset: str | None,
+    partition: str | None,
+    decision: Decision,
 ) -> tuple[Contract | None, Meant]:
     """The circuits that are meant, and the contract that they are bound to, if that is here.
 
@@ -161,15 +216,16 @@ def find_circuits(
     if asset is None:
         asset = _only_asset(name, sorted(evaluated) or named)
     of_asset = [c for c in circuits.values() if c.key.asset == asset]
-    bound = _bound(places, of_asset[0]) if of_asset else document
+    bound = _bound(places, of_asset) if of_asset else document
     known = bound or document
     meant = circuits_meant(
         name,
         asset,
         partition,
+        decision=decision,
         governed={*named, *evaluated},
         scope=policy_of(known).scope if known is not None else None,
-        recorded=[c.key for c in of_asset],
+        recorded=of_asset,
     )
     return bound, meant
 
@@ -181,10 +237,10 @@ def _assets(document: Contract | None) -> list[str]:
     return list(dict.fromkeys(n for each in document.objects for n in document.asset_names(each)))
 
 
-def _bound(places: Places, circuit: Circuit) -> Contract | None:
-    """The version that the circuit is bound to: a decision must not bind it to another one."""
-    versions = declared_versions(places)
-    return next((each for each in versions if each.semantic_hash == circuit.policy_hash), None)
+def _bound(places: Places, circuits: Sequence[Circuit]) -> Contract | None:
+    """The version that the circuits are bound to: a decision must not bind them to another one."""
+    hashes = {circuit.policy_hash for circuit in circuits if circuit.policy_hash}
+    return next((v for v in declared_versions(places) if v.semantic_hash in hashes), None)
 
 
 def _only_asset(name: str, assets: Sequence[str]) -> str:
@@ -224,7 +280,7 @@ def _decide(
             lasting=lasting,
             contract=document,
         )
-        following = next_sentence(verdict.circuit, len(reads.open_reads(key)))
+        following = next_sentence(verdict.circuit, waiting_reads(reads, key))
         if output == "json":
             told.append(_as_json(verdict, following))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -15,11 +16,12 @@ from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
-from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.governed import why_unasked
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.store.database import Store
 
@@ -62,6 +64,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
         if name is not None and not circuits:
             check_known(places, name)
         declared = {contract.name: contract for contract in declared_contracts(places)}
+        circuits, unasked = _asked(circuits, declared)
         newest = MetricHistory(store).newest(circuits)
         standings = [
             _standing(store, circuit, newest.get(circuit.key), declared.get(circuit.key.contract))
@@ -76,13 +79,61 @@ def status(places: Places, ref: str | None, output: str) -> None:
                     "store": store.url,
                     "at": now.isoformat(),
                     "circuits": [standing.to_json() for standing in standings],
+                    "unasked": [_unasked_json(circuit, why) for circuit, why in unasked],
                     "never_evaluated": list(silent),
                 }
             )
         else:
             _print(standings, silent, now)
+            _print_unasked(unasked)
     if any(not _calm(standing) for standing in standings):
         raise click.exceptions.Exit(FINDINGS)
+
+
+def _asked(
+    circuits: list[Circuit], declared: Mapping[str, Contract]
+) -> tuple[list[Circuit], list[tuple[Circuit, str]]]:
+    """The circuits that consumers ask, and those that nobody does, with the reason.
+
+    Without a folder of contracts nobody knows, and all are told of. Left out is what was dismissed,
+    and a whole asset's circuit that only lent its partitions an override, once that is over.
+    """
+    parted = {(c.key.contract, c.key.asset) for c in circuits if c.key.partition is not None}
+    asked: list[Circuit] = []
+    unasked: list[tuple[Circuit, str]] = []
+    for circuit in circuits:
+        key = circuit.key
+        why = why_unasked(circuit, declared) if declared else None
+        if circuit.dismissed:
+            continue
+        if why is not None:
+            unasked.append((circuit, why))
+        elif (
+            key.partition is not None or (key.contract, key.asset) not in parted or not circuit.idle
+        ):
+            asked.append(circuit)
+    return asked, unasked
+
+
+def _unasked_json(circuit: Circuit, why: str) -> dict[str, Json]:
+    key = circuit.key
+    return {
+        "contract": key.contract,
+        "asset": key.asset,
+        "partition": key.partition,
+        "state": circuit.state.value,
+        "override": circuit.override.value,
+        "why": why,
+    }
+
+
+def _print_unasked(unasked: Sequence[tuple[Circuit, str]]) -> None:
+    if not unasked:
+        return
+    print_line()
+    print_line(f"{count(len(unasked), 'circuit')} that no consumer asks; `dismiss` forgets one:")
+    for circuit, why in unasked:
+        print_hanging(f"  {circuit.key}: {why}", 4)
 
 
 def _standing(

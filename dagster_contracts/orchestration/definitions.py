@@ -19,6 +19,7 @@ from dagster_contracts.orchestration.asset_decorator import (
     declaration_of,
 )
 from dagster_contracts.orchestration.binding import Bindings, bind_contracts
+from dagster_contracts.orchestration.bound_circuits import BoundCircuits
 from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
 from dagster_contracts.orchestration.failures import build_failure_hook
 from dagster_contracts.orchestration.graph import AssetGraph
@@ -110,6 +111,7 @@ def with_contracts(
     # In step processes too the definitions are loaded first, so that `resolve` finds its reader.
     partitions_of = {key: stored.partitions for key, stored in stored_assets(assets).items()}
     resource.runtime().reader = Reader(resource.runtime(), bindings, used, partitions_of)
+    resource.runtime().bound = bound = BoundCircuits(bindings, partitions_of)
     _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
     references = References(bindings, stored_assets(assets), used)
     governed = [_governed(item, bindings, resource.runtime, used, references) for item in assets]
@@ -157,7 +159,7 @@ def with_contracts(
         assets=governed,
         schedules=defs.schedules,
         sensors=[*(defs.sensors or ()), *added_sensors],
-        jobs=[*(defs.jobs or ()), *_operator_jobs(defs, bindings, resource)],
+        jobs=[*(defs.jobs or ()), *_operator_jobs(defs, bound, resource)],
         resources=_resources(defs, governed, bindings, resource, used),
         executor=defs.executor,
         loggers=defs.loggers,
@@ -167,10 +169,10 @@ def with_contracts(
 
 
 def _operator_jobs(
-    defs: dg.Definitions, bindings: Bindings, resource: ContractsResource
+    defs: dg.Definitions, bound: BoundCircuits, resource: ContractsResource
 ) -> list[dg.JobDefinition]:
     """The job for operators, where there is a circuit, and no job of the user's has its name."""
-    if not any(binding.protects for binding in bindings):
+    if not any(binding.protects for binding in bound.bindings):
         return []
     if any(getattr(job, "name", None) == JOB_NAME for job in defs.jobs or ()):
         warnings.warn(
@@ -179,7 +181,7 @@ def _operator_jobs(
             stacklevel=3,
         )
         return []
-    return [build_operator_job(bindings=bindings, open_runtime=resource.runtime)]
+    return [build_operator_job(bound=bound, open_runtime=resource.runtime)]
 
 
 def _known_fallbacks(

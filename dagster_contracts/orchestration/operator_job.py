@@ -11,12 +11,14 @@ from pydantic import Field
 from dagster_contracts.core.condition import parse_duration
 from dagster_contracts.errors import ConditionSyntaxError, ContractsError, PolicyError
 from dagster_contracts.orchestration.binding import Binding, Bindings
+from dagster_contracts.orchestration.bound_circuits import BoundCircuits
 from dagster_contracts.resilience.decision import (
     Decision,
     circuits_meant,
     decide,
     next_sentence,
     standing_sentence,
+    waiting_reads,
 )
 
 if TYPE_CHECKING:
@@ -41,12 +43,12 @@ class CircuitDecision(dg.Config):
     asset: str = Field(default="", description="The asset, where the contract governs several.")
     partition: str = Field(
         default="",
-        description="The partition, where each has its circuit. Empty: all that have one.",
+        description="The partition, where each has its circuit. Empty: all, those to come as well.",
     )
 
 
 def build_operator_job(
-    *, bindings: Bindings, open_runtime: "Callable[[], ContractsRuntime]"
+    *, bound: BoundCircuits, open_runtime: "Callable[[], ContractsRuntime]"
 ) -> dg.JobDefinition:
     """The job ``operate_circuit``: force, watch or reset one circuit, as the command line does."""
 
@@ -57,7 +59,7 @@ def build_operator_job(
     )
     def carry_out(context: dg.OpExecutionContext, config: CircuitDecision) -> None:
         try:
-            said = _decide(config, bindings, open_runtime())
+            said = _decide(config, bound, open_runtime(), context.instance)
         except ContractsError as error:
             # A decision that cannot be carried out is a wrong input and is not tried again.
             raise dg.Failure(str(error), allow_retries=False) from None
@@ -75,16 +77,25 @@ def build_operator_job(
     return operate_circuit
 
 
-def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRuntime") -> str:
-    binding = _binding(config, bindings)
+def _decide(
+    config: CircuitDecision,
+    bound: BoundCircuits,
+    runtime: "ContractsRuntime",
+    instance: dg.DagsterInstance,
+) -> str:
+    binding = _binding(config, bound.bindings)
     meant = circuits_meant(
         binding.contract.name,
         binding.asset,
         config.partition or None,
+        decision=config.decision,
         governed=(binding.asset,),
         scope=binding.resilience.circuit.scope,
-        recorded=[c.key for c in runtime.breaker.circuits_of([binding.contract.name])],
+        recorded=runtime.breaker.circuits_of([binding.contract.name]),
     )
+    for key in meant.keys:
+        if config.partition:
+            bound.require(key, instance)
     lasting = None
     if config.duration:
         if config.decision is Decision.RESET:
@@ -108,7 +119,7 @@ def _decide(config: CircuitDecision, bindings: Bindings, runtime: "ContractsRunt
             lasting=lasting,
             contract=binding.contract,
         ).circuit
-        waiting = len(runtime.ledger.open_reads(key))
+        waiting = waiting_reads(runtime.ledger, key)
         said.append(f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}")
     return "\n".join([*said, meant.remark] if meant.remark else said)
 

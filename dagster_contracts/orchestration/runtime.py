@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -20,6 +20,7 @@ from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.monitoring.service_history import ServiceHistory
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.governed import Governed, require_circuit
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.quarantine import Quarantine
@@ -30,6 +31,7 @@ from dagster_contracts.store.outbox import Outbox
 
 if TYPE_CHECKING:
     from dagster_contracts.monitoring.dispatch import AlertDispatcher
+    from dagster_contracts.orchestration.bound_circuits import BoundCircuits
     from dagster_contracts.orchestration.reads import Read, Reader
 
 
@@ -61,6 +63,8 @@ class ContractsRuntime:
         self._house_kept = -_HOUR
         self.reader: Reader | None = None
         """Reads for consumers; there once definitions were put under these contracts."""
+        self.bound: BoundCircuits | None = None
+        """The circuits that definitions can have; there once they were put under contracts."""
         self.foreign_counted: deque[str] = deque(maxlen=10_000)
         """Evaluations of others that this process has counted of late."""
         self.step_reads: dict[tuple[str, str], list[Read]] = {}
@@ -85,7 +89,19 @@ class ContractsRuntime:
     @cached_property
     def breaker(self) -> CircuitBreaker:
         """The circuits."""
-        return CircuitBreaker(self.store, remembered=self._remembered)
+        return CircuitBreaker(self.store, remembered=self._remembered, governs=self._governs)
+
+    def _governs(self, key: CircuitKey) -> None:
+        """``PolicyError`` where nobody would ask for the circuit."""
+        if self.bound is not None:
+            self.bound.require(key)
+            return
+        # Without definitions the documents tell; how assets are named is up to the translator.
+        protecting = (self.folder.resolve(name) for name in self.folder.names())
+        governed = {c.name: Governed.by(c) for c in protecting if c.resilience is not None}
+        named = replace(key, asset=key.asset.rpartition("/")[2])
+        assets = governed[key.contract].assets if key.contract in governed else frozenset()
+        require_circuit(key if key.asset in assets else named, governed)
 
     def _remembered(
         self, contract: Contract, key: CircuitKey, now: datetime

@@ -20,6 +20,7 @@ from dagster_contracts.core.circuit import (
     CircuitEvent,
     CircuitKey,
     CircuitState,
+    Dismissed,
     Effect,
     Failed,
     Forced,
@@ -76,6 +77,7 @@ from dagster_contracts.resilience.circuit_rows import (
     wake_partitions,
     write_step,
 )
+from dagster_contracts.resilience.governed import Governed, require_circuit
 from dagster_contracts.resilience.history import HistoryEntry
 from dagster_contracts.resilience.notices import send_effects
 from dagster_contracts.resilience.observations import (
@@ -165,10 +167,12 @@ class CircuitBreaker:
         random: Callable[[], float] = random_module.random,
         checkpoint: Checkpoint = pass_by,
         remembered: Remembered | None = None,
+        governs: Callable[[CircuitKey], None] | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._remembered = remembered
+        self._governs = governs
         self._new_id = new_id
         self._random = random
         self._checkpoint = checkpoint
@@ -535,11 +539,14 @@ class CircuitBreaker:
         """Set an override, or lift it with ``Override.NONE``; audited.
 
         One of the whole asset is obeyed by every partition that has none of its own, those that
-        come later among them.
+        come later among them. ``PolicyError`` for a circuit that no consumer would ask: of a
+        contract or an asset that is not known, or of a partition where the asset has one for all.
 
         ``PolicyError`` without an actor or a reason, or with an end that is past.
         """
         require_operator("set or lift an override", actor, reason)
+        if contract is not None:
+            _require_named(key, contract)
         with self._store.begin() as conn:
             if until is not None and until <= self._now(conn):
                 raise PolicyError(
@@ -556,8 +563,38 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Close the circuit by hand; audited. ``PolicyError`` without an actor or a reason."""
         require_operator("reset a circuit", actor, reason)
+        if contract is not None:
+            _require_named(key, contract)
         with self._store.begin() as conn:
             return self._operate(conn, key, Reset(actor=actor, reason=reason), contract)
+
+    def dismiss(self, key: CircuitKey, *, actor: str, reason: str) -> Circuit:
+        """Say that nobody asks a circuit any more: it sleeps until something happens; audited.
+
+        ``PolicyError`` without an actor or a reason, for one that does not exist, and for one that
+        consumers do ask.
+        """
+        require_operator("dismiss a circuit", actor, reason)
+        with self._store.begin() as conn:
+            if read_circuit(conn, key) is None:
+                raise PolicyError(
+                    "there is no such circuit",
+                    where=str(key),
+                    hint="`dagster-contracts status` lists those that nobody asks",
+                )
+            if self._governs is not None and self._is_governed(key):
+                raise PolicyError(
+                    "consumers ask this circuit",
+                    where=str(key),
+                    hint="reset it, or take the resilience section out of its contract",
+                )
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            step = self._step(stored.circuit, Dismissed(actor=actor, reason=reason), None, now)
+            written = write_step(conn, stored, [("dismissed", step)], wake_at=None, now=now)
+            send_effects(conn, self._outbox, step, None, now=now)
+            self._checkpoint("breaker.commit")
+        return written.circuit
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -623,6 +660,33 @@ class CircuitBreaker:
             )
             self._checkpoint("breaker.pruned")
         return gone
+
+    def _is_governed(self, key: CircuitKey) -> bool:
+        assert self._governs is not None
+        try:
+            self._governs(key)
+        except PolicyError:
+            return False
+        return True
+
+    def _require_asked(
+        self, conn: sa.Connection, key: CircuitKey, contract: Contract | None
+    ) -> None:
+        """``PolicyError`` for a circuit that nothing happened to and that nobody would ask."""
+        if self._governs is not None:
+            self._governs(key)
+            return
+        known = [s.circuit for s in read_circuits(conn, contracts=[key.contract])]
+        evaluated = {c.key.asset for c in known if c.evaluations}
+        if contract is not None:
+            governed = Governed.by(contract, also=evaluated)
+        elif evaluated:
+            of_asset = [c for c in known if c.key.asset == key.asset and c.evaluations]
+            whole = of_asset and all(c.key.partition is None for c in of_asset)
+            governed = Governed(frozenset(evaluated), CircuitScope.ASSET if whole else None)
+        else:
+            return  # Nothing is known of the contract: its first evaluation is still to come.
+        require_circuit(key, {key.contract: governed})
 
     # ---- within a transaction --------------------------------------------------------------------
 
@@ -815,6 +879,8 @@ class CircuitBreaker:
         event: Forced | Reset,
         contract: Contract | None,
     ) -> BreakerVerdict:
+        if read_circuit(conn, key) is None:
+            self._require_asked(conn, key, contract)
         now = self._now(conn)
         stored = lock_circuit(conn, key, now)
         now = self._now(conn)
@@ -834,6 +900,15 @@ class CircuitBreaker:
             wake_partitions(conn, key, now)
         self._checkpoint("breaker.commit")
         return verdict
+
+
+def _require_named(key: CircuitKey, contract: Contract) -> None:
+    if contract.name != key.contract:
+        raise PolicyError(
+            f"the circuit is one of {key.contract}, and the contract is {contract.ref}",
+            where=str(key),
+            hint="give the contract that the circuit is of, or none",
+        )
 
 
 def _without_heal(step: Step) -> Step:

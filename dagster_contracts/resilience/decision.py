@@ -12,6 +12,8 @@ from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Ov
 from dagster_contracts.core.contract import CircuitScope, Contract
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
+from dagster_contracts.resilience.governed import require_asset, require_scope
+from dagster_contracts.resilience.ledger import DegradedReads
 
 
 class Decision(Enum):
@@ -34,8 +36,8 @@ _OVERRIDES = {
 class Meant:
     """The circuits that a decision is about.
 
-    ``remark`` is what the person must know beside how they stand: that partitions which come later
-    are not among them, or that nothing ever happened to the one that was named.
+    ``remark`` is what the person must know beside how they stand: which partitions obey, or that
+    nothing ever happened to the one that was named.
     """
 
     keys: tuple[CircuitKey, ...]
@@ -47,62 +49,45 @@ def circuits_meant(
     asset: str,
     partition: str | None,
     *,
+    decision: Decision,
     governed: Collection[str],
     scope: CircuitScope | None,
-    recorded: Iterable[CircuitKey],
+    recorded: Iterable[Circuit],
 ) -> Meant:
-    """The circuits of an asset and partition, all that are known where no partition is named.
+    """The circuits that a decision about an asset and partition is carried out on.
 
-    ``governed`` are the assets that the contract is known to govern, ``scope`` is its scope where
-    the contract is at hand. ``PolicyError`` for a circuit that no consumer would ever ask: a
-    decision about it would seem to succeed, and change nothing.
+    Without a partition an override is set on the whole asset, and its partitions obey it; a reset
+    is one of the whole asset and of every partition that is known. ``governed`` are the assets that
+    the contract is known to govern, ``scope`` is its scope where the contract is at hand.
+    ``PolicyError`` for a circuit that no consumer would ever ask: a decision about it would seem to
+    succeed, and change nothing.
     """
-    if asset not in governed:
-        near = difflib.get_close_matches(asset, sorted(governed), n=1)
-        listed = ", ".join(sorted(governed)) or "none yet"
-        raise PolicyError(
-            f"{contract} does not govern {asset!r}, as far as is known here",
-            why=f"its assets are: {listed}",
-            hint=f"did you mean {near[0]!r}?"
-            if near
-            else "an asset is known from the contract's document, or once it was evaluated",
-        )
-    known = sorted(k for k in recorded if (k.contract, k.asset) == (contract, asset))
-    if scope is CircuitScope.ASSET:
-        if partition is not None:
-            raise PolicyError(
-                f"{asset} has one circuit for all its partitions",
-                where=contract,
-                why="its contract has scope: asset, and nobody asks for a circuit of one partition",
-                hint="name no partition, or declare circuit_breaker.scope: partition",
-            )
-        return Meant((CircuitKey(contract, asset),))
+    require_asset(contract, asset, governed)
+    known = sorted(
+        (c for c in recorded if (c.key.contract, c.key.asset) == (contract, asset)),
+        key=lambda circuit: circuit.key,
+    )
+    key, keys = CircuitKey(contract, asset, partition), [circuit.key for circuit in known]
+    require_scope(key, scope)
     if partition is not None:
-        key = CircuitKey(contract, asset, partition)
-        if key in known:
+        if key in keys:
             return Meant((key,))
         if scope is None:
             raise PolicyError(
                 f"{key} is not known",
                 why="nothing was evaluated of it, and its contract is not at hand",
-                hint=_near_partition(partition, known),
+                hint=_near_partition(partition, keys),
             )
-        return Meant((key,), f"nothing was evaluated of {key} yet; {_near_partition('', known)}")
-    every = tuple(k for k in known if scope is None or k.partition is not None)
-    if not every:
-        raise PolicyError(
-            f"each partition of {asset} has a circuit of its own, and none is known yet",
-            where=contract,
-            hint="name one as 'partition'",
-        )
-    if every[0].partition is None:
-        return Meant(every)
-    return Meant(
-        every,
-        f"{len(every):,} partition{'' if len(every) == 1 else 's'} of {asset} "
-        f"{'has' if len(every) == 1 else 'have'} a circuit; "
-        "partitions that are evaluated later are not covered",
-    )
+        return Meant((key,), f"nothing was evaluated of {key} yet; {_near_partition('', keys)}")
+    parted = [circuit for circuit in known if circuit.key.partition is not None]
+    if scope is CircuitScope.ASSET or not (parted or scope is CircuitScope.PARTITION):
+        return Meant((key,))
+    if decision is Decision.RESET:
+        # One that was never used has nothing to close or to lift.
+        return Meant((*([key] if key in keys else []), *(c.key for c in parted)) or (key,))
+    own = [c.key.partition or "" for c in parted if c.overridden is not Override.NONE]
+    keeping = f"; with an override of their own, which they keep: {', '.join(own)}" if own else ""
+    return Meant((key,), f"every partition of {asset} obeys it, those that come later too{keeping}")
 
 
 def _near_partition(partition: str, known: Iterable[CircuitKey]) -> str:
@@ -140,15 +125,23 @@ def decide(
     )
 
 
+def waiting_reads(reads: DegradedReads, key: CircuitKey) -> int:
+    """How many reads of a fallback are to be healed; of a whole asset, those of its partitions."""
+    if key.partition is not None:
+        return len(reads.open_reads(key))
+    of_asset = (key.contract, key.asset)
+    return sum((r.circuit.contract, r.circuit.asset) == of_asset for r in reads.open_reads())
+
+
 def standing_sentence(circuit: Circuit) -> str:
     """``orders/orders: forced open until 2026-03-02 08:00 UTC, open for consumers``."""
     state = circuit.effective_state.value.replace("_", "-")
     if circuit.override is Override.NONE:
         return f"{circuit.key}: {state}, no override"
     until = f" until {circuit.override_until:%Y-%m-%d %H:%M} UTC" if circuit.override_until else ""
-    return (
-        f"{circuit.key}: {circuit.override.value.replace('_', ' ')}{until}, {state} for consumers"
-    )
+    override = circuit.override.value.replace("_", " ")
+    whole = " as the whole asset is" if circuit.inherited else ""
+    return f"{circuit.key}: {override}{whole}{until}, {state} for consumers"
 
 
 def next_sentence(circuit: Circuit, waiting: int) -> str:
@@ -167,5 +160,7 @@ def next_sentence(circuit: Circuit, waiting: int) -> str:
             said += built if waiting else ""
         case Override.NONE:
             said = "consumers read a fallback until a good probe closes it"
+    if circuit.inherited:
+        return f"{said}; it stays so until the whole asset's override ends"
     ends = circuit.override is not Override.NONE and circuit.override_until is None
     return f"{said}; it stays so until a reset" if ends else said

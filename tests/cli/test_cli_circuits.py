@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.circuit_rows import lock_circuit
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from tests.cli.conftest import ORDERS, Project
 
@@ -121,6 +122,37 @@ def test_status_as_json_holds_the_same(project: Project) -> None:
     assert circuit["last_evaluation"]["status"] == "failed"
     assert [read["consumer"] for read in circuit["degraded_reads"]] == ["revenue"]
     assert circuit["override"] is None
+
+
+def test_what_cannot_be_probed_or_healed_is_told_with_the_reason(project: Project) -> None:
+    verdict = project.evaluate("bad.csv")
+    read_a_fallback(project, verdict.circuit.generation)
+    store = project.store()
+    why = "the partition 2026-03-01 of revenue does not exist any more"
+    DegradedReads(store).explain({("revenue", "2026-03-01"): why})
+    key = CircuitKey("orders", "orders")
+    CircuitBreaker(store).block_probe(project.contract(), key, "orders is not made here any more")
+    store.close()
+
+    told = " ".join(project.run("status", "orders").stdout.split())
+    assert re.search(r"probes next probe .*; the probe cannot run: orders is not made here", told)
+    assert re.search(rf"was built on last_valid .*; not healed since \d\d:\d\d.*: {why}", told)
+    (circuit,) = project.run("status", "--format", "json").json["circuits"]
+    assert circuit["probe_blocked"] == "orders is not made here any more"
+    assert [read["unhealed_because"] for read in circuit["degraded_reads"]] == [why]
+    assert circuit["degraded_reads"][0]["unhealed_since"] is not None
+
+    history = project.run("history", "orders").stdout
+    assert "UTC no probe can be started: orders is not made here any more" in history
+    assert re.search(rf"now revenue\[2026-03-01\]: not healed since .*: {why}", history)
+    told_json = project.run("history", "orders", "--format", "json").json
+    assert [each["because"] for each in told_json["not_healed"]] == [why]
+
+    store = project.store()
+    DegradedReads(store).explain({("revenue", "2026-03-01"): None})
+    store.close()
+    assert "not healed" not in project.run("status", "orders").stdout
+    assert "not healed" not in project.run("history", "orders").stdout
 
 
 def test_history_tells_the_transitions_in_order(project: Project) -> None:
@@ -295,23 +327,49 @@ def test_a_partition_of_a_contract_with_one_circuit_is_refused(project: Project)
     assert "scope: asset" in ran.stderr
 
 
-@pytest.mark.parametrize("days", [1, 2])
-def test_without_a_partition_all_that_have_a_circuit_are_meant(project: Project, days: int) -> None:
+@pytest.mark.parametrize("days", [0, 2])
+def test_without_a_partition_every_one_obeys_those_that_come_later_too(
+    project: Project, days: int
+) -> None:
+    project.run("db", "upgrade")
     project.write("contracts/orders/1.0.0.yaml", SCOPED)
-    partitions = ["2026-03-01", "2026-03-02"][:days]
-    for partition in partitions:
+    for partition in ["2026-03-01", "2026-03-02"][:days]:
         project.evaluate("good.csv", partition=partition)
-    decided = ("force-open", "orders", "--reason", "x", "--actor", "ada")
+    decided = ("--reason", "x", "--actor", "ada")
 
-    ran = project.run(*decided)
+    ran = project.run("force-open", "orders", *decided)
 
     assert ran.code == 0
-    for partition in partitions:
-        assert f"orders/orders[{partition}]: forced open, open for consumers" in ran.stdout
-    assert "partitions that are evaluated later are not covered" in ran.stdout
-    found = project.run(*decided, "--format", "json").json
-    assert [c["partition"] for c in found["circuits"]] == partitions
-    assert "not covered" in found["remark"]
+    assert ran.stdout.startswith("orders/orders: forced open, open for consumers")
+    assert "every partition of orders obeys it, those that come later too" in ran.stdout
+    assert project.evaluate("good.csv", partition="2026-03-03").circuit.inherited
+    status = project.run("status")
+    assert status.code == 1
+    assert "orders/orders[2026-03-03]: forced open (open for consumers)" in status.stdout
+    assert "by ada until somebody lifts it, for the whole asset: x" in status.stdout
+    told = project.run("history", "orders", "--partition", "2026-03-03").stdout
+    assert "as the whole asset: x" in told
+    project.run("force-closed", "orders", "--partition", "2026-03-03", *decided)
+    again = project.run("metrics-only", "orders", *decided, "--format", "json").json
+    assert [c["partition"] for c in again["circuits"]] == [None]
+    assert "which they keep: 2026-03-03" in again["remark"]
+
+
+def test_a_reset_without_a_partition_lifts_it_and_closes_every_one(project: Project) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
+    project.evaluate("bad.csv", partition="2026-03-01")
+    decided = ("--reason", "x", "--actor", "ada")
+    project.run("force-open", "orders", *decided)
+    one = project.run("reset", "orders", "--partition", "2026-03-01", *decided)
+    assert "forced open as the whole asset is, open for consumers" in one.stdout
+
+    ran = project.run("reset", "orders", *decided)
+
+    assert ran.code == 0
+    assert "orders/orders[2026-03-01]: closed, no override" in ran.stdout
+    assert project.run("status").code == 0
+    circuits = project.run("status", "--format", "json").json["circuits"]
+    assert [c["partition"] for c in circuits] == ["2026-03-01"]
 
 
 def test_one_of_several_circuits_is_chosen(project: Project) -> None:
@@ -333,8 +391,6 @@ def test_a_partition_may_be_forced_before_it_is_evaluated_and_that_is_said(
 ) -> None:
     project.write("contracts/orders/1.0.0.yaml", SCOPED)
     decided = ("force-open", "orders", "--reason", "x", "--actor", "ada")
-    project.run("db", "upgrade")
-    assert "none is known yet" in project.run(*decided).stderr
     project.evaluate("good.csv", partition="2026-03-01")
 
     ran = project.run(*decided, "--partition", "2026-03-02")
@@ -439,3 +495,41 @@ def test_a_decision_does_not_bind_the_circuit_to_another_version(project: Projec
 
     events = project.run("history", "orders", "--all", "--format", "json").json["events"]
     assert [event["kind"] for event in events] == ["policy_changed", "recorded", "override_set"]
+
+
+def test_circuits_that_no_consumer_asks_are_told_apart_and_dismissed(project: Project) -> None:
+    project.evaluate("good.csv")
+    store = project.store()
+    breaker = CircuitBreaker(store)
+    ghosts = [CircuitKey("ordrs", "orders"), CircuitKey("orders", "orders", "2026-03-01")]
+    with store.begin() as conn:
+        for ghost in ghosts:
+            lock_circuit(conn, ghost, store.now(conn))
+    breaker.force(ghosts[0], Override.FORCED_OPEN, actor="ada", reason="a typo")
+    store.close()
+
+    told = project.run("status")
+
+    assert told.code == 0
+    assert "1 circuit, none not closed for consumers" in told.stdout
+    assert "2 circuits that no consumer asks" in told.stdout
+    assert "ordrs/orders: there is no contract ordrs" in told.stdout
+    assert "orders/orders[2026-03-01]: orders@1.0.0 has one circuit for all" in told.stdout
+    unasked = project.run("status", "--format", "json").json["unasked"]
+    assert [(c["contract"], c["override"]) for c in unasked] == [
+        ("orders", "none"),
+        ("ordrs", "forced_open"),
+    ]
+
+    decided = ("--reason", "a typo", "--actor", "bob")
+    for name in ("orders", "ordrs"):
+        assert "dismissed" in project.run("dismiss", name, *decided).stdout
+    assert "no consumer asks" not in project.run("status").stdout
+    assert "dismissed by bob: a typo" in project.run("history", "ordrs").stdout
+    nothing = project.run("dismiss", "orders", *decided)
+    assert nothing.code == 2
+    assert "no circuit of orders is one that nobody asks" in nothing.stderr
+    store = project.store()
+    assert CircuitBreaker(store).circuit(ghosts[0]).override is Override.NONE
+    assert not CircuitBreaker(store).due() & set(ghosts)
+    store.close()

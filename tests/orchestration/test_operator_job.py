@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import ContractsWarning, contract_asset
+from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.errors import PolicyError
 from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
 
 
@@ -117,19 +119,87 @@ def test_where_each_partition_has_its_circuit_one_is_named_or_all_are_meant(
 
     defs = deployment.defs(orders, order_archive)
     asked = {"contract": "orders", "decision": "FORCE_OPEN", "reason": "x", "actor": "ada"}
-    assert "name one as 'partition'" in failure(operate(deployment, defs, **asked))
+    unknown = failure(operate(deployment, defs, **asked, partition="aa"))
+    assert "orders has no partition 'aa'" in unknown
+    assert "did you mean 'a'?" in unknown
+    assert not deployment.runtime.breaker.circuits()
     assert operate(deployment, defs, **asked, partition="b").success
     states = {
         c.key.partition: c.effective_state.value for c in deployment.runtime.breaker.circuits()
     }
     assert states == {"b": "open"}
-    deployment.run(defs, "orders", partition="a")
     every = operate(deployment, defs, **asked)
     (event,) = [e for e in every.all_events if e.event_type_value == "STEP_OUTPUT"]
     said = event.event_specific_data.metadata["circuit"].value
-    assert "orders/orders[a]: forced open" in said
-    assert "2 partitions of orders have a circuit; partitions that are evaluated later" in said
+    assert "orders/orders: forced open" in said
+    assert "every partition of orders obeys it, those that come later too" in said
+    assert "which they keep: b" in said
+    deployment.run(defs, "orders", partition="a")
     assert {c.effective_state.value for c in deployment.runtime.breaker.circuits()} == {"open"}
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (("ordrs", "orders"), "did you mean 'orders'?"),
+        (("orders", "revenue"), "orders does not govern 'revenue'"),
+        (("orders", "orders", "2026"), "one circuit for all its partitions"),
+    ],
+)
+@pytest.mark.parametrize("defined", [True, False])
+def test_from_python_too_a_circuit_that_nobody_would_ask_is_refused(
+    deployment: Deployment,
+    request: pytest.FixtureRequest,
+    key: tuple[str, ...],
+    said: str,
+    defined: bool,
+) -> None:
+    if defined:
+        request.getfixturevalue("defs")
+    breaker = deployment.runtime.breaker
+    refused = CircuitKey(*key)
+
+    with pytest.raises(PolicyError) as forced:
+        breaker.force(refused, Override.FORCED_OPEN, actor="ada", reason="x")
+    with pytest.raises(PolicyError) as reset:
+        breaker.reset(refused, actor="ada", reason="x")
+
+    assert said in str(forced.value)
+    assert said in str(reset.value)
+    assert not breaker.circuits()
+    breaker.force(CircuitKey("orders", "orders"), Override.FORCED_OPEN, actor="ada", reason="x")
+    assert len(breaker.circuits()) == 1
+
+
+@pytest.mark.parametrize(
+    ("partitions", "good", "wrong"),
+    [
+        (dg.StaticPartitionsDefinition(["eu", "us"]), "us", "uk"),
+        (dg.DailyPartitionsDefinition("2026-03-01"), "2031-01-01", "2026-3-1"),
+        (dg.DailyPartitionsDefinition("2026-03-01"), "2026-03-01", "2026-02-28"),
+        (None, None, "eu"),
+    ],
+)
+def test_the_partition_must_be_one_of_the_assets(
+    deployment: Deployment, partitions: Any, good: str | None, wrong: str
+) -> None:
+    deployment.contract(
+        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+    )
+
+    @contract_asset("orders", partitions_def=partitions)
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return GOOD
+
+    deployment.defs(orders, order_archive)
+    breaker = deployment.runtime.breaker
+    with pytest.raises(PolicyError, match=f"orders has no partition '{wrong}'"):
+        breaker.reset(CircuitKey("orders", "orders", wrong), actor="ada", reason="x")
+    breaker.reset(CircuitKey("orders", "orders", good), actor="ada", reason="x")
 
 
 def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> None:

@@ -112,6 +112,14 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissed:
+    """An operator says that nobody asks the circuit any more; any override is lifted with it."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyChanged:
     """The contract was edited: ``policy_hash`` is the new semantic hash."""
 
@@ -142,6 +150,7 @@ CircuitEvent: TypeAlias = (
     | Inherited
     | Placed
     | Reset
+    | Dismissed
     | PolicyChanged
     | UpstreamOpened
     | UpstreamClosed
@@ -196,6 +205,7 @@ class NoteKind(StrEnum):
     WOULD_OPEN = "would_open"
     WOULD_CLOSE = "would_close"
     POLICY_BOUND = "policy_bound"
+    DISMISSED = "dismissed"
     FLAPPING = "flapping"
     UPSTREAM = "upstream"
 

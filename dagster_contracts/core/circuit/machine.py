@@ -36,6 +36,7 @@ from dagster_contracts.core.circuit.events import (
     Alert,
     AlertTopic,
     CircuitEvent,
+    Dismissed,
     Effect,
     Failed,
     Forced,
@@ -103,6 +104,8 @@ def advance(
         turn.note(NoteKind.DUPLICATE, "counted before", evaluation_id=event.evaluation_id)
         return turn.step()
     turn.settle()
+    if isinstance(event, Observed | Failed | Forced):
+        turn.asked_again()
     match event:
         case Observed():
             turn.observed(event)
@@ -122,6 +125,8 @@ def advance(
             turn.placed(event)
         case Reset():
             turn.reset(event)
+        case Dismissed():
+            turn.dismissed(event)
         case PolicyChanged():
             turn.policy_changed(event)
         case UpstreamOpened():
@@ -630,6 +635,17 @@ class _Turn:
             self.note(NoteKind.RECORDED, f"{said} (already closed)", actor=event.actor)
             return
         self._close(TransitionCause.RESET, said, actor=event.actor)
+
+    def dismissed(self, event: Dismissed) -> None:
+        said = f"dismissed by {event.actor}: {event.reason}"
+        if self.circuit.overridden is not Override.NONE:
+            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=event.actor)
+        self.circuit = replace(self.circuit, dismissed=True, lease=None)
+        self.note(NoteKind.DISMISSED, said, actor=event.actor)
+
+    def asked_again(self) -> None:
+        if self.circuit.dismissed:
+            self.circuit = replace(self.circuit, dismissed=False)
 
     def policy_changed(self, event: PolicyChanged) -> None:
         before = self.circuit.policy_hash

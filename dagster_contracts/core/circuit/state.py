@@ -80,6 +80,7 @@ class Circuit:
     ``inherited`` says that the override is the whole asset's, which this partition obeys.
     ``partition_time`` is when the partition begins, where partitions have an order; one is
     ``superseded`` when a newer one was evaluated, of which freshness, latency and volume speak.
+    ``dismissed`` is one that nobody asks any more, until something happens to it again.
     """
 
     key: CircuitKey
@@ -115,6 +116,7 @@ class Circuit:
     averaged: tuple[Observation, ...] = ()
     openings: tuple[datetime, ...] = ()
     upstream: tuple[str, ...] = ()
+    dismissed: bool = False
     policy_hash: str = ""
     recent: tuple[str, ...] = ()
 
@@ -138,6 +140,12 @@ class Circuit:
     def overridden(self) -> Override:
         """The circuit's own override, which comes before the one of the whole asset."""
         return Override.NONE if self.inherited else self.override
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is to be said of it: never evaluated, closed, and under no override."""
+        untouched = self.state is CircuitState.CLOSED and not self.evaluations
+        return untouched and self.override is Override.NONE
 
     @property
     def checks(self) -> int:

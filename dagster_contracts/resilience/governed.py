@@ -1,0 +1,101 @@
+"""Which circuits there can be: a decision about any other would seem to succeed, and do nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from dagster_contracts.core.circuit import Circuit, CircuitKey
+from dagster_contracts.core.contract import CircuitScope, Contract
+from dagster_contracts.errors import PolicyError
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """The assets that a contract is known to govern; ``scope`` ``None`` is not known."""
+
+    assets: frozenset[str]
+    scope: CircuitScope | None = None
+
+    @classmethod
+    def by(cls, contract: Contract, *, also: Iterable[str] = ()) -> Governed:
+        """As the contract itself says, and what else is known of it."""
+        named = (name for each in contract.objects for name in contract.asset_names(each))
+        policy = contract.resilience.circuit if contract.resilience is not None else None
+        return cls(frozenset({*named, *also}), policy.scope if policy is not None else None)
+
+
+def why_unasked(circuit: Circuit, contracts: Mapping[str, Contract]) -> str | None:
+    """Why no consumer asks a recorded circuit, by the contracts there are; ``None`` where one may.
+
+    What was evaluated of an asset proves that its contract governs it, by whatever name.
+    """
+    key = circuit.key
+    contract = contracts.get(key.contract)
+    if contract is None:
+        return f"there is no contract {key.contract}"
+    if contract.resilience is None:
+        return f"{contract.ref} has no circuit"
+    found = Governed.by(contract, also=(key.asset,) if circuit.evaluations else ())
+    if key.asset not in found.assets:
+        return f"{contract.ref} does not govern {key.asset}"
+    if found.scope is CircuitScope.ASSET and key.partition is not None:
+        return f"{contract.ref} has one circuit for all partitions"
+    return None
+
+
+def require_circuit(key: CircuitKey, governed: Mapping[str, Governed]) -> None:
+    """``PolicyError`` where no consumer would ever ask for such a circuit."""
+    if key.contract not in governed:
+        near = difflib.get_close_matches(key.contract, sorted(governed), n=1)
+        raise PolicyError(
+            f"{key.contract!r} is no contract with a circuit here",
+            where=str(key),
+            why=f"contracts with a circuit: {_listed(governed)}",
+            hint=f"did you mean {near[0]!r}?" if near else "name one of those",
+        )
+    found = governed[key.contract]
+    require_asset(key.contract, key.asset, found.assets)
+    require_scope(key, found.scope)
+
+
+def require_asset(contract: str, asset: str, assets: Collection[str]) -> None:
+    """``PolicyError`` where the contract does not govern the asset."""
+    if asset in assets:
+        return
+    near = difflib.get_close_matches(asset, sorted(assets), n=1)
+    raise PolicyError(
+        f"{contract} does not govern {asset!r}, as far as is known here",
+        why=f"its assets are: {_listed(assets)}",
+        hint=f"did you mean {near[0]!r}?"
+        if near
+        else "an asset is known from the contract's document, or once it was evaluated",
+    )
+
+
+def require_scope(key: CircuitKey, scope: CircuitScope | None) -> None:
+    """``PolicyError`` where a partition is named of an asset that has one circuit for all."""
+    if scope is CircuitScope.ASSET and key.partition is not None:
+        raise PolicyError(
+            f"{key.asset} has one circuit for all its partitions",
+            where=key.contract,
+            why="its contract has scope: asset, and nobody asks for a circuit of one partition",
+            hint="name no partition, or declare circuit_breaker.scope: partition",
+        )
+
+
+def no_partition(key: CircuitKey, known: Iterable[str]) -> PolicyError:
+    """The error for a partition that does not exist; ``known`` are those that do, oldest first."""
+    names = list(known)
+    near = difflib.get_close_matches(key.partition or "", names, n=1)
+    return PolicyError(
+        f"{key.asset} has no partition {key.partition!r}",
+        where=str(key),
+        why=f"its partitions: {'... ' if len(names) > 5 else ''}{', '.join(names[-5:]) or 'none'}",
+        hint=f"did you mean {near[0]!r}?" if near else "name one of those, or none for all",
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none yet"
