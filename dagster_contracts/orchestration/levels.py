@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import types
 import typing
@@ -11,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import dagster as dg
+import narwhals as nw
 
 from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.condition import Observation, Truth, evaluate, without_holds
-from dagster_contracts.core.contract import FallbackLevel, SchemaObject, SourceKind
+from dagster_contracts.core.contract import FallbackLevel, LogicalType, SchemaObject, SourceKind
 from dagster_contracts.core.outcome import ContractReport, OutcomeKind, OutcomeStatus
 from dagster_contracts.engine.frames import convert_table, frame_kind, select_columns, to_arrow
 from dagster_contracts.engine.validation import validate
@@ -153,22 +155,24 @@ class LevelSources:
             through; the caller tries the next level.
         """
         kind: str | None
+        promised = self.promised_schema(binding, level)
         match level.source.kind:
             case SourceKind.PRIMARY:
                 return load_primary()
             case SourceKind.LAST_VALID:
                 snapshot, data = self.last_valid(binding, level, partition)
-                return _as_wanted(data, wanted, snapshot.kind)
+                return _as_wanted(data, wanted, snapshot.kind, promised)
             case SourceKind.SUBSET:
                 data, kind = self._newest_primary(binding, partition, instance, load_primary)
             case SourceKind.ASSET:
                 data = load_asset(self.asset_key(level), level.any_partition)
                 kind = frame_kind(data)
             case SourceKind.URI:
-                data, kind = self.place(level, partition).read(), None
+                place = self.place(level, partition)
+                data, kind = place.text or place.read(), "polars"
             case _:
                 assert_never(level.source.kind)
-        return _as_wanted(self._proven(binding, level, data), wanted, kind)
+        return _as_wanted(self._proven(binding, level, data, kind), wanted, kind, promised)
 
     def asset_key(self, level: FallbackLevel) -> dg.AssetKey:
         """The asset that a level names, by its key or by its contract."""
@@ -217,7 +221,7 @@ class LevelSources:
     ) -> tuple[Snapshot, Any]:
         """The last valid batch and its rows, verified, and proven against the contract of today.
 
-        It passed when it was kept, perhaps under another contract: a version may be edited in place.
+        It passed when it was kept, perhaps under another contract: one may be edited in place.
         """
         snapshot = self.snapshot(binding, level, partition)
         if snapshot is None:
@@ -233,7 +237,7 @@ class LevelSources:
                 f" {', '.join(missing)}",
                 where=binding.contract.ref,
             )
-        proven = self._proven(binding, level, data)
+        proven = self._proven(binding, level, data, snapshot.kind)
         return snapshot, data if level.schema is None else proven
 
     def columns(
@@ -321,7 +325,8 @@ class LevelSources:
         batch = self._runtime.quarantine.get(batch_id)
         return batch if batch.state is QuarantineState.HELD else None
 
-    def _proven(self, binding: Binding, level: FallbackLevel, data: Any) -> Any:
+    def _proven(self, binding: Binding, level: FallbackLevel, data: Any, kind: str | None) -> Any:
+        """The promised columns of ``data``, which was ``kind`` when the producer made it."""
         promised = self.promised_schema(binding, level)
         contract = dataclasses.replace(
             binding.contract, objects=(promised,), sla=(), event_time=None
@@ -331,7 +336,8 @@ class LevelSources:
                 f"the level {level.name!r} serves no table but {type(data).__name__}",
                 where=binding.contract.ref,
             )
-        report = validate(data, contract, schema_object=promised, samples=0)
+        judged = without_pandas(data, promised) if kind == "pandas" else data
+        report = validate(judged, contract, schema_object=promised, samples=0)
         broken = _broken_promise(binding, report)
         if broken is not None:
             raise FallbackError(
@@ -340,7 +346,12 @@ class LevelSources:
                 why=broken,
                 hint=f"mend {self.name(binding, level)}, or give the level a smaller schema",
             )
-        return select_columns(data, [prop.column for prop in promised.properties])
+        columns = [prop.column for prop in promised.properties]
+        if isinstance(data, str):
+            # A file of text: it was judged as it is, and is read as the types that it promises.
+            types = {p.column: p.logical_type for p in promised.properties if p.logical_type}
+            return to_arrow(data, types).select(columns)
+        return select_columns(data, columns)
 
 
 def _broken_promise(binding: Binding, report: ContractReport) -> str | None:
@@ -379,13 +390,48 @@ def quarantined_as(metadata: Mapping[str, Any], partition: str | None) -> int | 
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 
-def _as_wanted(data: Any, wanted: object, kind: str | None) -> Any:
+def _as_wanted(data: Any, wanted: object, kind: str | None, promised: SchemaObject) -> Any:
     """``data`` as the type that the consumer's annotation asks for, else as ``kind``."""
     target = _kind_of_type(wanted) or kind
-    have = frame_kind(data)
-    if target is None or target == have or target not in _CONVERTIBLE:
+    if target is None or target == frame_kind(data):
         return data
-    return convert_table(to_arrow(data), target)
+    if target not in _CONVERTIBLE and target not in _NARWHALS:
+        return data
+    table = to_arrow(data)
+    if kind == "pandas" and target != "pandas":
+        table = without_pandas(table, promised)
+    if target in _NARWHALS:
+        # Narwhals stands before a frame of any kind; Polars has both of its two.
+        return nw.from_native(convert_table(table, _NARWHALS[target]))
+    return convert_table(table, target)
+
+
+def without_pandas(data: Any, promised: SchemaObject) -> Any:
+    """An Arrow table made of a pandas frame, in the promised types; other data as it is.
+
+    pandas keeps integers with gaps as floats, and dates as timestamps at midnight. In a frame of
+    its own both keep their promise; as Arrow they would be other types. A column that holds more
+    than that (halves, hours) stays what it is.
+    """
+    if frame_kind(data) != "pyarrow":
+        return data
+    # Arrow is here already: the data is a table of it.
+    import pyarrow as pa
+
+    for prop in promised.properties:
+        place = data.schema.get_field_index(prop.column)
+        if place < 0:
+            continue
+        held = data.schema.field(place).type
+        if prop.logical_type is LogicalType.INTEGER and pa.types.is_floating(held):
+            meant: pa.DataType = pa.int64()
+        elif prop.logical_type is LogicalType.DATE and pa.types.is_timestamp(held):
+            meant = pa.date32()
+        else:
+            continue
+        with contextlib.suppress(pa.ArrowInvalid):
+            data = data.set_column(place, prop.column, data.column(place).cast(meant))
+    return data
 
 
 def is_by_partition(wanted: object) -> bool:
@@ -395,6 +441,7 @@ def is_by_partition(wanted: object) -> bool:
 
 
 _CONVERTIBLE = ("pandas", "polars", "polars_lazy", "pyarrow")
+_NARWHALS = {"narwhals": "polars", "narwhals_lazy": "polars_lazy"}
 
 
 def _kind_of_type(wanted: object) -> str | None:
@@ -405,9 +452,11 @@ def _kind_of_type(wanted: object) -> str | None:
         )
         kinds = [kind for kind in map(_kind_of_type, within) if kind is not None]
         return kinds[0] if len(kinds) == 1 else None
-    if not isinstance(wanted, type):
+    # nw.DataFrame[pl.DataFrame], for one, is no class itself.
+    named = typing.get_origin(wanted) or wanted
+    if not isinstance(named, type):
         return None
-    package = wanted.__module__.partition(".")[0]
-    if package == "polars":
-        return "polars_lazy" if wanted.__name__ == "LazyFrame" else "polars"
+    package = named.__module__.partition(".")[0]
+    if package in ("polars", "narwhals"):
+        return f"{package}_lazy" if named.__name__ == "LazyFrame" else package
     return package if package in ("pandas", "pyarrow") else None

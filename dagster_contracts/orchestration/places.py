@@ -23,7 +23,8 @@ STORES = (
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 _PARTITION = "{partition}"
 _FOLDER_OF = ".parquet"
-_ENDINGS = (".parquet", ".csv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather")
+_TEXT = (".csv", ".json", ".jsonl", ".ndjson")
+_ENDINGS = (".parquet", *_TEXT, ".arrow", ".feather")
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,18 @@ class Place:
             return None
         return max(m if m.tzinfo is not None else m.replace(tzinfo=UTC) for m in moments)
 
+    @property
+    def text(self) -> str | None:
+        """The address of a file of text; ``None`` where it holds types of its own.
+
+        What is a number, a moment or a code of digits in it, only a contract knows.
+        """
+        return self.uri if self.table is None and self._ending in _TEXT else None
+
+    @property
+    def _ending(self) -> str:
+        return next((e for e in _ENDINGS if self.uri.lower().endswith(e)), ".parquet")
+
     def read(self) -> Any:
         """The table, as a Polars frame; a folder of Parquet files is one table.
 
@@ -125,7 +138,7 @@ class Place:
         # Polars is heavy, and most processes never read a level from a file.
         import polars as pl
 
-        ending = next((e for e in _ENDINGS if self.uri.lower().endswith(e)), ".parquet")
+        ending = self._ending
         if self.path is not None:
             return _parse(pl, self.path, ending)
         files, name = self._store()
@@ -180,6 +193,8 @@ def _in_a_path(text: str, partition: str | None) -> str:
             f"{text} has a file for each partition, and none is asked for",
             hint="name one file, or read the asset partition by partition",
         )
-    if partition.startswith(("/", "\\")) or ".." in partition or "://" in partition:
+    # A file whose name has *, ? or [ would be read as a pattern of several.
+    leads_on = any(mark in partition for mark in ("..", "://", "*", "?", "["))
+    if partition.startswith(("/", "\\")) or leads_on:
         raise FallbackError(f"the partition {partition!r} cannot stand in the path {text}")
     return partition
