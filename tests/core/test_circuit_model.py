@@ -22,11 +22,14 @@ from dagster_contracts.core.circuit import (
     CircuitEvent,
     CircuitKey,
     CircuitState,
+    Dismissed,
     Failed,
     Forced,
     Heal,
+    Inherited,
     Observed,
     Override,
+    Placed,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -78,7 +81,8 @@ class Model:
             "good": 0,
             "due": None,
             "lease": None,
-            "override": ("none", None),
+            "override": ("none", None),  # the circuit's own
+            "whole": ("none", None),  # that of the whole asset, as it was last heard of
             "window": [],
             "counted": 0,
             "newest": None,  # (day, event second)
@@ -87,6 +91,7 @@ class Model:
             "blames_errors": False,
             "blames_day": None,
             "edition": "a",
+            "old": False,
         }
 
     @property
@@ -127,14 +132,22 @@ class Model:
 
     # -- time --
 
+    def override(self) -> tuple[str, int | None, bool]:
+        """What is obeyed: kind, end, and whether it is the whole asset's."""
+        c = self.c
+        if c["override"][0] != "none":
+            return (*c["override"], False)
+        return (*c["whole"], c["whole"][0] != "none")
+
     def frozen(self) -> bool:
-        return self.c["override"][0] != "none" or bool(self.rules["watching"])
+        return self.override()[0] != "none" or bool(self.rules["watching"])
 
     def settle(self) -> None:
         c = self.c
-        kind, until = c["override"]
-        if kind != "none" and until is not None and self.now >= until:
-            c["override"] = ("none", None)
+        for whose in ("override", "whole"):
+            kind, until = c[whose]
+            if kind != "none" and until is not None and self.now >= until:
+                c[whose] = ("none", None)
         if self.frozen():
             c["lease"] = None
         elif c["lease"] is not None and self.now >= c["lease"][1]:
@@ -230,7 +243,7 @@ class Model:
 
     def look_at_the_clock(self, freshness: int | None, day: int | None = None) -> None:
         window, enough = self.c["window"], self.rules["enough"]
-        stopped = freshness is not None and freshness > 1800
+        stopped = freshness is not None and freshness > 1800 and not self.c["old"]
         if self.frozen():
             return
         by_errors = len(window) >= enough and self.held() is True
@@ -255,7 +268,21 @@ class Model:
         if kind == "none":
             self.c["override"] = ("none", None)
         else:
+            # The whole asset's is heard of again once the circuit's own is over.
             self.c["override"], self.c["lease"] = (kind, until), None
+            self.c["whole"] = ("none", None)
+
+    def hear(self, kind: str, until: int | None) -> None:
+        """The whole asset's override; nobody hears of it while the circuit has one of its own."""
+        self.settle()
+        if self.c["override"][0] == "none":
+            self.c["whole"] = (kind, until)
+            if kind != "none":
+                self.c["lease"] = None
+
+    def place(self, old: bool) -> None:
+        self.settle()
+        self.c["old"] = old
 
     def reset(self) -> None:
         self.settle()
@@ -459,6 +486,34 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         end = None if until is None else EPOCH + timedelta(seconds=until)
         self._send(Forced(override=kind, actor="ann", reason="because", until=end))
 
+    @rule(
+        kind=st.sampled_from([*Override, Override.NONE]), lasting=st.sampled_from([None, 50, 500])
+    )
+    def the_whole_asset_is_forced(self, kind: Override, lasting: int | None) -> None:
+        until = None if lasting is None or kind is Override.NONE else self.clock + lasting
+        end = None if until is None else EPOCH + timedelta(seconds=until)
+        self.model.hear(kind.value, until)
+        before = self.circuit
+        said = Inherited(override=kind, actor="bob", reason="all of them", until=end)
+        if kind is Override.NONE:
+            said = Inherited()
+        step = self._send(said)
+        assert step.circuit.state is before.state or before.lease is not None
+        assert not [e for e in step.effects if isinstance(e, Alert) and "bob" in e.explanation]
+
+    @rule(old=st.booleans())
+    def a_newer_partition_comes_or_is_gone(self, old: bool) -> None:
+        self.model.place(old)
+        self._send(Placed(time=EPOCH, superseded=old))
+
+    @rule()
+    def nobody_asks_any_more(self) -> None:
+        self.model.settle()
+        self.model.c["override"], self.model.c["lease"] = ("none", None), None
+        self.holders.clear()
+        self._send(Dismissed(actor="ann", reason="a typo"))
+        assert self.circuit.dismissed
+
     def _edit(self, rules: dict[str, Any], edition: str) -> None:
         if edition != self.circuit.policy_hash:
             self.terms = self.model.rules = rules
@@ -543,20 +598,20 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             "override": (
                 circuit.override.value,
                 until and (until - EPOCH).total_seconds(),
+                circuit.inherited,
             ),
             "upstream": set(circuit.upstream),
             "blames_day": circuit.opened_partition and int(circuit.opened_partition),
             "counted": circuit.evaluations,
             "newest": watermark
             and (int(circuit.watermark_partition or 0), (watermark - EPOCH).total_seconds()),
-        } == {
+        } == {"override": self.model.override()} | {
             name: model[name]
             for name in (
                 "attempts",
                 "good",
                 "due",
                 "lease",
-                "override",
                 "upstream",
                 "blames_day",
                 "counted",
