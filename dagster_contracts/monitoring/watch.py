@@ -9,7 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dagster_contracts.core.anomaly import BreachForecast
-from dagster_contracts.core.circuit import circuit_from_json
+from dagster_contracts.core.circuit import Circuit, circuit_from_json
 from dagster_contracts.core.condition import metrics_of
 from dagster_contracts.core.contract import Contract, Severity
 from dagster_contracts.core.outcome import OutcomeStatus
@@ -66,9 +66,17 @@ class Watch:
         self._agenda = Agenda(store)
 
     def look(
-        self, take: Callable[[sa.Connection, News], None], *, now: datetime | None = None
+        self,
+        take: Callable[[sa.Connection, News], None],
+        *,
+        now: datetime | None = None,
+        troubled: Callable[[Place, Exception], None] | None = None,
     ) -> tuple[Finding, ...]:
-        """:func:`watch`, once more."""
+        """:func:`watch`, once more.
+
+        An asset that cannot be judged is raised, or with ``troubled`` is told there, keeps none of
+        the others, and is looked at again the next time.
+        """
         with self._store.read() as conn:
             moment = now or self._store.now(conn)
         firing = {
@@ -79,7 +87,14 @@ class Watch:
             told = {(each.contract, each.asset) for each in firing.values() if each.kind in _OURS}
             news: list[News] = []
             for place, latest in sorted(self._newest(turn, told).items()):
-                found, turns = self._judge(place, latest, moment)
+                try:
+                    found, turns = self._judge(place, latest, moment)
+                except Exception as error:
+                    if troubled is None:
+                        raise
+                    troubled(place, error)
+                    turn.again(place, moment)
+                    continue
                 # What fires is told anew each time, and fires again if somebody resolves it.
                 fires = any(not each.resolves for each in found)
                 for each in [moment] if fires else turns:
@@ -91,16 +106,26 @@ class Watch:
     def _newest(self, turn: Turn, told: set[Place]) -> dict[Place, Evaluation]:
         """The newest evaluation of each asset that is to be looked at."""
         if turn.everything:
-            with self._store.read() as conn:
-                rows = conn.execute(sa.select(circuits.c.contract, circuits.c.body))
-                mine = [circuit_from_json(row.body) for row in rows if row.contract in self._known]
-            return self._history.newest_of_assets(mine)
+            try:
+                return self._history.newest_of_assets(self._circuits())
+            except (ValueError, TypeError, LookupError, AttributeError):
+                # What cannot be read is one circuit; its evaluations and all others can be.
+                with self._store.read() as conn:
+                    rows = conn.execute(sa.select(circuits.c.contract, circuits.c.asset).distinct())
+                    places = frozenset((row.contract, row.asset) for row in rows)
+        else:
+            places = turn.places
         found: dict[Place, Evaluation] = {}
-        for name, asset in turn.places | told:
+        for name, asset in places | told:
             latest = self._history.latest(name, asset) if name in self._known else None
             if latest is not None:
                 found[name, asset] = latest
         return found
+
+    def _circuits(self) -> list[Circuit]:
+        with self._store.read() as conn:
+            rows = conn.execute(sa.select(circuits.c.contract, circuits.c.body))
+            return [circuit_from_json(row.body) for row in rows if row.contract in self._known]
 
     def _judge(
         self, place: Place, latest: Evaluation, now: datetime

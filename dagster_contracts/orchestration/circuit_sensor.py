@@ -7,10 +7,11 @@ to half-open and asks for their probes, asks for healing runs, and shows every c
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState
-from dagster_contracts.core.contract import Contract, HealMode, ProbeMode
+from dagster_contracts.core.contract import Contract, ProbeMode
 from dagster_contracts.orchestration.binding import CIRCUIT_CHECK, Binding, Bindings
 from dagster_contracts.orchestration.circuit_check import (
     circuit_headline,
@@ -27,10 +28,12 @@ from dagster_contracts.orchestration.circuit_check import (
 )
 from dagster_contracts.orchestration.foreign import Heard, record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.heal_runs import HealRuns
 from dagster_contracts.orchestration.launching import cannot_run, first_known
 from dagster_contracts.orchestration.reads import Reader
-from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG
+from dagster_contracts.orchestration.step import PROBE_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.ledger import DegradedRead
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -64,24 +67,17 @@ def build_circuit_sensor(
         asset_selection=dg.AssetSelection.assets(*graph.keys),
     )
     def contract_circuit_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        deadline = time.monotonic() + _SECONDS
-        runtime = open_runtime()
-        tick = CircuitTick(runtime, bindings, graph, context.instance, used, context.cursor)
-        tick.hear()
-        tick.let_time_pass()
-        tick.inherit()
-        requests = [*tick.probes()]
-        if time.monotonic() < deadline:
-            requests.extend(tick.healing())
-        # What was shown is remembered in the cursor, so that a change made in a run, by another
-        # process or by an operator shows up just as well as one made here.
-        shown, evaluations = tick.changes()
-        return dg.SensorResult(
-            run_requests=requests,
-            asset_events=evaluations,
-            cursor=shown,
-            skip_reason=None if requests else tick.summary(),
+        origin = context.code_location_origin
+        tick = CircuitTick(
+            open_runtime(),
+            bindings,
+            graph,
+            context.instance,
+            used,
+            context.cursor,
+            location=None if origin is None else origin.location_name,
         )
+        return tick.result()
 
     return contract_circuit_sensor
 
@@ -134,8 +130,12 @@ class CircuitTick:
         instance: dg.DagsterInstance,
         translator: ContractTranslator,
         cursor: str | None = None,
+        *,
+        location: str | None = None,
     ) -> None:
+        self._deadline = time.monotonic() + _SECONDS
         self._runtime = runtime
+        self._location = location
         self._before = Shown.of(cursor)
         self._touched: dict[CircuitKey, bool] = {}
         self._now = runtime.now()
@@ -146,12 +146,47 @@ class CircuitTick:
         self._bound = bindings.protected
         self._circuits: list[Circuit] = []
         self._heard: Heard | None = None
-        self._probed: set[tuple[str, str | None]] = set()
+        self._probed: set[str] = set()
+        self._trouble: dict[CircuitKey, str] = {}
+        self._failures: list[str] = []
+
+    def result(self) -> dg.SensorResult:
+        """All that a tick does. What fails is told, and keeps nothing else from being done."""
+        self._try("check results of others", self.hear)
+        self._try("the passing of time", self.let_time_pass)
+        self._try("open circuits above", self.inherit)
+        requests: list[dg.RunRequest] = []
+        self._try("probes", lambda: requests.extend(self.probes()))
+        if time.monotonic() < self._deadline:
+            self._try("healing", lambda: requests.extend(self.healing()))
+        # What was shown is remembered in the cursor, so that a change made in a run, by another
+        # process or by an operator shows up just as well as one made here.
+        shown, evaluations = self.changes()
+        return dg.SensorResult(
+            run_requests=requests,
+            asset_events=evaluations,
+            cursor=shown,
+            skip_reason=None if requests else self.summary(),
+        )
+
+    def _try(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:
+            _LOG.exception("%s: this tick could not look after them", what)
+            self._failures.append(f"{what}: {_told(error)}")
+
+    def _troubled(self, key: CircuitKey, error: Exception) -> None:
+        """One circuit's trouble must not stop the others; its check shows it."""
+        _LOG.error("%s: this tick could not look after its circuit", key, exc_info=error)
+        self._trouble.setdefault(key, _told(error))
 
     def hear(self) -> None:
         """Count the check results that others have reported since the last tick."""
-        before = self._before.heard if self._before is not None else None
-        self._heard = record_foreign_checks(self._runtime, self._bindings, self._instance, before)
+        self._heard = self._before.heard if self._before is not None else None
+        self._heard = record_foreign_checks(
+            self._runtime, self._bindings, self._instance, self._heard, troubled=self._troubled
+        )
 
     def let_time_pass(self) -> None:
         """Tick every circuit whose time has come, and read those that matter as they are now."""
@@ -160,19 +195,26 @@ class CircuitTick:
             self._touched = breaker.touched(before.at - _OVERLAP)
         if before is None or before.bound != self._bindings.versions:
             # The first tick, or one under other contracts: each circuit is looked at once.
-            known = [c.key for c in breaker.circuits() if self._binding(c.key)]
+            known = [
+                c.key for c in breaker.circuits(troubled=self._of_ours) if self._binding(c.key)
+            ]
             keys = [*known, *(b.circuit_key() for b in self._bound.values())]
-            breaker.tick_all(self._with_contracts(dict.fromkeys(keys)))
-            self._circuits = [c for c in breaker.circuits() if self._binding(c.key)]
-            return
-        due = breaker.due()
-        for contract, key in self._with_contracts(sorted(due)):
-            try:
-                breaker.tick(contract, key)
-            except Exception:  # one contract's trouble must not stop the others
-                _LOG.exception("%s: time cannot pass for its circuit", key)
-        news = {*due, *self._touched, *before.circuits}
-        self._circuits = [c for c in breaker.circuits(news) if self._binding(c.key)]
+            breaker.tick_all(self._with_contracts(dict.fromkeys(keys)), troubled=self._troubled)
+            read = breaker.circuits(troubled=self._of_ours)
+        else:
+            due = breaker.due()
+            for contract, key in self._with_contracts(sorted(due)):
+                try:
+                    breaker.tick(contract, key)
+                except Exception as error:
+                    self._troubled(key, error)
+            news = {*due, *self._touched, *before.circuits, *self._unhealed()}
+            read = breaker.circuits(news, troubled=self._of_ours)
+        self._circuits = [c for c in read if self._binding(c.key)]
+
+    def _of_ours(self, key: CircuitKey, error: Exception) -> None:
+        if self._binding(key) is not None:
+            self._troubled(key, error)
 
     def _with_contracts(self, keys: Iterable[CircuitKey]) -> list[tuple[Contract, CircuitKey]]:
         found = ((self._binding(key), key) for key in keys)
@@ -182,7 +224,7 @@ class CircuitTick:
         """Tell each circuit which circuits are open above it: they explain what is wrong here."""
         open_above: dict[dg.AssetKey, list[CircuitKey]] = {}
         for circuit in self._circuits:
-            if circuit.effective_state is not CircuitState.CLOSED:
+            if not _is_closed(circuit):
                 asset = dg.AssetKey.from_user_string(circuit.key.asset)
                 open_above.setdefault(asset, []).append(circuit.key)
         here = [b for c in self._circuits if (b := self._binding(c.key)) is not None]
@@ -190,7 +232,8 @@ class CircuitTick:
         told = {b.contract.name for key in below if (b := self._bindings.get(key)) is not None}
         told.update(c.key.contract for c in self._circuits if c.upstream)
         changed: dict[CircuitKey, Circuit] = {}
-        for circuit in self._runtime.breaker.circuits_of(told) if told else ():
+        breaker = self._runtime.breaker
+        for circuit in breaker.circuits_of(told, troubled=self._of_ours) if told else ():
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
@@ -200,9 +243,14 @@ class CircuitTick:
                 for opened in open_above.get(key, ())
                 if self._explains(key, opened, binding.asset_key, circuit.key)
             }
-            if above != set(circuit.upstream):
-                verdict = self._runtime.breaker.set_upstream(binding.contract, circuit.key, above)
-                changed[circuit.key] = verdict.circuit
+            if above == set(circuit.upstream):
+                continue
+            try:
+                verdict = breaker.set_upstream(binding.contract, circuit.key, above)
+            except Exception as error:
+                self._troubled(circuit.key, error)
+                continue
+            changed[circuit.key] = verdict.circuit
         self._circuits = [changed.get(circuit.key, circuit) for circuit in self._circuits]
 
     def _explains(
@@ -225,14 +273,21 @@ class CircuitTick:
                 continue
             try:
                 request = self._probe(binding, circuit)
-            except Exception as error:  # one contract's trouble must not stop the others
-                _LOG.exception("%s: no probe can be started", circuit.key)
-                # A probe that runs keeps its lease, whatever cannot be known of it now.
-                if circuit.lease is None:
-                    self._block(binding, circuit, f"{type(error).__name__}: {error}")
+            except Exception as error:
+                self._probe_failed(binding, circuit, error)
                 continue
             if request is not None:
                 yield request
+
+    def _probe_failed(self, binding: Binding, circuit: Circuit, error: Exception) -> None:
+        self._troubled(circuit.key, error)
+        # A probe that runs keeps its lease, whatever cannot be known of it now.
+        if circuit.lease is not None:
+            return
+        try:
+            self._block(binding, circuit, _told(error))
+        except Exception as second:
+            self._troubled(circuit.key, second)
 
     def _probe(self, binding: Binding, circuit: Circuit) -> dg.RunRequest | None:
         if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
@@ -244,7 +299,7 @@ class CircuitTick:
         holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
         selection = self._graph.selection(binding.asset_key)
         if circuit.lease is not None:
-            self._probed.add((binding.asset, circuit.opened_partition or circuit.key.partition))
+            self._probed.add(binding.asset)
             if circuit.lease.holder != holder or self._launched(binding, circuit, holder):
                 return None
         partition = self._partition(binding, circuit)
@@ -259,7 +314,7 @@ class CircuitTick:
                 is None
             ):
                 return None
-        self._probed.update((key.to_user_string(), partition) for key in selection)
+        self._probed.update(key.to_user_string() for key in selection)
         return dg.RunRequest(
             run_key=holder,
             asset_selection=selection,
@@ -292,83 +347,84 @@ class CircuitTick:
 
     def healing(self) -> Iterable[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
-        blamed = {read.circuit for read in self._runtime.ledger.open_reads()}
-        healable = {
-            circuit.key: self._reads_primary(circuit.key)
-            for circuit in (self._runtime.breaker.circuits(blamed) if blamed else ())
-            if circuit.effective_state is CircuitState.CLOSED and self._heals(circuit.key)
-        }
-        healing = self._runtime.healing
-        self._follow_up()
-        for request in healing.due(
-            lambda key: healable.get(key, False),
-            order=self._graph.order,
-            only=self._may_heal,
-            made_with=self._made_with,
-        ):
-            made = (*request.beside, request.consumer)
-            selection = [dg.AssetKey.from_user_string(name) for name in made]
-            why_not = cannot_run(self._graph, self._instance, selection, request.partition)
-            if why_not is not None:
-                # It counts as an attempt: after the last of them a person has to look.
-                _LOG.warning("%s cannot be healed: %s", request.consumer, why_not)
-                healing.finished(request.run_key, succeeded=False)
-                continue
-            yield dg.RunRequest(
-                run_key=request.run_key,
-                asset_selection=selection,
-                partition_key=request.partition,
-                tags={HEAL_TAG: ",".join(sorted({r.circuit.contract for r in request.reads}))},
-            )
-
-    def _may_heal(self, consumer: str) -> bool:
-        """Whether it is made here, and is not being probed: the probe's run may heal it as well."""
-        key = dg.AssetKey.from_user_string(consumer)
-        return key in self._graph.upstream and consumer not in {name for name, _ in self._probed}
-
-    def _made_with(self, consumer: str, blamed: Collection[str]) -> list[str]:
-        key = dg.AssetKey.from_user_string(consumer)
-        if key not in self._graph.upstream:
-            return []
-        upstreams = [dg.AssetKey.from_user_string(name) for name in blamed]
-        return [other.to_user_string() for other in self._graph.made_with(key, upstreams)]
+        yield from HealRuns(
+            self._runtime,
+            self._bindings,
+            self._graph,
+            self._instance,
+            self._reader,
+            opened={c.key for c in self._circuits if not _is_closed(c)},
+            probed=self._probed,
+            location=self._location,
+            troubled=self._troubled,
+        ).requests()
 
     def changes(self) -> tuple[str, list[dg.AssetCheckEvaluation]]:
         """What the check ``circuit`` does not show yet, and the cursor that remembers it."""
         before = self._before.circuits if self._before is not None else {}
+        unhealed: dict[CircuitKey, list[DegradedRead]] = {}
+        self._try("what is not healed", lambda: unhealed.update(self._unhealed()))
         now: dict[CircuitKey, str] = {}
         evaluations: list[dg.AssetCheckEvaluation] = []
         for circuit in self._circuits:
-            binding = self._binding(circuit.key)
-            if binding is None:
+            key = circuit.key
+            binding = self._binding(key)
+            if binding is None or key in self._trouble:
                 continue
-            key, state = circuit.key, f"{circuit.generation}/{circuit.effective_state.value}"
-            closed = circuit.effective_state is CircuitState.CLOSED
-            if not closed or key in self._touched:
+            closed, waiting = _is_closed(circuit), unhealed.get(key, [])
+            state = _shown(circuit, waiting)
+            if not closed or key in self._touched or waiting:
                 now[key] = state
             # What is not remembered was closed; it may have opened and closed again since.
-            known = before.get(key, "" if not closed or self._touched.get(key) else state)
-            if known == state:
+            quiet = closed and not self._touched.get(key) and not waiting
+            if before.get(key, state if quiet else "") == state:
                 continue
-            history = circuit_history(self._runtime.breaker, circuit)
-            evaluations.append(
-                dg.AssetCheckEvaluation(
-                    asset_key=binding.asset_key,
-                    check_name=CIRCUIT_CHECK,
-                    passed=closed,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    description=circuit_headline(circuit, history),
-                    metadata=circuit_metadata(
-                        binding, circuit, history=history, now=self._runtime.now()
-                    ),
-                )
-            )
+            try:
+                evaluations.append(self._evaluation(binding, circuit, waiting))
+            except Exception as error:
+                self._troubled(key, error)
+                now.pop(key, None)
+        for key, told in self._trouble.items():
+            now[key] = f"trouble/{_digest(told)}"
+            binding = self._binding(key)
+            if binding is not None and before.get(key) != now[key]:
+                evaluations.append(_unknown(binding, key, told))
         return Shown(self._now, self._bindings.versions, now, self._heard).text(), evaluations
+
+    def _evaluation(
+        self, binding: Binding, circuit: Circuit, unhealed: Sequence[DegradedRead]
+    ) -> dg.AssetCheckEvaluation:
+        history = circuit_history(self._runtime.breaker, circuit)
+        return dg.AssetCheckEvaluation(
+            asset_key=binding.asset_key,
+            check_name=CIRCUIT_CHECK,
+            passed=_is_closed(circuit),
+            severity=dg.AssetCheckSeverity.WARN,
+            description=circuit_headline(circuit, history, unhealed),
+            metadata=circuit_metadata(
+                binding, circuit, history=history, unhealed=unhealed, now=self._runtime.now()
+            ),
+        )
+
+    def _unhealed(self) -> dict[CircuitKey, list[DegradedRead]]:
+        found: dict[CircuitKey, list[DegradedRead]] = {}
+        for read in self._runtime.ledger.unhealed():
+            found.setdefault(read.circuit, []).append(read)
+        return found
 
     def summary(self) -> str:
         """One line for the tick's page in the UI."""
+        wrong = [f"{key}: {told}" for key, told in sorted(self._trouble.items())]
+        told = [*self._failures, *wrong]
+        more = [f"… {len(told) - 5} more"] if len(told) > 5 else []
+        trouble = "; ".join([*told[:5], *more])
+        if trouble:
+            return f"not all could be looked after: {trouble}. {self._story()}"
+        return self._story()
+
+    def _story(self) -> str:
         count = self._runtime.breaker.count()
-        open_ones = [c for c in self._circuits if c.effective_state is not CircuitState.CLOSED]
+        open_ones = [c for c in self._circuits if not _is_closed(c)]
         if not count:
             return "no circuit has been used yet"
         if not open_ones:
@@ -379,17 +435,6 @@ class CircuitTick:
 
     def _binding(self, key: CircuitKey) -> Binding | None:
         return self._bound.get((key.contract, key.asset))
-
-    def _reads_primary(self, key: CircuitKey) -> bool:
-        binding = self._binding(key)
-        return binding is not None and self._reader.serves_primary(
-            binding, key.partition, self._instance
-        )
-
-    def _heals(self, key: CircuitKey) -> bool:
-        binding = self._binding(key)
-        resilience = binding.contract.resilience if binding else None
-        return resilience is not None and resilience.heal is HealMode.RUN
 
     def _partition(self, binding: Binding, circuit: Circuit) -> str | None:
         if not self._graph.is_partitioned(binding.asset_key):
@@ -403,16 +448,36 @@ class CircuitTick:
         wanted = (opened or None, None if opened else circuit.watermark_partition)
         return first_known(self._graph, self._instance, binding.asset_key, wanted)
 
-    def _follow_up(self) -> None:
-        """Tell the healing which of its runs have begun and ended."""
-        for request in self._runtime.healing.in_flight():
-            records = self._instance.get_run_records(
-                dg.RunsFilter(tags={"dagster/run_key": request.run_key}), limit=1
-            )
-            if not records:
-                continue
-            run = records[0].dagster_run
-            if run.is_finished:
-                self._runtime.healing.finished(request.run_key, succeeded=run.is_success)
-            elif request.run_id is None:
-                self._runtime.healing.started(request.run_key, run.run_id)
+
+def _is_closed(circuit: Circuit) -> bool:
+    return circuit.effective_state is CircuitState.CLOSED
+
+
+def _shown(circuit: Circuit, unhealed: Iterable[DegradedRead]) -> str:
+    """What the check shows of a circuit, short enough for a cursor."""
+    state = f"{circuit.generation}/{circuit.effective_state.value}"
+    reasons = sorted({f"{r.consumer_text}: {r.unhealed_because}" for r in unhealed})
+    if circuit.probe_blocked is not None and not _is_closed(circuit):
+        reasons.append(circuit.probe_blocked)
+    return f"{state}/{_digest(*reasons)}" if reasons else state
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
+
+
+def _unknown(binding: Binding, key: CircuitKey, told: str) -> dg.AssetCheckEvaluation:
+    """The check of a circuit that could not be looked after."""
+    return dg.AssetCheckEvaluation(
+        asset_key=binding.asset_key,
+        check_name=CIRCUIT_CHECK,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"the sensor could not look after the circuit {key}: {told}",
+        metadata={"contract": binding.contract.ref},
+    )
+
+
+def _told(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"

@@ -11,7 +11,7 @@ from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override, T
 TRANSITION = "transition"
 
 # Notes whose explanation is a sentence of its own.
-_SAYS_ALL = ("override_set", "policy_changed", "would_open")
+_SAYS_ALL = ("override_set", "policy_changed", "probe_blocked", "would_open")
 # What tags the run of a probe: the circuit, its generation, and how many probes were good.
 _HOLDER = re.compile(r"probe:.+?:\d+:\d+")
 

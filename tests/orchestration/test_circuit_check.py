@@ -10,8 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
-from dagster_contracts.orchestration.circuit_check import circuit_headline, history_table, timeline
+from dagster_contracts.orchestration.circuit_check import (
+    circuit_headline,
+    history_table,
+    timeline,
+    unhealed_table,
+)
 from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.ledger import DegradedRead
 
 KEY = CircuitKey("flights", "flights")
 OPENED = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -77,6 +83,45 @@ HISTORY = [
 )
 def test_the_headline_says_what_consumers_get_and_why(circuit: Circuit, headline: str) -> None:
     assert circuit_headline(circuit) == headline
+
+
+def unhealed(consumer: str, because: str) -> DegradedRead:
+    return DegradedRead(
+        circuit=KEY,
+        consumer=consumer,
+        consumer_partition="d1",
+        upstream="orders",
+        level="last",
+        source="last_valid",
+        reason="open",
+        run_id="r1",
+        generation=1,
+        unhealed_because=because,
+        unhealed_since=OPENED,
+    )
+
+
+def test_a_probe_that_cannot_run_is_said_with_the_reason_while_it_is_wanted() -> None:
+    blocked = replace(OPEN, probe_blocked="the partition d1 is gone")
+    assert circuit_headline(blocked).endswith(
+        "; next probe at 06:05:00 UTC; the probe cannot run: the partition d1 is gone"
+    )
+    closed = replace(blocked, override=Override.FORCED_CLOSED)
+    assert "the probe cannot run" not in circuit_headline(closed)
+
+
+def test_what_is_not_healed_is_said_with_the_reason() -> None:
+    reads = [unhealed("revenue", "revenue | gone"), unhealed("forecast", "it waits")]
+    told = circuit_headline(Circuit(key=KEY), (), reads)
+    assert told.endswith("primary; not healed: revenue[d1]: revenue | gone, and 1 more")
+    table = unhealed_table(reads).replace("\u00a0", " ").replace("\u2011", "-")
+    assert table.splitlines()[2:] == [
+        "| revenue[d1] | 2026-03-02 06:00:00 | revenue \\| gone |",
+        "| forecast[d1] | 2026-03-02 06:00:00 | it waits |",
+    ]
+    assert unhealed_table(reads * 30).count("\n") == 3
+    many = [unhealed(f"c{number}", "gone") for number in range(25)]
+    assert unhealed_table(many).splitlines()[-1] == "| and 5 more | | |"
 
 
 def test_a_closed_circuit_says_since_when() -> None:

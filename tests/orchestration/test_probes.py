@@ -114,15 +114,24 @@ def test_a_consumer_that_cannot_be_healed_stops_no_tick(deployment: Deployment) 
     deployment.run(defs, "orders", "revenue", partition="north")
     deployment.delivered["north"] = BAD
     deployment.run(defs, "orders", "revenue", partition="north")
-    deployment.delivered["orders"] = GOOD
+    deployment.delivered.update(orders=GOOD, north=GOOD)
     breaker = deployment.runtime.breaker
     breaker.reset(breaker.circuits()[0].key, actor="ann", reason="mended")
 
     changed = deployment.defs(*assets(deployment))
     for _ in range(4):
         assert requested(deployment, changed) == []
-    (given_up,) = deployment.runtime.healing.given_up()
-    assert (given_up.consumer, given_up.partition) == ("revenue", "north")
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert (read.target, read.unhealed_because) == (
+        ("revenue", "north"),
+        "revenue has no partitions any more",
+    )
+    # It has spent no attempt: as soon as it can be built again, it is.
+    assert deployment.runtime.healing.given_up() == ()
+    deployment.run(defs, "orders", partition="north")
+    assert requested(deployment, defs) == [("revenue", "north")]
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert read.unhealed_because is None
 
 
 def test_a_probe_whose_run_made_another_partition_gives_its_lease_back_when_it_ends(

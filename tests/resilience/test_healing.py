@@ -288,3 +288,104 @@ def test_what_one_run_makes_together_is_asked_for_once_whatever_the_limit() -> N
         reads[:2], closed=everything, attempts={plan[0].cause: 3}, made_with=made_with
     )
     assert targets(tried) == [("a", None)]
+
+
+def because(ledger):
+    return {read.target: read.unhealed_because for read in ledger.open_reads()}
+
+
+def test_what_cannot_be_built_spends_no_attempt_and_says_why_until_it_can(ledger, healing, clock):
+    ledger.record(read("sales", "d1"))
+    ledger.record(read("sales", "d2"))
+    gone = {("sales", "d1"): "d1 is gone"}
+
+    def why_not(request):
+        return gone.get((request.consumer, request.partition))
+
+    assert targets(healing.due(everything, why_not=why_not)) == [("sales", "d2")]
+    assert because(ledger) == {("sales", "d1"): "d1 is gone", ("sales", "d2"): None}
+    (first,) = ledger.unhealed(ORDERS)
+    clock.advance(minutes=1)
+    gone["sales", "d1"] = "d1 is still gone"
+    assert healing.due(everything, why_not=why_not) == ()
+    (later,) = ledger.unhealed()
+    assert (later.unhealed_because, later.unhealed_since) == (
+        "d1 is still gone",
+        first.unhealed_since,
+    )
+
+    gone.clear()
+    (request,) = healing.due(everything, why_not=why_not)
+    assert (request.partition, request.attempt) == ("d1", 1)
+    assert ledger.unhealed() == ()
+
+
+def test_a_reason_is_cleared_with_the_read_that_it_was_about(ledger, healing):
+    ledger.record(read("sales"))
+    healing.due(everything, why_not=lambda _: "gone")
+    ledger.settle(consumer="sales", consumer_partition=None, upstream="orders", run_id="by hand")
+    (settled,) = ledger.reads_of_run("r1")
+    assert (settled.unhealed_because, settled.settled_by) == (None, "by hand")
+
+
+@pytest.mark.parametrize(("good", "how"), [(False, "failed"), (True, "succeeded, but did not")])
+def test_spent_attempts_are_told_with_the_last_run(ledger, healing, good, how):
+    ledger.record(read("sales"))
+    for _ in range(3):
+        (request,) = healing.due(everything)
+        healing.started(request.run_key, f"run {request.attempt}")
+        healing.finished(request.run_key, succeeded=good)
+    assert healing.due(everything) == ()
+    told = because(ledger)["sales", None]
+    assert told.startswith(f"3 runs did not heal it; the last one, run run 3, {how}")
+
+
+def test_what_is_built_from_something_unhealed_says_so(ledger, healing):
+    ledger.record(read("sales", "d1"))
+    for consumer, upstream in (("board", "sales"), ("mail", "board")):
+        ledger.record(read(consumer, "d1", via=upstream))
+    healing.due(everything, why_not=lambda r: "gone" if r.consumer == "sales" else None)
+    assert because(ledger) == {
+        ("sales", "d1"): "gone",
+        ("board", "d1"): "it is built from sales[d1], which is not healed: gone",
+        ("mail", "d1"): (
+            "it is built from board[d1], which is not healed: "
+            "it is built from sales[d1], which is not healed: gone"
+        ),
+    }
+
+
+def test_a_run_that_nobody_starts_is_told_until_it_has_started(ledger, healing, clock):
+    ledger.record(read("sales"))
+    (request,) = healing.due(everything)
+    assert because(ledger)["sales", None] is None
+    clock.advance(minutes=3)
+    healing.due(everything)
+    assert "has not started in 120 s" in because(ledger)["sales", None]
+    clock.advance(minutes=1)
+    healing.due(everything)
+    assert "has not started in 120 s" in because(ledger)["sales", None]
+    healing.started(request.run_key, "run 1")
+    healing.due(everything)
+    assert because(ledger)["sales", None] is None
+
+
+@pytest.mark.parametrize("reopened", [True, False])
+def test_a_request_that_died_unstarted_waits_while_it_would_do_no_good(
+    ledger, healing, clock, reopened
+):
+    ledger.record(read("sales"))
+    (request,) = healing.due(everything)
+    clock.advance(minutes=3)
+    assert healing.due(lambda _: not reopened, why_not=lambda _: None if reopened else "no") == ()
+    assert healing.in_flight() == ()
+    (again,) = healing.due(everything)
+    assert (again.run_key, again.attempt) == (request.run_key, 1)
+
+
+def test_one_code_location_leaves_the_reasons_of_another_alone(ledger, healing):
+    ledger.record(read("mine"))
+    ledger.record(read("theirs"))
+    healing.due(everything, only=lambda name: name == "theirs", why_not=lambda _: "gone")
+    healing.due(everything, only=lambda name: name == "mine")
+    assert because(ledger) == {("mine", None): None, ("theirs", None): "gone"}

@@ -14,7 +14,7 @@ from dagster_contracts.errors import SchemaTooNewError, StoreError
 from dagster_contracts.store.columns import JsonText, PlainText, UtcTime
 from dagster_contracts.store.database import open_store
 from dagster_contracts.store.schema import SCHEMA_REVISION
-from dagster_contracts.store.tables import VERSION_TABLE, circuits, metadata
+from dagster_contracts.store.tables import VERSION_TABLE, circuits, degraded_reads, metadata
 
 # A table of the tests' own, so that they speak of no service's rows.
 scratch = sa.Table(
@@ -214,3 +214,33 @@ def _write_one(store: object) -> None:
     with store.begin() as conn:  # type: ignore[attr-defined]
         row = {"name": "child", "value": 1, "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
         conn.execute(sa.insert(scratch).values(**row))
+
+
+def test_a_store_of_the_first_release_is_upgraded_with_what_it_holds(empty_url):
+    from alembic import command
+    from alembic.config import Config
+
+    engine = sa.create_engine(empty_url)
+    config = Config()
+    config.set_main_option("script_location", "dagster_contracts.store:migrations")
+    old = [c for c in degraded_reads.c if not c.name.startswith("unhealed")]
+    row = {
+        c.name: datetime(2026, 1, 1, tzinfo=UTC) if isinstance(c.type, UtcTime) else c.name
+        for c in old
+        if c.name not in ("id", "settled_at", "settled_by")
+    }
+    with engine.begin() as conn:
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+        first = sa.table(degraded_reads.name, *(sa.column(c.name, c.type) for c in old))
+        conn.execute(sa.insert(first).values(**{**row, "generation": 3}))
+    engine.dispose()
+
+    store = open_store(empty_url)
+    with store.read() as conn:
+        held = conn.execute(sa.select(degraded_reads)).one()._mapping
+        assert (held["consumer"], held["generation"]) == ("consumer", 3)
+        assert (held["unhealed_because"], held["unhealed_since"]) == (None, None)
+        revision = conn.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+    assert revision == SCHEMA_REVISION
+    store.close()
