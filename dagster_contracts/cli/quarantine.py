@@ -152,10 +152,15 @@ def release(
         held = _quarantine(store, places)
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
-            # Written first, so that a full disk leaves the batch held.
+            # The file is there before the decision: a full disk, or a death between the two, leaves
+            # the batch held. A link, because it never replaces what somebody else put there.
             pq.write_table(held.load(batch_id), temporary)
-            table = held.release(batch_id, actor=actor, reason=reason)
-            os.replace(temporary, target)
+            os.link(temporary, target)
+            try:
+                table = held.release(batch_id, actor=actor, reason=reason)
+            except BaseException:
+                target.unlink()
+                raise
         finally:
             temporary.unlink(missing_ok=True)
     if output == "json":

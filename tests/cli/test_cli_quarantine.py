@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -81,6 +84,28 @@ def test_a_release_that_is_refused_leaves_no_file(held: Project) -> None:
     assert (held.root / "there.parquet").read_text() == "mine"
     assert {path.name for path in held.root.glob("*parquet*")} == {"there.parquet"}
     assert held.run("quarantine", "list", "--format", "json").json["batches"][0]["state"] == "held"
+
+
+def test_of_two_releases_at_once_one_gets_the_batch(held: Project) -> None:
+    command = [sys.executable, "-m", "dagster_contracts", "quarantine", "release", "1"]
+    asked = [
+        subprocess.Popen(
+            [*command, "--to", f"{name}.parquet", "--reason", "new codes", "--actor", name],
+            cwd=held.root,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("ann", "bob")
+    ]
+    said = [process.communicate(timeout=60)[1] for process in asked]
+
+    codes = [process.returncode for process in asked]
+    assert sorted(codes)[0] == 0 < sorted(codes)[1]
+    winner = ("ann", "bob")[codes.index(0)]
+    assert "batch 1 is not held but released" in said[1 - codes.index(0)]
+    assert [path.name for path in held.root.glob("*.parquet")] == [f"{winner}.parquet"]
+    assert pq.read_table(held.root / f"{winner}.parquet").num_rows == 3
+    assert not list(held.root.glob(".*.tmp"))
 
 
 def test_a_batch_that_is_not_there_is_a_clear_error(held: Project) -> None:

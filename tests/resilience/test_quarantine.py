@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pyarrow as pa
@@ -66,6 +68,31 @@ def test_a_release_hands_the_batch_over_once_and_is_audited(quarantine, key, bat
     with pytest.raises(StoreError, match="not held but released") as refusal:
         quarantine.drop(put.id, actor="bob", reason="x")
     assert "ann: the rule was wrong" in str(refusal.value)
+
+
+def test_of_many_who_decide_at_once_one_does(quarantine, key, batch, report):
+    put = quarantine.put(key, batch, report(7, partition="p"))
+    ready = threading.Barrier(8)
+
+    def decide(number: int) -> str:
+        act = quarantine.release if number % 2 else quarantine.drop
+        ready.wait()
+        try:
+            act(put.id, actor=f"person {number}", reason="x")
+        except StoreError as error:
+            return str(error)
+        return f"person {number}"
+
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(decide, range(8)))
+
+    decided = quarantine.get(put.id)
+    (number,) = [n for n, text in enumerate(said) if text == f"person {n}"]
+    assert decided.decided_by == f"person {number}"
+    state = QuarantineState.RELEASED if number % 2 else QuarantineState.DROPPED
+    assert decided.state is state
+    refused = f"not held but {state.value}"
+    assert sum(refused in text for text in said) == 7
 
 
 def test_a_decision_needs_a_person_and_a_reason(quarantine, key, batch, report):
