@@ -22,6 +22,7 @@ from dagster_contracts.core.circuit import (
     CircuitState,
     Failed,
     Observed,
+    Placed,
     PolicyChanged,
     StateTransition,
     Ticked,
@@ -38,7 +39,7 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.routing import CurrentLevel, LevelStatus, activation_of, choose_route
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.resilience.circuit_rows import read_history
+from dagster_contracts.resilience.circuit_rows import read_circuits, read_history
 from dagster_contracts.resilience.history import HistoryEntry
 from dagster_contracts.resilience.wake import clock_metrics, wake_at
 from dagster_contracts.resilience.watched import policy_of, watched_metrics
@@ -166,6 +167,7 @@ def backtest(
             why="the document has no section 'resilience'",
             hint="give it 'resilience: circuit_breaker: open_when: [...]', also in a copy",
         )
+    scoped = policy_of(contract).scope is CircuitScope.PARTITION
     with store.read() as conn:
         until = now or store.now(conn)
         recorded = read_recorded(conn, contract.name, asset=asset, since=since)
@@ -175,14 +177,25 @@ def backtest(
             for key in {CircuitKey(contract.name, r.asset) for r in recorded}
             | {CircuitKey(contract.name, r.asset, r.partition) for r in recorded}
         }
+        known = read_circuits(conn, contracts=[contract.name]) if scoped else []
     begin = since or (recorded[0].at if recorded else until)
     groups: dict[CircuitKey, list[Recorded]] = {}
-    scoped = policy_of(contract).scope is CircuitScope.PARTITION
     for one in recorded:
         key = CircuitKey(contract.name, one.asset, one.partition if scoped else None)
         groups.setdefault(key, []).append(one)
+    begins = _partition_times(contract, groups, [stored.circuit for stored in known])
+    superseded = _superseded(begins, groups, begin)
     found = tuple(
-        _replay(contract, key, group, sources, begin, until, histories.get(key, []))
+        _replay(
+            contract,
+            key,
+            group,
+            sources,
+            begin,
+            until,
+            histories.get(key, []),
+            superseded.get(key),
+        )
         for key, group in sorted(groups.items())
     )
     measured = {name for r in recorded for name, value in r.metrics.items() if value is not None}
@@ -230,6 +243,51 @@ def read_recorded(
         )
         for row in conn.execute(query)
     ]
+
+
+def _partition_times(
+    contract: Contract, groups: Mapping[CircuitKey, Sequence[Recorded]], known: Iterable[Circuit]
+) -> dict[CircuitKey, datetime]:
+    """When each partition begins, as far as its circuit or its evaluations tell."""
+    found = {
+        circuit.key: circuit.partition_time
+        for circuit in known
+        if circuit.key.partition is not None and circuit.partition_time is not None
+    }
+    if contract.event_time is None:
+        # Then the event time of an evaluation is where its partition begins.
+        for key, group in groups.items():
+            times = [one.event_time for one in group if one.event_time is not None]
+            if key.partition is not None and times:
+                found.setdefault(key, times[-1])
+    return found
+
+
+def _superseded(
+    begins: Mapping[CircuitKey, datetime],
+    groups: Mapping[CircuitKey, Sequence[Recorded]],
+    begin: datetime,
+) -> dict[CircuitKey, tuple[datetime, datetime]]:
+    """When each partition begins, and when the first newer one of its asset was evaluated.
+
+    One that was evaluated before the time of the replay was so from the beginning.
+    """
+    found: dict[CircuitKey, tuple[datetime, datetime]] = {}
+    first: dict[str, datetime] = {}
+    waiting: list[tuple[str, datetime]] = []
+    newer_than: datetime | None = None
+    for key, time in sorted(begins.items(), key=lambda item: item[1], reverse=True):
+        if newer_than is not None and time < newer_than:
+            # Those of the same time do not supersede one another.
+            for asset, at in waiting:
+                first[asset] = min(first.get(asset, at), at)
+            waiting.clear()
+        newer_than = time
+        if key.asset in first:
+            found[key] = (time, first[key.asset])
+        group = groups.get(key)
+        waiting.append((key.asset, group[0].at if group else begin))
+    return found
 
 
 def _source_arrivals(conn: sa.Connection, contract: Contract) -> dict[str, list[datetime]]:
@@ -281,11 +339,17 @@ def _replay(
     begin: datetime,
     until: datetime,
     history: Sequence[HistoryEntry],
+    superseded: tuple[datetime, datetime] | None,
 ) -> CircuitBacktest:
     turn = _Replay(contract, key, sources, begin)
     for one in recorded:
+        if superseded is not None and superseded[1] <= one.at:
+            turn.supersede(*superseded)
+            superseded = None
         turn.wait(one.at)
         turn.take(one)
+    if superseded is not None and superseded[1] < until:
+        turn.supersede(*superseded)
     turn.wait(until)
     turn.end(until)
     return CircuitBacktest(
@@ -329,6 +393,11 @@ class _Replay:
                 return
             now = min(moments)
             self._advance(Ticked(metrics=clock_metrics(self.circuit, self._contract, now)), now)
+
+    def supersede(self, time: datetime, at: datetime) -> None:
+        """A newer partition was evaluated: time no longer speaks of this one."""
+        self.wait(at)
+        self._advance(Placed(time=time, superseded=True), max(at, self._now))
 
     def take(self, one: Recorded) -> None:
         """What was recorded happens again."""

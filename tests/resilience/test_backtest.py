@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
 
-from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.core.circuit import CircuitState, Override
 from dagster_contracts.core.condition import parse_condition
 from dagster_contracts.core.contract import (
     CircuitScope,
@@ -135,6 +135,61 @@ def test_each_partition_has_its_own_circuit(breaker, contract_of, report, store)
         breaker.record(contract, report(broken, partition=partition), key=key)
     found = backtest(store, contract)
     assert {str(c.key.partition): len(c.openings) for c in found.circuits} == {"a": 1, "b": 0}
+
+
+@pytest.mark.parametrize("since", [False, True])
+def test_time_opens_the_newest_partition_only_as_it_did(
+    breaker, contract_of, report, clock, store, since
+):
+    contract = contract_of(
+        "data_freshness > 1d", "schema_validation_errors > 5%", scope=CircuitScope.PARTITION
+    )
+    days = ["2026-03-01", "2026-03-02", "2026-03-03"]
+    begin = None
+    for day in days:
+        breaker.record(
+            contract,
+            report(partition=day),
+            key=circuit_key(contract, "orders", day),
+            partition_time=datetime.fromisoformat(day).replace(tzinfo=UTC),
+        )
+        clock.advance(hours=3)
+        begin = begin or clock()
+    clock.advance(days=3)
+    for day in days:
+        breaker.tick(contract, circuit_key(contract, "orders", day))
+
+    result = backtest(store, contract, since=begin if since else None)
+
+    found = {one.key.partition: one for one in result.circuits}
+    assert sorted(found) == days[since:]
+    assert {day: len(one.openings) for day, one in found.items()} == {
+        day: int(day == days[-1]) for day in days[since:]
+    }
+    assert [len(found[day].recorded) for day in days[since:]] == [0, 0, 1][since:]
+
+
+def test_a_condition_for_three_checks_opens_at_the_third(
+    breaker, contract_of, report, clock, store
+):
+    present = contract_of("schema_validation_errors > 50%")
+    key = circuit_key(present, "orders")
+    for broken in (7, 7, 0, 7, 7, 7):
+        breaker.record(present, report(broken), key=key)
+        clock.advance(hours=1)
+    third = clock() - timedelta(hours=1)
+
+    (found,) = backtest(store, contract_of("schema_validation_errors > 5% for 3 checks")).circuits
+
+    assert [opening.since for opening in found.openings] == [third]
+    assert found.recorded == ()
+
+
+def test_an_override_that_stood_is_no_rule_and_is_left_out(breaker, contract, key, report, store):
+    breaker.force(key, Override.FORCED_CLOSED, actor="ann", reason="x", contract=contract)
+    breaker.record(contract, report(7), key=key)
+    (found,) = backtest(store, contract).circuits
+    assert (len(found.openings), len(found.recorded)) == (1, 0)
 
 
 def test_a_failed_materialization_is_replayed(breaker, contract_of, report, clock, store):
