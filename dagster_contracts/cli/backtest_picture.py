@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from html import escape
+from itertools import groupby
 
 from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.condition import Comparison, comparisons_of, format_quantity, render
@@ -75,14 +76,15 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
         ("served", [(s, *_level_class(result, s)) for s in circuit.stretches]),
     ):
         lines.append(_text(_LEFT - 10, top + 15, name, "right"))
-        for stretch, look, label in stretches:
-            lines.append(_band(result, stretch.since, stretch.until, top, _BAND, look, label))
+        bands = ((s.since, s.until, look, label) for s, look, label in stretches)
+        lines.extend(_bands(result, bands, top, _BAND))
         top += _BAND + 6
     lines.append(_text(_LEFT - 10, top + 9, "as it really was", "dim right"))
     lines.append(_band(result, result.since, result.until, top, _THIN, 'class="closed"', "closed"))
-    for real in circuit.recorded:
-        end = real.until or result.until
-        lines.append(_band(result, real.since, end, top, _THIN, 'class="open"', real.reason))
+    really = (
+        (r.since, r.until or result.until, 'class="open"', r.reason) for r in circuit.recorded
+    )
+    lines.extend(_bands(result, really, top, _THIN))
     top += _THIN + 6
     lines.append(_text(_LEFT, top + 12, f"{result.since:%Y-%m-%d %H:%M}", "dim"))
     lines.append(_text(_LEFT + _WIDTH, top + 12, f"{result.until:%Y-%m-%d %H:%M} UTC", "dim right"))
@@ -145,9 +147,10 @@ def _lane(
         return top + _LANE - 4 - float((value - low) / span) * (_LANE - 8)
 
     dimension = comparisons[0].quantity.dimension
-    for opening in circuit.openings:
-        until = opening.until or result.until
-        yield _band(result, opening.since, until, top, _LANE, 'class="shade"', opening.reason)
+    shades = (
+        (o.since, o.until or result.until, 'class="shade"', o.reason) for o in circuit.openings
+    )
+    yield from _bands(result, shades, top, _LANE)
     yield f'<rect class="frame" x="{_LEFT}" y="{top}" width="{_WIDTH}" height="{_LANE}"/>'
     yield _text(_LEFT - 10, top + 16, metric, "right")
     for comparison in comparisons:
@@ -157,6 +160,7 @@ def _lane(
     for position, text in enumerate(dict.fromkeys(render(c) for c in comparisons)):
         yield _text(_LEFT - 10, top + 32 + 14 * position, _tail(text, metric), "dim right")
     yield _text(_LEFT + _WIDTH + 4, top + 10, format_quantity(high, dimension), "dim")
+    points = _thinned(result, points)
     path = " ".join(f"{_x(result, at):.1f},{y(value):.1f}" for at, value in points)
     yield f'<polyline class="line" points="{path}"/>'
     for at, value in points:
@@ -165,6 +169,33 @@ def _lane(
             f'<circle class="dot" cx="{_x(result, at):.1f}" cy="{y(value):.1f}" r="2">'
             f"<title>{escape(said)}</title></circle>"
         )
+
+
+def _thinned(
+    result: Backtest, points: Sequence[tuple[datetime, Fraction]]
+) -> list[tuple[datetime, Fraction]]:
+    """As many points as can be told apart: the first, last, lowest and highest of each column."""
+    if len(points) <= _WIDTH:
+        return list(points)
+    kept: list[tuple[datetime, Fraction]] = []
+    for _, column in groupby(points, key=lambda point: int(_x(result, point[0]))):
+        here = list(enumerate(column))
+        value = [point[1] for _, point in here]
+        wanted = {0, len(here) - 1, value.index(min(value)), value.index(max(value))}
+        kept.extend(here[position][1] for position in sorted(wanted))
+    return kept
+
+
+def _bands(
+    result: Backtest, bands: Iterable[tuple[datetime, datetime, str, str]], top: int, height: int
+) -> Iterator[str]:
+    """Bands of a lane; of those that fall into one column and look alike, the first."""
+    drawn: set[tuple[int, int, str]] = set()
+    for since, until, look, label in bands:
+        place = (int(_x(result, since)), int(_x(result, until)), look)
+        if place not in drawn:
+            drawn.add(place)
+            yield _band(result, since, until, top, height, look, label)
 
 
 def _tail(condition: str, metric: str) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
+from functools import lru_cache
+from sys import intern
 
 import sqlalchemy as sa
 
@@ -236,13 +238,19 @@ def read_recorded(
             rows=row.rows,
             status=row.status,
             metrics={
-                name: None if value is None else Fraction(value)
+                intern(name): None if value is None else _exact(value)
                 for name, value in row.metrics.items()
             },
             explanation=row.unknown_because.get("", ""),
         )
         for row in conn.execute(query)
     ]
+
+
+@lru_cache(maxsize=4096)
+def _exact(value: str) -> Fraction:
+    # A history says the same few values over and over.
+    return Fraction(value)
 
 
 def _partition_times(
@@ -375,6 +383,9 @@ class _Replay:
         self._contract = contract
         self._resilience = contract.resilience
         self._watched = watched_metrics(contract)
+        # Nobody is asked for a probe: the next recorded evaluation is it, of whatever partition.
+        policy = self._resilience.circuit
+        self._policy = replace(policy, recovery=replace(policy.recovery, probe=ProbeMode.WAIT))
         self._sources = sources
         self._now = begin
         self._current: CurrentLevel | None = None
@@ -427,10 +438,7 @@ class _Replay:
 
     def _advance(self, event: CircuitEvent, now: datetime) -> None:
         self._now = now
-        # Nobody is asked for a probe: the next recorded evaluation is it, of whatever partition.
-        policy = self._resilience.circuit
-        waiting = replace(policy, recovery=replace(policy.recovery, probe=ProbeMode.WAIT))
-        step = advance(self.circuit, event, policy=waiting, now=now, random=_NO_JITTER)
+        step = advance(self.circuit, event, policy=self._policy, now=now, random=_NO_JITTER)
         self.circuit = step.circuit
         self.transitions.extend(step.transitions)
         self._serve(now)

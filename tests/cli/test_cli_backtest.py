@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from xml.etree import ElementTree
 
 import pytest
 
+from dagster_contracts.cli.backtest_picture import draw
+from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Recorded
 from tests.cli.conftest import ORDERS, Project
+from tests.resilience.conftest import make_contract
 
 
 @pytest.fixture
@@ -112,3 +118,37 @@ def test_a_metric_that_was_never_recorded_is_said_to_be_unknown(recorded: Projec
 
     assert "would have opened never" in ran.stdout
     assert "bots was never recorded, so that conditions on it stayed unknown" in ran.stdout
+
+
+def test_a_long_history_is_drawn_with_as_many_points_as_can_be_seen() -> None:
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    contract = make_contract("schema_validation_errors > 5%")
+    evaluations = tuple(
+        Recorded(
+            evaluation_id=str(number),
+            asset="orders",
+            partition=None,
+            at=(at := begin + timedelta(seconds=number)),
+            evaluated_at=at,
+            event_time=at,
+            backfill=False,
+            rows=1,
+            status="passed",
+            metrics={"schema_validation_errors": Fraction(int(number == 31_234), 2)},
+        )
+        for number in range(40_000)
+    )
+    one = CircuitBacktest(
+        key=CircuitKey("orders", "orders"),
+        evaluations=evaluations,
+        openings=(),
+        stretches=(),
+        recorded=(),
+    )
+    until = begin + timedelta(seconds=40_000)
+
+    drawn = draw(Backtest(contract=contract, since=begin, until=until, circuits=(one,)))
+
+    assert drawn.count("<circle") < 4 * 860
+    assert "08:40: 50" in drawn  # the one value that is not like the others
+    assert len(drawn) < 1_000_000

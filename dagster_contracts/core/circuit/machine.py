@@ -207,9 +207,9 @@ class _Turn:
     # -- evaluations ----------------------------------------------------------------------------
 
     def observed(self, event: Observed) -> None:
-        self._remember(event.evaluation_id)
         late = why_late(self.circuit, event)
         if late is not None and not is_probe(self.circuit, event.lease_holder):
+            self._remember(event.evaluation_id)
             self.note(NoteKind.LATE, late, evaluation_id=event.evaluation_id)
             return
         self._count(event, late=late is not None)
@@ -266,27 +266,24 @@ class _Turn:
             case CircuitState.EXHAUSTED:
                 self._recorded(event.evaluation_id, event.what)
 
-    def _remember(self, evaluation_id: str) -> None:
+    def _remember(self, evaluation_id: str, **changes: object) -> None:
         recent = (*self.circuit.recent, evaluation_id)[-REMEMBERED_EVALUATIONS:]
-        self.circuit = replace(self.circuit, recent=recent)
+        self.circuit = replace(self.circuit, recent=recent, **changes)  # type: ignore[arg-type]
 
     def _count(self, event: Observed, *, late: bool) -> None:
         at = event.evaluated_at or self._now
-        self.circuit = replace(
-            self.circuit,
-            last=Observation(at, dict(event.metrics)),
-            last_observed_at=at,
-            last_partition=event.partition,
-            evaluations=self.circuit.evaluations + 1,
-        )
+        changes: dict[str, object] = {
+            "last": Observation(at, dict(event.metrics)),
+            "last_observed_at": at,
+            "last_partition": event.partition,
+            "evaluations": self.circuit.evaluations + 1,
+        }
         # Clocks differ a little; a time far ahead is not believed: all others would be late.
         newest = event.event_time
         if not late and newest is not None and newest <= self._now + CLOCK_TOLERANCE:
-            self.circuit = replace(
-                self.circuit,
-                watermark=min(newest, self._now),
-                watermark_partition=event.partition,
-            )
+            changes["watermark"] = min(newest, self._now)
+            changes["watermark_partition"] = event.partition
+        self._remember(event.evaluation_id, **changes)
 
     def _look(self, event: Observed) -> Verdict | None:
         """Take an evaluation into the window and judge it; ``None``: the circuit stays closed."""
