@@ -601,7 +601,7 @@ class Deployment:
         contract = self.contracts[key.asset]
         before = set(self.services.circuit(key).upstream)
         outcome = self.services.upstream(contract, key, shut)
-        if outcome.applied and before != shut and self._known(key):
+        if outcome.applied and before != shut:
             moves = self._bind(key, contract, outcome)
             self.guard(key).explained(frozenset(shut), self.now, moves)
 

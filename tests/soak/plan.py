@@ -105,7 +105,7 @@ def _terms(random: Random, earlier: list[str], partitioned: bool) -> Terms:
         binding=random.random() < 0.3,
         max_age=random.choice((None, None, timedelta(hours=12))),
         failures=random.choice((None, 1, 2)),
-        heal=random.choice((HealMode.RUN,) * 6 + (HealMode.NOTIFY, HealMode.OFF)),
+        heal=random.choice((HealMode.RUN,) * 4 + (HealMode.NOTIFY,) * 2 + (HealMode.OFF,)),
     )
 
 

@@ -12,15 +12,16 @@ import pytest
 
 from dagster_contracts.core.circuit import AlertTopic, CircuitState, ProbeAsked, machine
 from dagster_contracts.core.circuit.events import TransitionCause
-from dagster_contracts.core.contract import OnUnknown
+from dagster_contracts.core.contract import HealMode, OnUnknown
 from dagster_contracts.resilience import breaker, ledger
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.snapshots import SnapshotArchive
+from dagster_contracts.resilience.wake import wake_at
 from dagster_contracts.store.outbox import Outbox
-from tests.soak import deployment, durable, services
+from tests.soak import deployment, durable, plan, services
 from tests.soak.deployment import Deployment
 from tests.soak.lockstep import LockstepServices
-from tests.soak.services import PureServices
+from tests.soak.services import Outcome, PureServices
 from tests.soak.truth import BrokenInvariantError
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -191,6 +192,32 @@ def an_alert_is_lost(patch: pytest.MonkeyPatch) -> None:
 
 
 @_of(CORE)
+def a_late_batch_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
+    def only_the_clock(_after: Any, _event: Any, step: Any, contract: Any, now: Any) -> Any:
+        return wake_at(step.circuit, contract, now)
+
+    _around(patch, services, "wake_after", only_the_clock)
+
+
+@_of(CORE)
+def an_override_that_ended_lets_a_batch_through(patch: pytest.MonkeyPatch) -> None:
+    def lenient(audit: Any, circuit: Any, *args: Any, **more: Any) -> Any:
+        return audit(replace(circuit, override_until=None), *args, **more)
+
+    _around(patch, services, "would_open", lenient)
+
+
+@_of(CORE)
+def a_slower_run_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PureServices, "renew", lambda *args, **more: Outcome())
+
+
+@_of(CORE)
+def what_is_degraded_while_it_loads_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PureServices, "inherit_since", lambda *args: False)
+
+
+@_of(CORE)
 def an_alert_forgets_its_upstream(patch: pytest.MonkeyPatch) -> None:
     def loud(alert: Any, turn: Any, *args: Any) -> None:
         upstream = turn.circuit.upstream
@@ -316,6 +343,8 @@ def open_reads_are_forgotten(patch: pytest.MonkeyPatch) -> None:
 @_of(STORE)
 def nobody_is_told_to_heal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("dagster_contracts.resilience.notices._waiting", lambda *args: ())
+    # Every contract asks for it, so that few events suffice.
+    _around(patch, plan, "_terms", lambda of, *args: replace(of(*args), heal=HealMode.NOTIFY))
 
 
 @_of(STORE)
