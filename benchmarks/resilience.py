@@ -56,7 +56,6 @@ from dagster_contracts.store.tables import circuit_events, circuits, observation
 PROCESSES, EACH = 8, 25
 LONG = 0.005
 QUIET = (100, 10_000)
-CIRCUIT_SENSOR = "contract_circuit_sensor"
 ROUTED = 1.05
 TICK = 1.5
 
@@ -372,7 +371,7 @@ def _quiet(
 
     def tick(cursor: str | None) -> Any:
         context = dg.build_sensor_context(instance=instance, cursor=cursor, definitions=defs)
-        result: Any = sensor(context) if sensor.name == CIRCUIT_SENSOR else sensor()
+        result: Any = sensor(context)
         assert not result.run_requests
         assert not result.asset_events
         return result.cursor

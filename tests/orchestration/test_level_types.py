@@ -195,3 +195,41 @@ def test_text_that_is_no_value_of_its_promised_type_is_not_served_as_null(
 
     with pytest.raises((FallbackError, UnreadableDataError)):
         load(pl.DataFrame)
+
+
+@pytest.mark.parametrize("scope", ["asset", "partition"])
+def test_consumers_of_one_partition_and_of_all_get_what_they_ask_for(
+    deployment: Deployment, scope: str
+) -> None:
+    (deployment.root / "seeds").mkdir()
+    for number, day in enumerate("ab"):
+        ROWS[number].write_csv(deployment.root / f"seeds/{day}.csv")
+    level = "      - {level: other, source: 'seeds/{partition}.csv', schema: minimum}\n"
+    scoped = VISITS.replace("circuit_breaker: {", f"circuit_breaker: {{scope: {scope}, ")
+    deployment.contract(scoped + level, name="visits")
+    days = dg.StaticPartitionsDefinition(["a", "b"])
+    got: list[Any] = []
+
+    @contract_asset("visits", partitions_def=days)
+    def visits() -> pd.DataFrame:
+        return ROWS.drop("code").to_pandas()
+
+    @dg.asset(partitions_def=days)
+    def daily(visits: pl.LazyFrame) -> None:
+        got.append(visits)
+
+    @dg.asset
+    def whole(visits: dict[str, nw.DataFrame]) -> None:
+        got.append(visits)
+
+    defs = deployment.defs(visits, daily, whole)
+    for day in "ab":
+        deployment.run(defs, "visits", "daily", partition=day)
+    deployment.run(defs, "whole")
+
+    first, second, both = got
+    for number, (day, lazy) in enumerate((("a", first), ("b", second))):
+        assert isinstance(lazy, pl.LazyFrame)
+        assert as_polars(lazy).equals(ROWS[number].select(PROMISED))
+        assert isinstance(both[day], nw.DataFrame)
+        assert as_polars(both[day]).equals(ROWS[number].select(PROMISED))
