@@ -124,6 +124,11 @@ def health(
             (each.key.asset, each.key.partition): each
             for each in by_contract.get(contract.name, ())
         }
+        for asset in {name for name, partition in watched if partition is not None}:
+            whole = watched.get((asset, None))
+            if whole is not None and whole.idle:
+                # It only lent its partitions an override, and that is over.
+                del watched[asset, None]
         if not watched:
             watched[contract.asset_names(contract.objects[0])[0], None] = None
         for (asset, partition), watching in sorted(

@@ -369,7 +369,8 @@ class CircuitTick:
         for circuit in self._circuits:
             key = circuit.key
             binding = self._binding(key)
-            if binding is None or key in self._trouble:
+            # What a partition inherits the circuit of the whole asset shows, once for all of them.
+            if binding is None or key in self._trouble or circuit.inherited:
                 continue
             closed, waiting = _is_closed(circuit), unhealed.get(key, [])
             state = _shown(circuit, waiting)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import contract_asset
+from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.orchestration.materialized import known_partitions
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
@@ -150,3 +151,38 @@ def test_a_probe_whose_run_made_another_partition_gives_its_lease_back_when_it_e
     deployment.tick(defs, SENSOR)
     (circuit,) = deployment.runtime.breaker.circuits()
     assert (circuit.lease, circuit.attempts) == (None, 2)
+
+
+def test_an_override_of_the_whole_asset_stops_probes_serves_fallbacks_and_is_healed(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(
+        IMPATIENT.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+    )
+    defs = deployment.defs(*assets(deployment, REGIONS))
+    deployment.run(defs, "order_archive")
+    for region in ("east", "north"):
+        deployment.delivered[region] = GOOD
+        deployment.run(defs, "orders", partition=region)
+    deployment.delivered["north"] = BAD
+    deployment.run(defs, "orders", partition="north")
+    breaker = deployment.runtime.breaker
+    whole = CircuitKey("orders", "orders")
+    breaker.force(whole, Override.FORCED_OPEN, actor="ada", reason="cents")
+
+    shut = deployment.tick(defs, SENSOR)
+
+    assert not shut.run_requests
+    told = [e for e in shut.asset_events or () if isinstance(e, dg.AssetCheckEvaluation)]
+    assert [(e.passed, "forced open by ada: cents" in e.description) for e in told] == [
+        (False, True)
+    ]
+    # One that nobody had evaluated when the asset was forced.
+    deployment.delivered["west"] = GOOD
+    deployment.run(defs, "orders", "revenue", partition="west")
+    (read,) = deployment.runtime.ledger.open_reads()
+    assert (read.circuit.partition, read.level) == ("west", "archive")
+    assert not deployment.tick(defs, SENSOR).run_requests
+
+    breaker.force(whole, Override.NONE, actor="ada", reason="mended")
+    assert sorted(requested(deployment, defs)) == [("orders", "north"), ("revenue", "west")]

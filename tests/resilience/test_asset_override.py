@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,10 @@ import sqlalchemy as sa
 from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
 from dagster_contracts.core.contract import CircuitScope
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.store.tables import circuit_events, circuits, outbox
+from dagster_contracts.monitoring.health import health
+from dagster_contracts.resilience.distrust import trusted_snapshots
+from dagster_contracts.resilience.snapshots import Snapshot
+from dagster_contracts.store.tables import circuit_events, circuits, outbox, snapshots
 
 WHOLE = CircuitKey("orders", "orders")
 MONDAY = CircuitKey("orders", "orders", "2026-03-02")
@@ -182,6 +186,44 @@ def test_what_a_read_asks_stays_one_query(breaker, contract, force, report, stor
         breaker.standing(contract, MONDAY)
         sa.event.remove(*listen)
         assert [text for text in sent if not text.startswith("BEGIN")] == sent[-1:]
+
+
+def test_the_health_of_the_whole_asset_is_a_row_only_while_it_is_forced(
+    breaker, contract, force, report, store
+):
+    breaker.record(contract, report(partition="2026-03-02"), key=MONDAY)
+    force(WHOLE, Override.FORCED_OPEN)
+    forced = [(row.partition, row.state) for row in health(store, [contract])]
+    assert (None, CircuitState.OPEN) in forced
+    force(WHOLE, Override.NONE)
+    assert [row.partition for row in health(store, [contract])] == ["2026-03-02"]
+
+
+def test_last_valid_is_from_before_also_where_no_event_of_the_partition_has_met_the_override(
+    breaker, contract, force, report, store, clock
+):
+    """Neither the primary of that moment nor what follows is served, in any partition."""
+    breaker.record(contract, report(partition="2026-03-02", id="e1"), key=MONDAY)
+    kept = Snapshot(
+        id=1,
+        contract="orders",
+        contract_version="1.0.0",
+        asset="orders",
+        partition="2026-03-02",
+        evaluation_id="e1",
+        kind="pyarrow",
+        sha256="a" * 64,
+        schema_sha256="b" * 64,
+        rows=1,
+        bytes=1,
+        event_time=None,
+        kept_at=clock(),
+    )
+    with store.begin() as conn:
+        conn.execute(sa.insert(snapshots).values(asdict(kept)))
+    assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == (kept,)
+    force(WHOLE, Override.FORCED_OPEN)
+    assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == ()
 
 
 # ---- of which partition the clock speaks ---------------------------------------------------------
