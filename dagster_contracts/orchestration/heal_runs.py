@@ -234,14 +234,23 @@ class HealRuns:
 
     def _parts_read(
         self, above: dg.AssetKey, below: dg.AssetKey, partition: str | None
-    ) -> Iterator[Target]:
+    ) -> Iterable[Target]:
         """The degraded partitions of ``above`` that a partition of ``below`` reads."""
+        asset = above.to_user_string()
+        degraded = self._degraded.get(asset, set())
+        if partition is None:
+            return [(asset, part) for part in sorted(degraded, key=str)]
         same = self._graph.partitions.get(above) == self._graph.partitions.get(below)
-        for consumer, part in self._reads:
-            if consumer == above.to_user_string() and (
-                part is None or partition is None or (same and part == partition)
-            ):
-                yield consumer, part
+        read = (None, partition) if same else (None,)
+        return [(asset, part) for part in read if part in degraded]
+
+    @cached_property
+    def _degraded(self) -> dict[str, set[str | None]]:
+        """The partitions of each asset that are to be healed."""
+        found: dict[str, set[str | None]] = {}
+        for consumer, partition in self._reads:
+            found.setdefault(consumer, set()).add(partition)
+        return found
 
     def _will_be_healed(self, target: Target) -> bool:
         """Whether a run is to be expected: one that nobody starts is not waited for."""
