@@ -727,6 +727,7 @@ class Deployment:
                         self._start(name, partition)
                     self._finish_runs()
             for key in sorted(self.guards):
+                self._tell_of_upstream(key)
                 self._look(key)
             self._finish_runs()
             if not any(guard.barred for guard in self.guards.values()):
