@@ -34,8 +34,9 @@ from dagster_contracts.core.condition import (
     parse_quantity,
     render,
     without_holds,
+    without_metrics,
 )
-from dagster_contracts.core.metrics import DEFAULT
+from dagster_contracts.core.metrics import DEFAULT, speaks_of_newest
 from dagster_contracts.errors import ConditionSyntaxError, SourceLocation
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -704,3 +705,22 @@ def test_a_single_evaluation_ignores_holds(condition: Condition, window: list[Ob
     single = without_holds(condition)
     assert " for " not in render(single)
     assert evaluate(single, window).truth is evaluate(single, window[-1:]).truth
+
+
+@pytest.mark.parametrize(
+    ("text", "opening", "closing"),
+    [
+        ("data_freshness > 1h", None, None),
+        ("row_count < 1 for 3 checks", None, None),
+        ("duplicates > 1%", "duplicates > 1%", "duplicates > 1%"),
+        ("data_freshness > 1h or duplicates > 1%", "duplicates > 1%", None),
+        ("data_freshness > 1h and duplicates > 1%", None, "duplicates > 1%"),
+        ("not (data_freshness < 1h and duplicates < 1%)", "not duplicates < 1%", None),
+    ],
+)
+def test_what_is_not_asked_neither_opens_nor_stands_against_a_probe(
+    text: str, opening: str | None, closing: str | None
+) -> None:
+    for taken, left in ((False, opening), (True, closing)):
+        found = without_metrics(parse_condition(text), speaks_of_newest, taken=taken)
+        assert found == (None if left is None else parse_condition(left))

@@ -298,3 +298,30 @@ def test_partitions_without_an_order_are_each_looked_at(breaker, fresh, report, 
     clock.advance(days=2)
     breaker.tick_all([(fresh, key) for key in keys])
     assert {breaker.circuit(key).state for key in keys} == {CircuitState.OPEN}
+
+
+# ---- what may be decided about -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("evaluated", [True, False])
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (CircuitKey("orders", "ordres"), "did you mean 'orders'"),
+        (CircuitKey("orders", "orders", "2026-03-02"), "one circuit for all its partitions"),
+    ],
+)
+def test_without_definitions_the_contract_or_what_was_evaluated_tells_what_there_is(
+    breaker, contract_of, report, refused, said, evaluated
+):
+    contract = contract_of("schema_validation_errors > 5%")
+    if evaluated:
+        breaker.record(contract, report(), key=WHOLE)
+    known = {} if evaluated else {"contract": contract}
+    with pytest.raises(PolicyError, match=said):
+        breaker.reset(refused, actor="ann", reason="x", **known)
+    with pytest.raises(PolicyError, match=said):
+        breaker.force(refused, Override.FORCED_OPEN, actor="ann", reason="x", **known)
+    assert breaker.circuits() == ([breaker.circuit(WHOLE)] if evaluated else [])
+    with pytest.raises(PolicyError, match="the contract is orders@"):
+        breaker.reset(CircuitKey("bills", "bills"), actor="ann", reason="x", contract=contract)
