@@ -161,6 +161,9 @@ class Jobs:
             consumer="sales", consumer_partition=None, upstream="orders", run_id="good"
         )
 
+    def explain(self):
+        self.ledger.explain({("sales", None): "no job makes it"})
+
     def heal(self):
         return [request.run_key for request in self.healing.due(lambda key: True)]
 

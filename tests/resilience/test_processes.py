@@ -59,6 +59,7 @@ PATHS = {
     "inherit": ("ledger.inherited",),
     "renew": ("ledger.renewed",),
     "settle": ("ledger.settled",),
+    "explain": ("ledger.explained",),
     "heal": ("healing.requested",),
     "healed": ("healing.finished",),
     "deliver_again": ("outbox.claimed", "outbox.done"),
@@ -306,6 +307,10 @@ def test_a_killed_writer_of_the_ledger_leaves_it_as_it_was(world):
     world.kill("inherit", "ledger.inherited")
     world.kill("settle", "ledger.settled")
     assert [read.consumer for read in world.ledger.open_reads()] == ["sales"]
+    world.kill("explain", "ledger.explained")
+    assert [read.unhealed_because for read in world.ledger.open_reads()] == [None]
+    world.do("explain")
+    assert [read.unhealed_because for read in world.ledger.open_reads()] == ["no job makes it"]
     world.do("settle")
     assert world.ledger.open_reads() == ()
 

@@ -534,7 +534,11 @@ class Deployment:
         circuit = self.services.circuit(key)
         if circuit.lease is not None:
             demand(self.guard(key).lease is not None, f"a lease that nobody holds: {circuit.lease}")
-        if circuit.effective_state is not CircuitState.HALF_OPEN or circuit.lease is not None:
+        if circuit.effective_state is not CircuitState.HALF_OPEN:
+            return
+        if circuit.lease is not None:
+            if self._slips():
+                self._ask_too(key)
             return
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
         contract = self.contracts[name]
@@ -555,6 +559,16 @@ class Deployment:
             # A run may be executed again by hand, with its tags, for another partition.
             by_hand = key.partition is None and not self._calm and self.random.random() < 0.1
             self._start(name, None if by_hand else partition, holder=holder)
+
+    def _ask_too(self, key: CircuitKey) -> None:
+        """Another process wants to be the probe while one is under way."""
+        contract = self.contracts[key.asset]
+        holder, partition = f"another {self._number()}", key.partition
+        outcome = self.services.ask(contract, key, holder, partition)
+        self.note("{} is asked by {} too: {}", key, holder, outcome)
+        if outcome.applied:
+            moves = self._bind(key, contract, outcome)
+            self.guard(key).asked(holder, partition, outcome.granted, self.now, moves)
 
     def _slips(self) -> bool:
         return not self._calm and self.random.random() < 0.05

