@@ -17,7 +17,7 @@ from dagster_contracts.orchestration.check_results import (
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import evaluate_batch
 from dagster_contracts.orchestration.io_manager import PartitionBatches
-from dagster_contracts.orchestration.materialized import materialized_at
+from dagster_contracts.orchestration.materialized import stored_at
 from dagster_contracts.orchestration.references import References
 from dagster_contracts.orchestration.step import VALIDATOR_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
@@ -80,7 +80,7 @@ def _checks(
                 tags=context.run.tags,
                 references=references.load(binding, context, batch, partition),
                 published=True,
-                arrived_at=materialized_at(context.instance, binding.asset_key, partition),
+                arrived_at=stored_at(context.instance, binding.asset_key, partition),
             )
             results += build_check_results(
                 binding,

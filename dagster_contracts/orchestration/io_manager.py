@@ -229,7 +229,7 @@ class ContractIOManager(dg.IOManager):
             context.instance, key, partitions_def, partition, any_partition=any_partition
         )
         if partitions_def is not None and partition is None:
-            raise FileNotFoundError(f"{key.to_user_string()} has no materialized partition")
+            raise FileNotFoundError(f"{key.to_user_string()} has no stored partition")
         inner = self._inner_by_asset.get(key, self.inner)
         with stored_partition(
             context,

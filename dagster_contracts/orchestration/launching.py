@@ -10,8 +10,8 @@ import dagster as dg
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.materialized import (
     known_partitions,
+    newest_materialized,
     partition_key,
-    partition_to_read,
 )
 
 
@@ -54,7 +54,7 @@ def first_known(
     for partition in wanted:
         if partition is not None and _is_known(instance, partitions, partition):
             return partition
-    newest = partition_to_read(instance, key, partitions, None)
+    newest = next(newest_materialized(instance, key, partitions), None)
     if newest is not None:
         return newest
     with known_partitions(instance):

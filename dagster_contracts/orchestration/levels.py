@@ -24,8 +24,9 @@ from dagster_contracts.errors import FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.materialized import (
     latest_materialization,
-    materialized_at,
+    moment_of,
     partition_to_read,
+    stored_at,
 )
 from dagster_contracts.orchestration.places import Place
 from dagster_contracts.orchestration.translator import ContractTranslator
@@ -120,7 +121,7 @@ class LevelSources:
             case SourceKind.PRIMARY:
                 return LevelFacts()
             case SourceKind.SUBSET:
-                made = materialized_at(instance, binding.asset_key, partition)
+                made = self._newest_at(binding, partition, instance)
                 return LevelFacts(age=None if made is None else now - made)
             case SourceKind.LAST_VALID:
                 snapshot = self.snapshot(binding, level, partition)
@@ -192,11 +193,13 @@ class LevelSources:
             instance, key, partitions_def, partition, any_partition=level.any_partition
         )
         if partitions_def is not None and read is None:
-            return LevelFacts(exists=False, why_not=f"{name} has no materialized partition")
-        latest = materialized_at(instance, key, read)
+            return LevelFacts(exists=False, why_not=f"{name} has no stored partition")
+        latest = stored_at(instance, key, read)
         if latest is None:
             of = f" [{read}]" if read else ""
-            return LevelFacts(exists=False, why_not=f"{name}{of} was never materialized")
+            refused = latest_materialization(instance, key, read) is not None
+            why_not = "only delivered refused batches" if refused else "was never materialized"
+            return LevelFacts(exists=False, why_not=f"{name}{of} {why_not}")
         age = now - latest
         own = self._bindings.get(key)
         if own is None or not own.protects:
@@ -310,6 +313,15 @@ class LevelSources:
                 return self._runtime.quarantine.load(refused.id), refused.kind
         data = load_primary()
         return data, frame_kind(data)
+
+    def _newest_at(
+        self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
+    ) -> datetime | None:
+        """When the batch came that :meth:`_newest_primary` serves."""
+        if binding.audited and self._refused(binding, partition, instance) is not None:
+            event = latest_materialization(instance, binding.asset_key, partition)
+            return None if event is None else moment_of(event)
+        return stored_at(instance, binding.asset_key, partition)
 
     def _refused(
         self, binding: Binding, partition: str | None, instance: dg.DagsterInstance

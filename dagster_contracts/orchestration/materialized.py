@@ -14,23 +14,72 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 """Dagster's own tags on a run of a range of partitions."""
 
 
+PUBLISHED = "contract/published"
+"""Metadata of an audited asset's materialization: false where its batch was refused, not stored."""
+
+_PAGE = 100
+
+
 def latest_materialization(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None
 ) -> dg.EventLogEntry | None:
-    """The newest materialization of the asset, or of one partition of it."""
+    """The newest materialization of the asset, or of one partition of it, stored or refused."""
     if partition is None:
         return instance.get_latest_materialization_event(key)
-    wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[partition])
-    records = instance.fetch_materializations(wanted, limit=1).records
-    return records[0].event_log_entry if records else None
+    records, _ = _page(instance, key, partition, limit=1)
+    return records[0] if records else None
 
 
-def materialized_at(
+def stored_materialization(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None
+) -> dg.EventLogEntry | None:
+    """The newest materialization whose batch was stored: a refused one has one too."""
+    event = latest_materialization(instance, key, partition)
+    if event is None or was_stored(event):
+        return event
+    cursor = None
+    while True:
+        page, cursor = _page(instance, key, partition, limit=_PAGE, cursor=cursor)
+        stored = next(filter(was_stored, page), None)
+        if stored is not None or cursor is None:
+            return stored
+
+
+def was_stored(event: dg.EventLogEntry) -> bool:
+    """Whether the batch of this materialization reached its storage."""
+    made = event.asset_materialization
+    said = made.metadata.get(PUBLISHED) if made is not None else None
+    return said is None or said.value is not False
+
+
+def _page(
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    partition: str | None,
+    *,
+    limit: int,
+    cursor: str | None = None,
+) -> tuple[list[dg.EventLogEntry], str | None]:
+    """Materializations, newest first, and where the next page begins, if there is one."""
+    wanted = dg.AssetRecordsFilter(
+        asset_key=key, asset_partitions=None if partition is None else [partition]
+    )
+    found = instance.fetch_materializations(wanted, limit=limit, cursor=cursor)
+    events = [record.event_log_entry for record in found.records]
+    return events, found.cursor if found.has_more else None
+
+
+def stored_at(
     instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None = None
 ) -> datetime | None:
-    """When the asset, or one partition of it, was last materialized; ``None`` if never."""
-    event = latest_materialization(instance, key, partition)
-    return None if event is None else datetime.fromtimestamp(event.timestamp, UTC)
+    """When the asset, or one partition of it, was last stored; ``None`` if never."""
+    event = stored_materialization(instance, key, partition)
+    return None if event is None else moment_of(event)
+
+
+def moment_of(event: dg.EventLogEntry) -> datetime:
+    """When it was logged."""
+    return datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def partition_to_read(
@@ -44,17 +93,26 @@ def partition_to_read(
     """The partition of ``key`` that stands for ``wanted``; ``None`` where there is none.
 
     That is the same one; with ``any_partition``, or where none is wanted, it may be the newest that
-    is materialized. An asset without partitions stands for each of them as a whole.
+    is stored: one whose every batch was refused has nothing to read. An asset without partitions
+    stands for each of them as a whole.
     """
     if partitions_def is None:
         return None
     if wanted is not None and not any_partition:
         return wanted
-    materialized = instance.get_materialized_partitions(key)
-    if wanted is not None and wanted in materialized:
+    if wanted is not None and stored_materialization(instance, key, wanted) is not None:
         return wanted
+    newest_first = newest_materialized(instance, key, partitions_def)
+    return next((p for p in newest_first if stored_materialization(instance, key, p)), None)
+
+
+def newest_materialized(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions_def: dg.PartitionsDefinition[Any]
+) -> Iterator[str]:
+    """The partitions that have a materialization, stored or refused, newest first."""
+    materialized = instance.get_materialized_partitions(key)
     ordered = partitions_def.get_partition_keys(dynamic_partitions_store=instance)
-    return next((str(key) for key in reversed(ordered) if key in materialized), None)
+    return (str(key) for key in reversed(ordered) if key in materialized)
 
 
 def partition_range(
