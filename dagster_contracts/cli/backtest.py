@@ -118,17 +118,25 @@ def _by_trouble(result: Backtest) -> list[CircuitBacktest]:
 
 
 def _circuit_lines(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple[str, str | None]]:
-    span = max(result.until - result.since, timedelta(seconds=1))
+    span = max(result.until - circuit.since, timedelta(seconds=1))
     version = result.contract.version
     evaluations = count(len(circuit.evaluations), "evaluation")
     yield f"{circuit.key} under {version}: {evaluations} in {duration(span)}", None
+    yield from _begins(result, circuit)
     would = time_open(circuit.openings, result.until)
     real = time_open(circuit.recorded, result.until)
     colour = "red" if circuit.openings else "green"
     yield f"  would have opened {_times(circuit.openings, would, span)}", colour
-    yield f"  as recorded:      {_times(circuit.recorded, real, span)}", None
+    told = circuit.told_since
+    if told is None:
+        yield f"  as recorded:      {_times(circuit.recorded, real, span)}", None
+    else:
+        known = _times(circuit.recorded, real, max(result.until - told, timedelta(seconds=1)))
+        yield f"  as recorded:      {known}, since {told:%Y-%m-%d %H:%M} UTC", None
+        yield "    (retention removed the older lines of its history)", None
     yield "", None
-    yield f"  {_strip(result, circuit, _state_letter)}  circuit: # open, ? half-open", None
+    gap = ", _ not recorded" if _is_cut(result, circuit) else ""
+    yield f"  {_strip(result, circuit, _state_letter)}  circuit: # open, ? half-open{gap}", None
     letters = {name: str(i) for i, name in enumerate(_level_names(result.contract), start=1)}
     legend = ", ".join(f"{letter} {name}" for name, letter in letters.items())
 
@@ -145,6 +153,21 @@ def _circuit_lines(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple
             return
         yield "", None
         yield from _opening_lines(opening, circuit, result.until)
+
+
+def _is_cut(result: Backtest, circuit: CircuitBacktest) -> bool:
+    """Whether the records of a circuit begin later than what was asked for."""
+    return circuit.since > result.since
+
+
+def _begins(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple[str, str | None]]:
+    """Where the records begin, where something is missing before it or everything was asked for."""
+    if not _is_cut(result, circuit) and not circuit.forgotten:
+        return
+    why = "removed by retention" if circuit.forgotten else "removed by retention or never recorded"
+    # A partition begins when it begins; nobody wonders what came before.
+    whole = f"; what came before was {why}" if circuit.key.partition is None else ""
+    yield f"  recorded since {circuit.since:%Y-%m-%d %H:%M} UTC{whole}", "yellow"
 
 
 def _opening_lines(
@@ -192,7 +215,10 @@ def _strip(result: Backtest, circuit: CircuitBacktest, letter: Callable[[Stretch
         for cell in range(max(first, 0), min(max(last, first), _WIDTH - 1) + 1):
             if not cells[cell] or usual[mark] < usual[cells[cell]]:
                 cells[cell] = mark
-    return "".join(cell or " " for cell in cells)
+    begin = int((circuit.since - result.since) / span * _WIDTH)
+    return "".join(
+        cell or ("_" if position < begin else " ") for position, cell in enumerate(cells)
+    )
 
 
 def _state_letter(stretch: Stretch) -> str:
@@ -210,12 +236,15 @@ def _as_json(result: Backtest) -> dict[str, Json]:
         "version": result.contract.version,
         "since": result.since.isoformat(),
         "until": result.until.isoformat(),
+        "recorded_since": _iso(result.recorded_since),
         "never_measured": list(result.never_measured),
         "assumed": list(result.assumed),
         "circuits": [
             {
                 "asset": circuit.key.asset,
                 "partition": circuit.key.partition,
+                "since": circuit.since.isoformat(),
+                "recorded_openings_since": _iso(circuit.told_since or circuit.since),
                 "evaluations": len(circuit.evaluations),
                 "seconds_open": circuit.time_open(result.until).total_seconds(),
                 "openings": [_opening_json(o) for o in circuit.openings],
@@ -236,10 +265,14 @@ def _as_json(result: Backtest) -> dict[str, Json]:
     }
 
 
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
 def _opening_json(opening: Opening) -> dict[str, Json]:
     return {
         "since": opening.since.isoformat(),
-        "until": None if opening.until is None else opening.until.isoformat(),
+        "until": _iso(opening.until),
         "reason": opening.reason,
         "evaluation_id": opening.evaluation_id,
         "failed_probes": opening.failed_probes,

@@ -26,6 +26,7 @@ text { font: 12px system-ui, sans-serif; fill: #333; }
 .limit { stroke: #c5303a; stroke-dasharray: 5 3; } .broken { fill: #c5303a; }
 .open { fill: #c5303a; } .half { fill: #e0a030; } .closed { fill: #cfe5d4; }
 .shade { fill: #c5303a; opacity: .09; }
+.gap { fill: none; stroke: #999; stroke-dasharray: 2 4; }
 .nothing { fill: #222; } .primary { fill: #cfe5d4; }
 @media (prefers-color-scheme: dark) {
   text { fill: #ddd; } .ground { fill: #1c1c20; } .frame { stroke: #555; }
@@ -77,10 +78,13 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
     ):
         lines.append(_text(_LEFT - 10, top + 15, name, "right"))
         bands = ((s.since, s.until, look, label) for s, look, label in stretches)
+        lines.extend(_gap(result, circuit.since, top, _BAND))
         lines.extend(_bands(result, bands, top, _BAND))
         top += _BAND + 6
     lines.append(_text(_LEFT - 10, top + 9, "as it really was", "dim right"))
-    lines.append(_band(result, result.since, result.until, top, _THIN, 'class="closed"', "closed"))
+    told = circuit.told_since or circuit.since
+    lines.extend(_gap(result, told, top, _THIN))
+    lines.append(_band(result, told, result.until, top, _THIN, 'class="closed"', "closed"))
     really = (
         (r.since, r.until or result.until, 'class="open"', r.reason) for r in circuit.recorded
     )
@@ -90,6 +94,8 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
     lines.append(_text(_LEFT + _WIDTH, top + 12, f"{result.until:%Y-%m-%d %H:%M} UTC", "dim right"))
     top += 22
     states = [("circuit open", 'class="open"'), ("half-open", 'class="half"')]
+    if told > result.since:
+        states.append(("not recorded", 'class="gap"'))
     for position, (name, colour) in enumerate([*states, *_legend(result)]):
         x = _LEFT + 150 * position
         lines.append(f'<rect x="{x}" y="{top}" width="10" height="10" {colour}/>')
@@ -196,6 +202,12 @@ def _bands(
         if place not in drawn:
             drawn.add(place)
             yield _band(result, since, until, top, height, look, label)
+
+
+def _gap(result: Backtest, until: datetime, top: int, height: int) -> Iterator[str]:
+    """The time before the records begin, where there is any."""
+    if until > result.since:
+        yield _band(result, result.since, until, top, height, 'class="gap"', "not recorded")
 
 
 def _tail(condition: str, metric: str) -> str:

@@ -29,8 +29,10 @@ from dagster_contracts.core.circuit import (
     StateTransition,
     Ticked,
     advance,
+    why_not_passed,
 )
-from dagster_contracts.core.condition import Observation
+from dagster_contracts.core.circuit import would_open as judge
+from dagster_contracts.core.condition import Observation, Truth
 from dagster_contracts.core.contract import (
     CircuitScope,
     Contract,
@@ -43,8 +45,10 @@ from dagster_contracts.core.routing import CurrentLevel, LevelStatus, activation
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.circuit_rows import read_circuits, read_history
 from dagster_contracts.resilience.history import HistoryEntry
+from dagster_contracts.resilience.oldest import OldestEvent, oldest_events
 from dagster_contracts.resilience.wake import clock_metrics, wake_at
 from dagster_contracts.resilience.watched import policy_of, watched_metrics
+from dagster_contracts.store.columns import UtcTime
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import observations
 
@@ -110,13 +114,22 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitBacktest:
-    """What one circuit would have done; ``recorded`` are the openings that really happened."""
+    """What one circuit would have done; ``recorded`` are the openings that really happened.
+
+    The replay goes from ``since`` on, the first evaluation that the store still has where that is
+    later than what was asked for; ``forgotten`` says that retention removed what came before.
+    ``told_since`` is set where the openings that really happened are known from a later moment
+    only.
+    """
 
     key: CircuitKey
     evaluations: tuple[Recorded, ...]
     openings: tuple[Opening, ...]
     stretches: tuple[Stretch, ...]
     recorded: tuple[Opening, ...]
+    since: datetime
+    told_since: datetime | None = None
+    forgotten: bool = False
 
     def time_open(self, until: datetime) -> timedelta:
         """How long the circuit was not closed, up to ``until``."""
@@ -125,16 +138,19 @@ class CircuitBacktest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backtest:
-    """The whole replay.
+    """The whole replay, of what was asked for: ``since`` until ``until``.
 
-    ``never_measured`` are the metrics of the contract's conditions of which the history has no
-    value: those conditions were unknown all along. ``assumed`` says what was taken for granted.
+    ``recorded_since`` is when the first evaluation that the store still has of these circuits was
+    recorded; what came before it nobody knows. ``never_measured`` are the metrics of the contract's
+    conditions of which the history has no value: those conditions were unknown all along.
+    ``assumed`` says what was taken for granted.
     """
 
     contract: Contract
     since: datetime
     until: datetime
     circuits: tuple[CircuitBacktest, ...]
+    recorded_since: datetime | None = None
     never_measured: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
 
@@ -180,6 +196,8 @@ def backtest(
             | {CircuitKey(contract.name, r.asset, r.partition) for r in recorded}
         }
         known = read_circuits(conn, contracts=[contract.name]) if scoped else []
+        kept = _first_recorded(conn, contract.name, scoped=scoped)
+        oldest_of = oldest_events(conn, contract.name)
     begin = since or (recorded[0].at if recorded else until)
     groups: dict[CircuitKey, list[Recorded]] = {}
     for one in recorded:
@@ -187,26 +205,32 @@ def backtest(
         groups.setdefault(key, []).append(one)
     begins = _partition_times(contract, groups, [stored.circuit for stored in known])
     superseded = _superseded(begins, groups, begin)
-    found = tuple(
-        _replay(
-            contract,
-            key,
-            group,
-            sources,
-            begin,
-            until,
-            histories.get(key, []),
-            superseded.get(key),
+    found = []
+    for key, group in sorted(groups.items()):
+        first = min(kept.get(key, group[0].at), group[0].at)
+        start, oldest = max(begin, first), oldest_of.get(key)
+        really, told = _recorded_openings(histories.get(key, []), oldest, start, until)
+        turn = _replay(contract, key, group, sources, start, until, superseded.get(key))
+        found.append(
+            CircuitBacktest(
+                key=key,
+                evaluations=tuple(group),
+                openings=_openings(turn.transitions),
+                stretches=tuple(turn.stretches),
+                recorded=really,
+                since=start,
+                told_since=told,
+                forgotten=oldest is not None and oldest.is_sum and start == first,
+            )
         )
-        for key, group in sorted(groups.items())
-    )
     measured = {name for r in recorded for name, value in r.metrics.items() if value is not None}
     clock = set(clock_metrics(Circuit(key=CircuitKey("", "")), contract, until))
     return Backtest(
         contract=contract,
         since=begin,
         until=until,
-        circuits=found,
+        circuits=tuple(found),
+        recorded_since=min((kept[c.key] for c in found if c.key in kept), default=None),
         never_measured=tuple(sorted(watched_metrics(contract) - measured - clock)),
         assumed=_assumptions(contract, sources),
     )
@@ -245,6 +269,23 @@ def read_recorded(
         )
         for row in conn.execute(query)
     ]
+
+
+def _first_recorded(
+    conn: sa.Connection, contract: str, *, scoped: bool
+) -> dict[CircuitKey, datetime]:
+    """When the first evaluation of each circuit was recorded that is not forgotten."""
+    seen = observations.c
+    parts = (seen.asset, seen.partition) if scoped else (seen.asset,)
+    query = (
+        sa.select(*parts, sa.func.min(seen.observed_at, type_=UtcTime).label("first"))
+        .where(seen.contract == contract)
+        .group_by(*parts)
+    )
+    return {
+        CircuitKey(contract, row.asset, (row.partition or None) if scoped else None): row.first
+        for row in conn.execute(query)
+    }
 
 
 @lru_cache(maxsize=4096)
@@ -346,9 +387,8 @@ def _replay(
     sources: Mapping[str, Sequence[datetime]],
     begin: datetime,
     until: datetime,
-    history: Sequence[HistoryEntry],
     superseded: tuple[datetime, datetime] | None,
-) -> CircuitBacktest:
+) -> _Replay:
     turn = _Replay(contract, key, sources, begin)
     for one in recorded:
         if superseded is not None and superseded[1] <= one.at:
@@ -360,13 +400,7 @@ def _replay(
         turn.supersede(*superseded)
     turn.wait(until)
     turn.end(until)
-    return CircuitBacktest(
-        key=key,
-        evaluations=tuple(recorded),
-        openings=_openings(turn.transitions),
-        stretches=tuple(turn.stretches),
-        recorded=_recorded_openings(history, begin),
-    )
+    return turn
 
 
 class _Replay:
@@ -387,7 +421,11 @@ class _Replay:
         policy = self._resilience.circuit
         self._policy = replace(policy, recovery=replace(policy.recovery, probe=ProbeMode.WAIT))
         self._sources = sources
+        self._keeps_batches = any(
+            level.source.kind is SourceKind.LAST_VALID for level in self._resilience.levels
+        )
         self._now = begin
+        self._passed_at: datetime | None = None
         self._current: CurrentLevel | None = None
         self._arrived = dict.fromkeys(sources, 0)
         self.transitions: list[StateTransition] = []
@@ -429,7 +467,15 @@ class _Replay:
                 backfill=one.backfill,
                 evaluated_at=min(one.evaluated_at, one.at),
             )
+            if self._keeps_batches and self._passes(event, max(one.at, self._now)):
+                self._passed_at = max(one.at, self._now)
         self._advance(event, max(one.at, self._now))
+
+    def _passes(self, batch: Observed, now: datetime) -> bool:
+        """Whether a batch would have been kept as the last valid one: by the rule of a run."""
+        policy = self._policy
+        refused = judge(self.circuit, batch, policy=policy, now=now).truth is Truth.TRUE
+        return not refused and why_not_passed(self.circuit, batch, policy=policy, now=now) is None
 
     def end(self, until: datetime) -> None:
         """Close the last stretch."""
@@ -486,7 +532,7 @@ class _Replay:
         """When the data of a level was made; ``now`` where nobody recorded it."""
         match level.source.kind:
             case SourceKind.LAST_VALID:
-                return self.circuit.last_good_at
+                return self._passed_at
             case SourceKind.ASSET if level.source.name in self._sources:
                 arrivals = self._sources[level.source.name]
                 position = self._arrived[level.source.name]
@@ -510,9 +556,11 @@ class _Replay:
                 yield self._current.since + level.min_dwell
 
 
-def _openings(changes: Iterable[StateTransition | HistoryEntry]) -> tuple[Opening, ...]:
-    """The openings among changes of one circuit, oldest first."""
-    found: list[Opening] = []
+def _openings(
+    changes: Iterable[StateTransition | HistoryEntry], before: Opening | None = None
+) -> tuple[Opening, ...]:
+    """The openings among changes of one circuit, oldest first; ``before`` began before them."""
+    found: list[Opening] = [] if before is None else [before]
     for change in changes:
         if change.before is change.after:
             continue
@@ -530,14 +578,31 @@ def _openings(changes: Iterable[StateTransition | HistoryEntry]) -> tuple[Openin
     return tuple(found)
 
 
-def _recorded_openings(history: Sequence[HistoryEntry], begin: datetime) -> tuple[Opening, ...]:
-    """Those that really happened and reach into the time of the replay."""
+def _recorded_openings(
+    history: Sequence[HistoryEntry], oldest: OldestEvent | None, begin: datetime, until: datetime
+) -> tuple[tuple[Opening, ...], datetime | None]:
+    """Those that really happened and reach into the time of the replay.
+
+    And since when they are known, where retention has removed some of that time's events.
+    """
     entries: list[HistoryEntry] = sorted(history, key=lambda entry: entry.version)
+    before = told = None
+    if oldest is not None and oldest.is_sum:
+        # The line itself is told of by the sum: it may be the opening.
+        entries = [entry for entry in entries if entry.version > oldest.version]
+        if oldest.circuit.state is not CircuitState.CLOSED:
+            before = Opening(
+                since=oldest.circuit.opened_at or oldest.at,
+                until=None,
+                reason=oldest.circuit.reason or "no reason was recorded",
+                evaluation_id=oldest.circuit.evaluation_id,
+            )
+        told = oldest.at if begin < oldest.at < until else None
     return tuple(
         replace(opening, since=max(opening.since, begin))
-        for opening in _openings(entries)
+        for opening in _openings(entries, before)
         if opening.until is None or opening.until > begin
-    )
+    ), told
 
 
 def _gone_on(opening: Opening, change: StateTransition | HistoryEntry) -> Opening:

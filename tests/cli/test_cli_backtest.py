@@ -8,10 +8,12 @@ from fractions import Fraction
 from xml.etree import ElementTree
 
 import pytest
+import sqlalchemy as sa
 
 from dagster_contracts.cli.backtest_picture import draw
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Recorded
+from dagster_contracts.store.tables import observations
 from tests.cli.conftest import ORDERS, Project
 from tests.resilience.conftest import make_contract
 
@@ -58,6 +60,33 @@ def test_the_picture_is_svg_with_the_metric_and_its_threshold(recorded: Project)
     assert "> 5%" in texts
     assert "last_valid" in texts
     assert sum(each.tag.endswith("circle") for each in picture.iter()) == 3
+
+
+def test_what_retention_removed_is_a_gap_and_no_closed_circuit(recorded: Project) -> None:
+    store = recorded.store()
+    with store.begin() as conn:
+        begin = store.now(conn) - timedelta(days=5)
+        first = sa.select(sa.func.min(observations.c.observed_at)).scalar_subquery()
+        gone = observations.c.observed_at == first
+        conn.execute(sa.delete(observations).where(gone))
+    store.close()
+
+    ran = recorded.run("backtest", "orders", "--since", "5d", "--picture", "cut.svg")
+    told = recorded.run("backtest", "orders", "--since", "5d", "--format", "json").json
+
+    assert re.search(r"orders/orders under 1.0.0: 2 evaluations in \d+m?s", ran.stdout)
+    assert re.search(
+        r"recorded since \S+ \S+ UTC; what came before was removed by retention or never recorded",
+        ran.stdout,
+    )
+    assert "_" * 71 in ran.stdout
+    assert "_ not recorded" in ran.stdout
+    assert told["recorded_since"] == told["circuits"][0]["since"]
+    assert datetime.fromisoformat(told["recorded_since"]) > begin + timedelta(days=4)
+    assert told["circuits"][0]["served"][0]["since"] == told["recorded_since"]
+    picture = (recorded.root / "cut.svg").read_text()
+    assert picture.count('class="gap"') == 3 + 1
+    assert "not recorded" in picture
 
 
 def test_names_in_the_picture_are_escaped(recorded: Project) -> None:
@@ -144,6 +173,7 @@ def test_a_long_history_is_drawn_with_as_many_points_as_can_be_seen() -> None:
         openings=(),
         stretches=(),
         recorded=(),
+        since=begin,
     )
     until = begin + timedelta(seconds=40_000)
 

@@ -7,6 +7,7 @@ import random
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+import pyarrow as pa
 import pytest
 
 from dagster_contracts.core.circuit import CircuitState, Override
@@ -22,6 +23,7 @@ from dagster_contracts.core.contract import (
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.backtest import backtest, time_open
 from dagster_contracts.resilience.breaker import CircuitBreaker, circuit_key
+from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import open_store
 
 TICK = timedelta(minutes=10)
@@ -220,6 +222,79 @@ def test_since_cuts_what_came_before(breaker, contract, key, report, clock, stor
     assert found.since == begin
     assert all(e.at >= begin for e in circuit.evaluations)
     assert circuit.stretches[0].since == begin
+
+
+def test_it_begins_where_the_records_begin(breaker, contract_of, report, clock, store):
+    contract = with_levels(contract_of("schema_validation_errors > 5%"), last_valid())
+    key = circuit_key(contract, "orders")
+    began = clock()
+    for day in range(20):
+        breaker.record(contract, report(50 if day % 5 == 3 else 0), key=key)
+        clock.advance(days=1)
+    whole = backtest(store, contract, since=began - timedelta(days=10))
+    assert whole.recorded_since == whole.circuits[0].since == began
+    assert not whole.circuits[0].forgotten
+
+    breaker.prune(events=timedelta(days=10), observations=timedelta(days=10))
+    cut = began + timedelta(days=10)
+    for since in (None, began):
+        result = backtest(store, contract, since=since)
+        (circuit,) = result.circuits
+        assert (result.recorded_since, circuit.since, circuit.forgotten) == (cut, cut, True)
+        assert circuit.stretches[0].since == cut
+        assert [o.since for o in circuit.openings] == [o.since for o in circuit.recorded]
+        assert len(circuit.openings) == 2
+    later = backtest(store, contract, since=cut + timedelta(days=1)).circuits[0]
+    assert (later.since, later.forgotten) == (cut + timedelta(days=1), False)
+
+
+def test_what_really_happened_is_known_from_where_its_events_begin(
+    breaker, contract_of, report, clock, store
+):
+    contract = contract_of("schema_validation_errors > 5%")
+    key = circuit_key(contract, "orders")
+    began = clock()
+    for broken in (0, 7, 7, 7, 0, 0):
+        breaker.record(contract, report(broken), key=key)
+        clock.advance(days=1)
+    # What is left of the events begins while the circuit is open.
+    breaker.prune(events=timedelta(days=3, hours=1), observations=timedelta(days=30))
+    (circuit,) = backtest(store, contract).circuits
+    (really,) = circuit.recorded
+    assert circuit.since == began
+    assert circuit.told_since == began + timedelta(days=2)
+    assert really.since == circuit.openings[0].since == began + timedelta(days=1)
+    assert really.until == circuit.openings[0].until == began + timedelta(days=4)
+    assert "7.0%" in really.reason
+
+
+def test_what_did_not_pass_is_never_the_last_valid_batch(
+    breaker, contract_of, report, clock, store, tmp_path
+):
+    contract = contract_of("schema_validation_errors > 5% for 3 checks")
+    contract = with_levels(contract, last_valid())
+    key = circuit_key(contract, "orders")
+    archive = SnapshotArchive(store, tmp_path)
+    for broken in (7, 7, 7):
+        seen = report(broken)
+        staged = archive.stage(key, pa.table({"id": [1]}), kind="pyarrow", report=seen)
+        breaker.record(contract, seen, key=key, also=staged.commit)
+        clock.advance(minutes=5)
+    assert archive.latest("orders", "orders", None) is None
+    (circuit,) = backtest(store, contract).circuits
+    assert [s.level for s in circuit.stretches] == ["primary", None]
+
+    clock.advance(hours=5)
+    good = report(0)
+    staged = archive.stage(key, pa.table({"id": [2]}), kind="pyarrow", report=good)
+    breaker.record(contract, good, key=key, also=staged.commit)
+    for broken in (7, 7, 7):
+        clock.advance(minutes=5)
+        breaker.record(contract, report(broken), key=key)
+    clock.advance(minutes=5)
+    (circuit,) = backtest(store, contract).circuits
+    assert archive.latest("orders", "orders", None).evaluation_id == good.evaluation_id
+    assert circuit.stretches[-1].level == "last_valid"
 
 
 def test_without_a_history_there_is_nothing(contract, store):
