@@ -20,9 +20,9 @@ from dagster_contracts.orchestration.check_results import (
 )
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
-from dagster_contracts.orchestration.levels import QUARANTINED, REFUSED_PARTITIONS
+from dagster_contracts.orchestration.levels import QUARANTINED
 from dagster_contracts.orchestration.references import References
-from dagster_contracts.orchestration.step import step_of_asset
+from dagster_contracts.orchestration.step import step_of_asset, tell_materialization
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -208,7 +208,8 @@ def _audited(
         value, metadata, tags, data_version = _unpacked(result)
         runtime = open_runtime()
         # A run for one partition may also make assets that have none.
-        partitions = step_of_asset(context).partitions
+        step = step_of_asset(context)
+        partitions = step.partitions
         batches, together = _batches(value, partitions)
         evaluations = {
             partition: evaluate_batch(
@@ -237,6 +238,10 @@ def _audited(
             )
         )
         refused = {p: e for p, e in evaluations.items() if e.refused}
+        # What is stored, and its marks in the ledger, stay as they are where a batch is put aside.
+        runtime.step_refused[step.key] = {
+            (binding.asset, partition) for partition in (together if refused else ()) or refused
+        }
         for partition, evaluation in refused.items():
             where = f" [{partition}]" if partition else ""
             context.log.warning(
@@ -245,12 +250,17 @@ def _audited(
         if refused and len(refused) == len(evaluations) and skips:
             yield from checks
             return
-        shown = next(iter(refused.values()), next(iter(evaluations.values())))
         if not _is_by_partition(value, partitions):
-            said = {**shown.metadata(), **_refusal(shown, whole=not together)}
+            (judged,) = evaluations.values()
+            said = {**judged.metadata(), **_refusal(judged, whole=not together)}
         else:
             value = {p: batch for p, batch in batches.items() if p not in refused}
-            said = {**shown.metadata(), **_refusals(evaluations)}
+            # Of each partition its own materialization tells; the output as a whole only whether
+            # there is anything to store.
+            said = {} if value else {QUARANTINED: True}
+            for partition, evaluation in evaluations.items():
+                told = {**evaluation.metadata(), **_refusal(evaluation)}
+                tell_materialization(context, (binding.asset, partition), told)
         yield dg.MaterializeResult(
             value=value,
             metadata={**metadata, **said},
@@ -307,23 +317,6 @@ def _refusal(evaluation: BatchEvaluation, *, whole: bool = True) -> dict[str, An
         "contract/published": False,
         "contract/refused_because": evaluation.explanation,
     }
-
-
-def _refusals(evaluations: Mapping[str | None, BatchEvaluation]) -> dict[str, Any]:
-    """What the materializations of a range say: which partitions were refused, and why."""
-    refused = {p: e for p, e in evaluations.items() if e.refused}
-    rows = [e.report.rows for e in evaluations.values()]
-    said: dict[str, Any] = {"contract/published": len(refused) < len(evaluations)}
-    if None not in rows:
-        said["dagster/row_count"] = sum(count or 0 for count in rows)
-    if refused:
-        said[REFUSED_PARTITIONS] = {str(p): e.quarantined for p, e in refused.items()}
-        said["contract/refused_because"] = "; ".join(
-            f"{partition}: {evaluation.explanation}" for partition, evaluation in refused.items()
-        )
-    if len(refused) == len(evaluations):
-        said[QUARANTINED] = True
-    return said
 
 
 def _unpacked(result: Any) -> tuple[Any, dict[str, Any], Any, Any]:

@@ -11,7 +11,6 @@ from dagster_contracts.errors import CircuitOpenError, WiringError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import (
     QUARANTINED,
-    REFUSED_PARTITIONS,
     PartitionsOf,
     is_by_partition,
 )
@@ -25,7 +24,6 @@ from dagster_contracts.orchestration.materialized import (
 from dagster_contracts.orchestration.reads import (
     Read,
     Reader,
-    degraded_metadata,
     tag_degraded_run,
 )
 from dagster_contracts.orchestration.step import (
@@ -94,21 +92,15 @@ class ContractIOManager(dg.IOManager):
                 f"{context.asset_key.to_user_string()} was not published: its batch broke its "
                 "contract and is in quarantine; the primary keeps the last good one"
             )
-            step = step_of_output(context)
-            self._reader.refused(step, context.asset_key.to_user_string(), step.partitions)
             return
         if not context.has_asset_key:
             self.inner.handle_output(context, obj)
             return
         step = step_of_output(context)
-        aside = (context.output_metadata or {}).get(REFUSED_PARTITIONS)
-        if aside is not None:
-            refused = [str(key) for key in _plain(aside)]
-            self._reader.refused(step, context.asset_key.to_user_string(), refused)
-        fallbacks = self._reader.built_from(step, context.asset_key.to_user_string())
+        said = self._reader.storing(step, context.asset_key.to_user_string())
         self.inner.handle_output(context, obj)
-        if fallbacks and step.in_graph:
-            context.add_output_metadata(degraded_metadata(fallbacks))
+        for target, metadata in said.items():
+            tell_materialization(context, target, metadata)
 
     def _load_batches(self, context: dg.InputContext, step: Step) -> Any:
         """What a check step validates: the run's partitions, and not all that there are.
@@ -247,8 +239,8 @@ class ContractIOManager(dg.IOManager):
             return inner.load_input(other)
 
     def _tell(self, context: dg.InputContext, step: Step) -> None:
-        for asset, said in self._reader.provenance(step).items():
-            tell_materialization(context, asset, said)
+        for target, said in self._reader.provenance(step).items():
+            tell_materialization(context, target, said)
 
     def _inherit(self, context: dg.InputContext, step: Step) -> None:
         """An asset that is itself built from a fallback passes that on to what it feeds."""
@@ -274,10 +266,6 @@ def _made_here(context: dg.InputContext, step: Step, partitions: list[str | None
     if context.asset_key.to_user_string() not in step.assets:
         return False
     return not context.has_asset_partitions or set(partitions) <= set(step.partitions)
-
-
-def _plain(value: Any) -> Any:
-    return value.value if isinstance(value, dg.MetadataValue) else value
 
 
 def _add_metadata(context: dg.InputContext, read: Read) -> None:

@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 QUARANTINED = "contract/quarantine"
 """Output metadata of a refused batch: it was put aside, and the primary keeps the last good one."""
 
-REFUSED_PARTITIONS = "contract/refused_partitions"
-"""Output metadata of a range of which some partitions were put aside; the others are stored."""
-
 # A fallback is older than the primary by its nature: these metrics do not judge it, `max_age` does.
 _AGE_METRICS = ("data_freshness", "data_latency", "materialization_age")
 
@@ -331,7 +328,7 @@ class LevelSources:
         made = event.asset_materialization if event is not None else None
         if made is None:
             return None
-        batch_id = quarantined_as(made.metadata, partition)
+        batch_id = quarantined_as(made.metadata)
         if batch_id is None:
             return None
         batch = self._runtime.quarantine.get(batch_id)
@@ -393,12 +390,10 @@ def _broken_promise(binding: Binding, report: ContractReport) -> str | None:
     return None
 
 
-def quarantined_as(metadata: Mapping[str, Any], partition: str | None) -> int | None:
+def quarantined_as(metadata: Mapping[str, Any]) -> int | None:
     """The number in quarantine of the batch that a materialization's metadata speaks of."""
-    said = {name: getattr(value, "value", value) for name, value in metadata.items()}
-    number = said.get(QUARANTINED)
-    if isinstance(of := said.get(REFUSED_PARTITIONS), Mapping):
-        number = of.get(partition)
+    said = metadata.get(QUARANTINED)
+    number = getattr(said, "value", said)
     return number if isinstance(number, int) and not isinstance(number, bool) else None
 
 

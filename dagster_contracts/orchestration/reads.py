@@ -394,43 +394,38 @@ class Reader:
         """What the step has read so far, through whichever I/O manager."""
         return tuple(self._runtime.step_reads.get(step.key, ()))
 
-    def provenance(self, step: Step) -> dict[str, dict[str, Any]]:
-        """What the materializations of a step say: by asset, the fallbacks it is built from.
+    def provenance(self, step: Step) -> dict[Target, dict[str, Any]]:
+        """What the materializations of a step say: which fallbacks each of them is built from.
 
         An asset that is a graph of ops says it when it is stored, by :meth:`built_from`.
         """
-        said: dict[str, dict[str, None]] = {}
+        said: dict[Target, dict[str, None]] = {}
         for read in self.remembered(step):
             if read.degraded and not step.in_graph:
-                for asset, _ in step.built_from(read.upstream, read.partition):
-                    said.setdefault(asset, {})[read.sentence()] = None
-        return {asset: degraded_metadata(sentences) for asset, sentences in said.items()}
+                for target in step.built_from(read.upstream, read.partition):
+                    said.setdefault(target, {})[read.sentence()] = None
+        return {target: degraded_metadata(sentences) for target, sentences in said.items()}
 
-    def built_from(self, step: Step, asset: str) -> tuple[str, ...]:
-        """In sentences, each fallback that the asset is about to be stored from.
+    def storing(self, step: Step, asset: str) -> dict[Target, dict[str, Any]]:
+        """The asset is about to be stored: its reads of fallbacks stay open, whoever healed it.
 
-        They stay open in the ledger, whoever has healed the asset meanwhile.
+        Returns what the materializations say of an asset that is a graph of ops.
         """
-        sentences = [read.sentence() for read in self.remembered(step) if read.degraded]
+        degraded = any(read.degraded for read in self.remembered(step))
+        said: dict[Target, dict[str, None]] = {}
         if step.in_graph:
             # Another step of the graph may have loaded it, perhaps in another process.
-            sentences = [
-                _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
-                for r in self._runtime.ledger.reads_of_run(step.run_id)
-                if r.consumer == asset
-            ]
-        if sentences:
+            for r in self._runtime.ledger.reads_of_run(step.run_id):
+                if r.consumer == asset:
+                    told = _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
+                    said.setdefault(r.target, {})[told] = None
+        if degraded or said:
             for partition in step.partitions:
-                self._runtime.ledger.renew(
-                    consumer=asset, consumer_partition=partition, run_id=step.run_id, anew=True
-                )
-        return tuple(dict.fromkeys(sentences))
-
-    def refused(self, step: Step, asset: str, partitions: Iterable[str | None]) -> None:
-        """A new batch was put aside: what is stored, and its marks, stay as they are."""
-        self._runtime.step_refused.setdefault(step.key, set()).update(
-            (asset, partition) for partition in partitions
-        )
+                if (asset, partition) not in self._runtime.step_refused.get(step.key, ()):
+                    self._runtime.ledger.renew(
+                        consumer=asset, consumer_partition=partition, run_id=step.run_id, anew=True
+                    )
+        return {target: degraded_metadata(sentences) for target, sentences in said.items()}
 
     def write_down(self, binding: Binding, read: Read, step: Step) -> None:
         """A row of the ledger for each asset that the step builds from a fallback."""

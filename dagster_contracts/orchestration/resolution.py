@@ -82,8 +82,8 @@ def resolve_source(
     reader.remember(step, read)
     if read.degraded:
         context.log.warning(read.sentence())
-        for made, said in reader.provenance(step).items():
-            tell_materialization(context, made, said)
+        for target, said in reader.provenance(step).items():
+            tell_materialization(context, target, said)
     return source
 
 

@@ -41,6 +41,14 @@ BACKFILL_TAG = "dagster/backfill"
 """Dagster's own tag on the runs of a backfill."""
 
 
+def is_backfill(tags: Mapping[str, str]) -> bool:
+    """Whether the run is one of a backfill.
+
+    A healing run or a probe of an older partition is asked for by the breaker itself.
+    """
+    return BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags
+
+
 Target = tuple[str, str | None]
 """An asset and its partition; ``None`` of an asset that has none."""
 
@@ -105,17 +113,23 @@ def step_of_asset(context: dg.AssetExecutionContext) -> Step:
 
 
 def tell_materialization(
-    context: dg.InputContext | dg.AssetExecutionContext, asset: str, metadata: Mapping[str, Any]
+    context: dg.InputContext | dg.OutputContext | dg.AssetExecutionContext,
+    target: Target,
+    metadata: Mapping[str, Any],
 ) -> None:
-    """Add metadata to the materialization of ``asset`` that the running step will report.
+    """Add metadata to the materialization of ``target`` that the running step will report.
 
-    It reaches assets that return nothing, too, whose outputs no I/O manager ever sees.
+    It reaches assets that return nothing, too, whose outputs no I/O manager ever sees; and in a run
+    over a range it reaches that partition alone.
     """
-    if isinstance(context, dg.InputContext):
-        step_context: Any = context.step_context
+    if isinstance(context, dg.AssetExecutionContext):
+        step_context: Any = context.op_execution_context.get_step_execution_context()
     else:
-        step_context = context.op_execution_context.get_step_execution_context()
-    step_context.add_asset_metadata(metadata, asset_key=dg.AssetKey.from_user_string(asset))
+        step_context = context.step_context
+    asset, partition = target
+    step_context.add_asset_metadata(
+        metadata, asset_key=dg.AssetKey.from_user_string(asset), partition_key=partition
+    )
 
 
 def assets_of_run(
