@@ -17,7 +17,7 @@ from dagster_contracts.engine.frames import as_text, frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
-from dagster_contracts.orchestration.step import BACKFILL_TAG, HEAL_TAG, PROBE_TAG
+from dagster_contracts.orchestration.step import PROBE_TAG, is_backfill
 from dagster_contracts.resilience.breaker import BreakerVerdict
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def evaluate_batch(
             _timed(runtime, binding, counted, together),
             key=circuit,
             run_id=run_id,
-            # A healing run or a probe of an older partition is asked for by the breaker itself.
-            backfill=BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags,
+            backfill=is_backfill(tags),
             probe_holder=tags.get(PROBE_TAG),
             partition_time=runtime.reader.time_of(binding, circuit.partition)
             if runtime.reader is not None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from dagster_contracts.errors import CircuitOpenError
 from dagster_contracts.orchestration.binding import Binding
-from dagster_contracts.orchestration.step import PROBE_TAG, step_of_hook
+from dagster_contracts.orchestration.step import PROBE_TAG, is_backfill, step_of_hook
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -41,7 +42,9 @@ def build_failure_hook(
             # the newest partition's: the last one wins.
             failed = {binding.circuit_key(partition): partition for partition in step.partitions}
             for key, partition in failed.items():
-                open_runtime().breaker.observe_failure(
+                runtime = open_runtime()
+                reader = runtime.reader
+                runtime.breaker.observe_failure(
                     binding.contract,
                     key,
                     run_id=step.run_id,
@@ -49,6 +52,8 @@ def build_failure_hook(
                     what="failed_materializations",
                     explanation=f"{type(error).__name__}: {error}" if error else "the step failed",
                     probe_holder=step.tags.get(PROBE_TAG),
+                    backfill=is_backfill(step.tags),
+                    began=None if reader is None else partial(reader.time_of, binding),
                 )
 
     return count_failure

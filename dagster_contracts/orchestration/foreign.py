@@ -147,6 +147,7 @@ def _count_one(
         key=key,
         run_id=event.run_id or None,
         partition_time=None if reader is None else reader.time_of(binding, key.partition),
+        reported=f"{FAILED_RATIO}{evaluation.check_name}",
     )
     runtime.foreign_counted.append(report.evaluation_id)
 

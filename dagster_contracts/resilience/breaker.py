@@ -34,6 +34,7 @@ from dagster_contracts.core.circuit import (
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
+    Recovered,
     Reset,
     StateTransition,
     Step,
@@ -42,7 +43,9 @@ from dagster_contracts.core.circuit import (
     UpstreamOpened,
     advance,
     circuit_from_json,
+    in_words,
     inherited_from,
+    is_probe,
     obeys,
     of_newest,
     why_not_passed,
@@ -81,8 +84,8 @@ from dagster_contracts.resilience.governed import Governed, require_circuit
 from dagster_contracts.resilience.history import HistoryEntry
 from dagster_contracts.resilience.notices import send_effects
 from dagster_contracts.resilience.observations import (
-    failures_in_a_row,
     forget_observations,
+    newer_report,
     record_failure,
     record_report,
 )
@@ -195,12 +198,17 @@ class CircuitBreaker:
         backfill: bool = False,
         probe_holder: str | None = None,
         partition_time: datetime | None = None,
+        reported: str | None = None,
         also: Callable[[sa.Connection], None] | None = None,
     ) -> BreakerVerdict:
         """Count one evaluation, in one transaction; a second time it changes nothing.
 
         ``partition_time`` is when the circuit's own partition begins, where partitions have an
         order: conditions on freshness, latency and volume are asked of the newest one only.
+
+        ``reported`` is the metric that somebody else reported, read only now: such a result is
+        ordered by its own time, among those of the same metric. All others are ordered as they
+        arrive here, because the clocks of machines differ.
 
         ``also`` (a snapshot's row, for one) runs in the same transaction where the batch has
         passed: it is not refused, and not merely tolerated by patience, an override or the mode.
@@ -212,7 +220,9 @@ class CircuitBreaker:
             now = self._now(conn)
             stored = self._bound(conn, stored, contract, now, partition_time=partition_time)
             metrics = self._measured(conn, contract, report)
-            event = _observed(contract, report, metrics, backfill, probe_holder, now)
+            event = _observed(contract, report, metrics, backfill, probe_holder)
+            if reported is not None:
+                event = _as_reported(event, report, newer_report(conn, report, key, reported), now)
             decision = _audit(contract, report, stored.circuit, event, now)
             refused = decision.truth is Truth.TRUE
             not_passed = decision.explanation if refused else None
@@ -269,7 +279,7 @@ class CircuitBreaker:
             now = self._now(conn)
             circuit = self._seen(conn, key)
             metrics = self._measured(conn, contract, report)
-        event = _observed(contract, report, metrics, backfill, probe_holder, now)
+        event = _observed(contract, report, metrics, backfill, probe_holder)
         return _audit(contract, report, circuit, event, now)
 
     def observe_failure(
@@ -283,11 +293,16 @@ class CircuitBreaker:
         partition: str | None = None,
         evaluation_id: str | None = None,
         probe_holder: str | None = None,
+        backfill: bool = False,
+        began: Callable[[str | None], datetime | None] | None = None,
     ) -> BreakerVerdict:
         """Count a materialization of ``partition`` that failed, or a primary that cannot be read.
 
         ``what`` is ``failed_materializations`` or ``source_unavailable``; the metric counts them in
         a row. The same run counts once, unless it gives ``evaluation_id`` of its own.
+
+        A failure of a ``backfill``, or of a partition that begins before the newest one that was
+        evaluated, is recorded as late and changes nothing; ``began`` tells when a partition begins.
         """
         identity = evaluation_id or (f"{what}:{run_id}:{key}" if run_id else self._new_id())
         with self._store.begin() as conn:
@@ -295,7 +310,10 @@ class CircuitBreaker:
             stored = lock_circuit(conn, key, now)
             now = self._now(conn)
             stored = self._bound(conn, stored, contract, now)
-            count = Fraction(failures_in_a_row(conn, key, what) + 1)
+            late = _why_late(stored.circuit, partition, backfill=backfill, began=began)
+            holds_lease = is_probe(stored.circuit, probe_holder)
+            counts = late is None or holds_lease
+            count = Fraction(stored.circuit.in_a_row(what) + counts)
             if not record_failure(
                 conn,
                 key,
@@ -306,6 +324,7 @@ class CircuitBreaker:
                 explanation=explanation,
                 partition=partition,
                 run_id=run_id,
+                late=not counts,
                 now=now,
             ):
                 return BreakerVerdict(
@@ -316,6 +335,8 @@ class CircuitBreaker:
             event = Failed(
                 evaluation_id=identity,
                 what=explanation or what,
+                metric=what,
+                late=late,
                 metrics={**self._ticking(conn, stored.circuit, contract, now), what: count},
                 partition=partition,
                 lease_holder=probe_holder,
@@ -330,6 +351,23 @@ class CircuitBreaker:
                 run_id=run_id,
                 evaluation_id=identity,
             )
+            self._checkpoint("breaker.commit")
+        self._checkpoint("breaker.committed")
+        return verdict
+
+    def observe_recovery(self, contract: Contract, key: CircuitKey, what: str) -> BreakerVerdict:
+        """What ``what`` counts went well: its failures are no longer in a row.
+
+        Ask the circuit first whether there are any, and spare the transaction.
+        """
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = lock_circuit(conn, key, now)
+            now = self._now(conn)
+            stored = self._bound(conn, stored, contract, now)
+            measured = self._ticking(conn, stored.circuit, contract, now)
+            event = Recovered(metric=what, metrics={**measured, what: Fraction(0)})
+            verdict = self._apply(conn, stored, contract, [("recovered", event)], now=now)
             self._checkpoint("breaker.commit")
         self._checkpoint("breaker.committed")
         return verdict
@@ -911,6 +949,30 @@ def _require_named(key: CircuitKey, contract: Contract) -> None:
         )
 
 
+def _why_late(
+    circuit: Circuit,
+    partition: str | None,
+    *,
+    backfill: bool,
+    began: Callable[[str | None], datetime | None] | None,
+) -> str | None:
+    """Why a failure says nothing of the newest data; ``None`` where it does, or nobody knows.
+
+    A partition's own circuit knows one partition, to which backfills belong.
+    """
+    newest = circuit.watermark_partition
+    if circuit.key.partition is not None:
+        return None
+    if backfill:
+        return f"a backfill failed{f' of {partition}' if partition else ''}"
+    if began is None or partition is None or newest is None:
+        return None
+    failed, known = began(partition), began(newest)
+    if failed is None or known is None or failed >= known:
+        return None
+    return f"late: {partition} failed, and {newest} is newer"
+
+
 def _without_heal(step: Step) -> Step:
     return replace(step, effects=tuple(e for e in step.effects if not isinstance(e, Heal)))
 
@@ -966,7 +1028,6 @@ def _observed(
     metrics: Mapping[str, Fraction | None],
     backfill: bool,
     probe_holder: str | None,
-    now: datetime,
 ) -> Observed:
     # The circuit keeps what its conditions look at; the observation's row has everything.
     wanted = watched_metrics(contract)
@@ -977,8 +1038,19 @@ def _observed(
         partition=report.partition,
         backfill=backfill,
         lease_holder=probe_holder,
-        evaluated_at=min(report.evaluated_at, now),
+        arrived=report.rows is not None,
     )
+
+
+def _as_reported(
+    event: Observed, report: ContractReport, newer: datetime | None, now: datetime
+) -> Observed:
+    """The evaluation as one that was made before it is counted."""
+    late = None
+    if newer is not None:
+        made, known = in_words(report.evaluated_at), in_words(newer)
+        late = f"late: reported at {made}, and a newer result of {known} was counted"
+    return replace(event, evaluated_at=min(report.evaluated_at, now), late=late)
 
 
 def _audit(

@@ -332,7 +332,7 @@ def read_history(
     """Lines of the history, newest first; without ``key`` those of all circuits."""
     query = sa.select(circuit_events).limit(limit)
     if key is None:
-        query = query.order_by(circuit_events.c.at.desc(), circuit_events.c.id.desc())
+        query = query.order_by(circuit_events.c.id.desc())
     else:
         query = query.where(of_key(circuit_events, key)).order_by(circuit_events.c.version.desc())
     if transitions_only:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import CLOCK_SKEW, CircuitKey
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
 from dagster_contracts.store.rows import insert_once
@@ -60,9 +60,13 @@ def record_failure(
     explanation: str,
     partition: str | None,
     run_id: str | None,
+    late: bool,
     now: datetime,
 ) -> bool:
-    """Write a failure down, the ``count``-th in a row; False where it was there already."""
+    """Write a failure down, the ``count``-th in a row; False where it was there already.
+
+    ``late``: of a backfill, or of an older partition.
+    """
     return _record(
         conn,
         {
@@ -77,27 +81,39 @@ def record_failure(
             "event_time": None,
             "status": OutcomeStatus.NOT_EVALUATED.value,
             "rows": None,
-            "backfill": False,
+            "backfill": late,
             "unknown_because": {"": explanation} if explanation else {},
         },
         {what: count},
     )
 
 
-def failures_in_a_row(conn: sa.Connection, key: CircuitKey, what: str) -> int:
-    """How often ``what`` was counted since it last was zero."""
-    count = conn.scalar(
-        sa.select(metric_points.c.value)
+def newer_report(
+    conn: sa.Connection, report: ContractReport, key: CircuitKey, metric: str
+) -> datetime | None:
+    """When a newer result of ``metric`` was made that somebody else reported and that counted.
+
+    ``None`` where there is none. Only those of one check are compared: whoever reports another one
+    may have another clock.
+    """
+    points = metric_points.c
+    newest: datetime | None = conn.scalar(
+        sa.select(observations.c.evaluated_at)
+        .join(metric_points, points.evaluation_id == observations.c.evaluation_id)
         .where(
-            metric_points.c.contract == key.contract,
-            metric_points.c.asset == key.asset,
-            metric_points.c.metric == what,
+            points.contract == key.contract,
+            points.asset == key.asset,
+            points.metric == metric,
+            # What is newer arrived later, as far as clocks agree: a piece of the index is read.
+            points.at > report.evaluated_at - CLOCK_SKEW,
+            points.partition == (report.partition or key.partition or ""),
+            observations.c.rows.is_(None),
+            observations.c.evaluated_at > report.evaluated_at,
         )
-        .where(*([metric_points.c.partition == key.partition] if key.partition else []))
-        .order_by(metric_points.c.at.desc())
+        .order_by(observations.c.evaluated_at.desc())
         .limit(1)
     )
-    return int(count or 0)
+    return newest
 
 
 def forget_observations(conn: sa.Connection, older_than: datetime) -> int:

@@ -15,6 +15,7 @@ from dagster_contracts.core.circuit import (
     Observed,
     Override,
     ProbeAsked,
+    Recovered,
     Step,
     Ticked,
     asked_of,
@@ -102,16 +103,21 @@ def wake_after(
     if circuit.state is CircuitState.CLOSED and _opens_by(circuit, contract) & OF_HISTORY:
         waking = min(waking or now + _LOOK_AGAIN, now + _LOOK_AGAIN)
     closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
-    if isinstance(event, Ticked | Failed | ProbeAsked) or not closed:
-        return waking
-    late = any(note.kind is NoteKind.LATE for note in step.notes)
-    if isinstance(event, Observed) and not late and contract.resilience is not None:
-        open_when = asked_of(contract.resilience.circuit, circuit).open_when
-        comparisons = [c for condition in open_when for c in comparisons_of(condition)]
-        crossings = _crossings(circuit, contract, comparisons, now)
-        if all(crossing > now for crossing in crossings):
-            return waking
-    return now
+    return now if closed and not judged_by_clock(event, step, contract, now) else waking
+
+
+def judged_by_clock(event: CircuitEvent, step: Step, contract: Contract, now: datetime) -> bool:
+    """Whether nothing is left for a tick at this very moment to say of a closed circuit."""
+    if any(note.kind is NoteKind.LATE for note in step.notes):
+        return False
+    if isinstance(event, Ticked | Failed | Recovered | ProbeAsked):
+        return True
+    if not isinstance(event, Observed) or contract.resilience is None:
+        return False
+    open_when = asked_of(contract.resilience.circuit, step.circuit).open_when
+    comparisons = [c for condition in open_when for c in comparisons_of(condition)]
+    crossings = _crossings(step.circuit, contract, comparisons, now)
+    return all(crossing > now for crossing in crossings)
 
 
 def _opens_by(circuit: Circuit, contract: Contract) -> frozenset[str]:

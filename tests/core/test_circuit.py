@@ -27,6 +27,7 @@ from dagster_contracts.core.circuit import (
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
+    Recovered,
     RequestProbe,
     Reset,
     StateTransition,
@@ -84,6 +85,10 @@ POLICY = CircuitPolicy(
     open_when=_conditions("schema_validation_errors > 5%", "data_freshness > 30min"),
     recovery=RECOVERY,
 )
+
+
+def _opening(*conditions: str) -> CircuitPolicy:
+    return replace(POLICY, open_when=_conditions(*conditions))
 
 
 def _exact(metrics: Mapping[str, float | None]) -> dict[str, Fraction | None]:
@@ -536,14 +541,87 @@ def test_an_unpartitioned_table_replaces_what_was_seen() -> None:
 def test_a_result_reported_out_of_order_is_late_for_the_same_data_only() -> None:
     story = Story()
     story.observe(GOOD, made=-10, day=5)
-    assert _kinds(story.observe(BAD, made=-20, day=5)) == [NoteKind.LATE]
-    assert story.observe(BAD, made=-20, day=6).circuit.state is CircuitState.OPEN
+    assert _kinds(story.observe(BAD, made=-71, day=5)) == [NoteKind.LATE]
+    assert story.observe(BAD, made=-71, day=6).circuit.state is CircuitState.OPEN
 
 
-def test_machines_whose_clocks_differ_a_little_do_not_hide_violations() -> None:
+def test_machines_whose_clocks_differ_do_not_hide_violations() -> None:
     story = Story()
     story.observe(GOOD, made=0)
-    assert story.observe(BAD, made=-0.5).circuit.state is CircuitState.OPEN
+    assert story.observe(BAD, made=-59).circuit.state is CircuitState.OPEN
+
+
+def test_what_is_known_to_be_older_changes_nothing_but_is_a_probe_for_the_holder() -> None:
+    def older(story: Story, number: str, holder: str | None = None) -> Step:
+        return story.send(
+            Observed(evaluation_id=number, metrics=_exact(BAD), lease_holder=holder, late="older")
+        )
+
+    story = Story()
+    assert _kinds(older(story, "a")) == [NoteKind.LATE]
+    story.to(CircuitState.HALF_OPEN)
+    story.send(ProbeAsked(holder="me"))
+    assert _unmoved(older(story, "b"))
+    assert older(story, "c", "me").circuit.attempts == 2
+
+
+def test_a_clock_that_is_set_back_makes_no_evaluation_late_and_a_hold_goes_on() -> None:
+    story = Story(_opening("schema_validation_errors > 5% for 30min"))
+    story.observe(BAD, at=100)
+    story.observe(BAD, at=110)
+    story.observe(BAD, at=0)
+    story.expect(CircuitState.CLOSED)
+    assert story.circuit.last_observed_at == story.now
+    story.observe(BAD, at=19)
+    story.expect(CircuitState.CLOSED)
+    story.observe(BAD, at=20)
+    story.expect(CircuitState.OPEN)
+
+
+def test_a_failure_of_older_data_is_late_and_a_bad_probe_for_the_holder_alone() -> None:
+    def fail(story: Story, number: str, holder: str | None = None) -> Step:
+        return story.send(
+            Failed(
+                evaluation_id=number,
+                what="boom",
+                metric="failed_materializations",
+                metrics={"failed_materializations": Fraction(3)},
+                lease_holder=holder,
+                late="a backfill failed",
+            )
+        )
+
+    story = Story(_opening("schema_validation_errors > 5%", "failed_materializations >= 3"))
+    assert _kinds(fail(story, "a")) == [NoteKind.LATE]
+    assert story.circuit.failures == ()
+    story.to(CircuitState.HALF_OPEN)
+    assert _unmoved(fail(story, "b"))
+    story.send(ProbeAsked(holder="me"))
+    assert fail(story, "c", "me").circuit.attempts == 2
+
+
+def test_failures_in_a_row_end_with_data_that_is_not_late() -> None:
+    story = Story(_opening("failed_materializations >= 3", "source_unavailable >= 2"))
+
+    def fail(number: int, metric: str) -> None:
+        metrics = {metric: Fraction(story.circuit.in_a_row(metric) + 1)}
+        identity = f"{metric}{number}"
+        story.send(Failed(evaluation_id=identity, what="x", metric=metric, metrics=metrics))
+
+    def arrive(number: int, *, backfill: bool = False) -> None:
+        identity = f"a{number}"
+        story.send(Observed(evaluation_id=identity, metrics={}, arrived=True, backfill=backfill))
+
+    arrive(0)
+    fail(1, "failed_materializations")
+    fail(2, "source_unavailable")
+    arrive(1, backfill=True)
+    assert story.circuit.failures == (("failed_materializations", 1), ("source_unavailable", 1))
+    assert circuit_from_json(circuit_to_json(story.circuit)) == story.circuit
+    story.send(Recovered(metric="source_unavailable"))
+    assert story.circuit.failures == (("failed_materializations", 1),)
+    arrive(2)
+    assert story.circuit.failures == ()
 
 
 def test_an_event_time_in_the_future_does_not_make_all_others_late() -> None:

@@ -334,7 +334,6 @@ class Deployment:
         guard.observed(
             evaluation.batch,
             evaluation.partition,
-            evaluation.evaluated_at,
             evaluation.holder,
             evaluation.backfill,
             self.now,

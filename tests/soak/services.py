@@ -159,7 +159,6 @@ class PureServices:
         self._seen: set[str] = set()
         self._alerts: set[str] = set()
         self._transitions = 0
-        self._failures: dict[tuple[CircuitKey, str], int] = {}
         self.to_be_told: list[tuple[str, list[Target]]] = []
         self._kept: dict[tuple[str, str | None], tuple[int, datetime]] = {}
         self._ledger: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
@@ -175,7 +174,6 @@ class PureServices:
         contract, key, batch = evaluation.contract, evaluation.key, evaluation.batch
         bound = self._bind(contract, key)
         now = self._world.now
-        made = min(evaluation.evaluated_at, now)
         metrics = {
             "schema_validation_errors": per_cent(batch.broken),
             "data_freshness": per_cent(0),
@@ -189,7 +187,7 @@ class PureServices:
             partition=evaluation.partition,
             backfill=evaluation.backfill,
             lease_holder=evaluation.holder,
-            evaluated_at=made,
+            arrived=True,
         )
         assert contract.resilience is not None
         policy = contract.resilience.circuit
@@ -199,8 +197,6 @@ class PureServices:
         if evaluation.id in self._seen:
             return replace(bound, duplicate=True, refused=refused)
         self._seen.add(evaluation.id)
-        for what in ("failed_materializations", "source_unavailable"):
-            self._failures[key, what] = 0  # Data has arrived.
         done = _both(bound, self._advance(contract, key, event))
         if not refused and not_passed is None:
             limit = comparisons_of(policy.open_when[0])[0].quantity.value
@@ -215,11 +211,11 @@ class PureServices:
         if failure.id in self._seen:
             return replace(bound, duplicate=True)
         self._seen.add(failure.id)
-        count = self._failures.get((key, failure.what), 0) + 1
-        self._failures[key, failure.what] = count
+        count = self.circuit(key).in_a_row(failure.what) + 1
         event = Failed(
             evaluation_id=failure.id,
             what=failure.what,
+            metric=failure.what,
             metrics={
                 **clock_metrics(self.circuit(key), contract, self._world.now),
                 failure.what: Fraction(count),

@@ -77,7 +77,6 @@ class Guard:
         self._counted = 0
         self._good = 0
         self._newest: tuple[str | None, datetime] | None = None
-        self._last_made: tuple[str | None, datetime] | None = None
         self._waiting_since: datetime | None = None
         self._opened_by_batch = False
         self._blamed: str | None = None
@@ -143,7 +142,6 @@ class Guard:
         self,
         batch: Batch,
         partition: str | None,
-        evaluated_at: datetime,
         holder: str | None,
         backfill: bool,
         now: datetime,
@@ -152,16 +150,14 @@ class Guard:
         """An evaluation was counted."""
         served = self.healthy
         self.settle(now)
-        self._failures.clear()  # Data has arrived, good or bad.
-        made = min(evaluated_at, now)
         probe = self.lease is not None and self.lease[0] == holder
-        late = self._late(batch, partition, made, backfill=backfill)
+        late = self._late(batch, partition, backfill=backfill)
         if late and not probe:
             self._judge(moves, now, opens=False, good=False)
             self._end(served)
             return
         self._counted += 1
-        self._last_made = (partition, made)
+        self._failures.clear()  # Data has arrived, good or bad, and of the newest partition.
         self.last_broken, self.measured = batch.broken, True
         if not late:
             self._newest = (partition, min(batch.event_time, now))
@@ -374,10 +370,7 @@ class Guard:
         demand(good, f"a batch that is not good closed the circuit: {move}")
         demand(self._good >= self.terms.probes, f"closed by {self._good} good batches")
 
-    def _late(self, batch: Batch, partition: str | None, made: datetime, *, backfill: bool) -> bool:
-        last = self._last_made
-        if last is not None and last[0] == partition and last[1] - made > MINUTE:
-            return True
+    def _late(self, batch: Batch, partition: str | None, *, backfill: bool) -> bool:
         if self.of_partition:
             return False
         if backfill:

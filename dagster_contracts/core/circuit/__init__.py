@@ -25,6 +25,7 @@ from dagster_contracts.core.circuit.events import (
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
+    Recovered,
     RequestProbe,
     Reset,
     StateTransition,
@@ -34,7 +35,13 @@ from dagster_contracts.core.circuit.events import (
     UpstreamClosed,
     UpstreamOpened,
 )
-from dagster_contracts.core.circuit.judgement import asked_of, of_newest, would_open
+from dagster_contracts.core.circuit.judgement import (
+    CLOCK_SKEW,
+    asked_of,
+    is_probe,
+    of_newest,
+    would_open,
+)
 from dagster_contracts.core.circuit.machine import advance, inherited_from, obeys
 from dagster_contracts.core.circuit.passing import why_not_passed
 from dagster_contracts.core.circuit.state import (
@@ -44,9 +51,10 @@ from dagster_contracts.core.circuit.state import (
     Lease,
     Override,
 )
-from dagster_contracts.core.circuit.waiting import probe_wait
+from dagster_contracts.core.circuit.waiting import in_words, probe_wait
 
 __all__ = [
+    "CLOCK_SKEW",
     "Alert",
     "AlertTopic",
     "Circuit",
@@ -68,6 +76,7 @@ __all__ = [
     "PolicyChanged",
     "ProbeAsked",
     "ProbeBlocked",
+    "Recovered",
     "RequestProbe",
     "Reset",
     "StateTransition",
@@ -80,7 +89,9 @@ __all__ = [
     "asked_of",
     "circuit_from_json",
     "circuit_to_json",
+    "in_words",
     "inherited_from",
+    "is_probe",
     "obeys",
     "of_newest",
     "probe_wait",

@@ -126,6 +126,8 @@ def _read(name: str, value: Any) -> Any:
             return tuple(_observation(item) for item in value)
         case "openings":
             return tuple(datetime.fromisoformat(item) for item in value)
+        case "failures":
+            return tuple((metric, count) for metric, count in value)
         case "opened_by" | "upstream" | "recent":
             return tuple(value)
         case _:

@@ -19,8 +19,10 @@ class Observed:
     ``event_time`` is the newest event time in the data (or the partition's own time where the
     contract names none). ``backfill`` says that the partition is older than the newest one.
     ``lease_holder`` is the holder in whose name the evaluation ran, if it is a probe.
-    ``evaluated_at`` is given for results that are reported afterwards; without it the evaluation is
-    of now.
+    ``evaluated_at`` is given for results that somebody else reported and that are read afterwards;
+    without it the evaluation is of now: what comes later is newer, whatever a machine's clock says.
+    ``late`` says why it is known to be about older data, where the circuit cannot tell.
+    ``arrived``: there is data, so that nothing failed and no source is unavailable.
     """
 
     evaluation_id: str
@@ -30,21 +32,34 @@ class Observed:
     backfill: bool = False
     lease_holder: str | None = None
     evaluated_at: datetime | None = None
+    late: str | None = None
+    arrived: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """A materialization failed, so that there is nothing to evaluate.
 
-    A bad probe for the holder of the lease; for all others a tick with ``metrics``
-    (``failed_materializations``, ``source_unavailable``).
+    A bad probe for the holder of the lease; for all others a tick with ``metrics``, of which
+    ``metric`` (``failed_materializations``, ``source_unavailable``) says how often in a row it
+    failed. ``late`` says why it is about older data: then it changes nothing.
     """
 
     evaluation_id: str
     what: str
+    metric: str | None = None
+    late: str | None = None
     metrics: Mapping[str, Fraction | None] = field(default_factory=dict, hash=False)
     partition: str | None = None
     lease_holder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What ``metric`` counts went well: its failures are no longer in a row; else a tick."""
+
+    metric: str
+    metrics: Mapping[str, Fraction | None] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +158,7 @@ class UpstreamClosed:
 CircuitEvent: TypeAlias = (
     Observed
     | Failed
+    | Recovered
     | Ticked
     | ProbeAsked
     | ProbeBlocked

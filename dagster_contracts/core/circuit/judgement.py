@@ -30,8 +30,8 @@ from dagster_contracts.core.metrics import is_momentary, needs_asset_history, sp
 
 MAX_WINDOW: Final = 256
 
-CLOCK_SKEW: Final = timedelta(minutes=1)
-"""Evaluations of the same data by different machines are ordered no finer than this."""
+CLOCK_SKEW: Final = timedelta(hours=1)
+"""How much the clock of who reports a result may differ from the one of the store."""
 
 Metrics = Mapping[str, Fraction | None]
 
@@ -168,6 +168,8 @@ def is_probe(circuit: Circuit, holder: str | None) -> bool:
 
 def why_late(circuit: Circuit, event: Observed) -> str | None:
     """Why an evaluation says nothing of the newest data; ``None`` where it does."""
+    if event.late is not None:
+        return event.late
     made, counted = event.evaluated_at, circuit.last_observed_at
     same_data = event.partition == circuit.last_partition
     if made is not None and counted is not None and same_data and counted - made > CLOCK_SKEW:
@@ -208,7 +210,7 @@ def would_open(
     judged alone, without the metrics that speak of the newest. Under ``forced_closed`` and metrics
     only nothing is refused, and the explanation says what would have been.
     """
-    policy = asked_of(policy, circuit)
+    circuit, policy = rewound(circuit, now), asked_of(policy, circuit)
     if why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder):
         metrics = {n: v for n, v in batch.metrics.items() if not speaks_of_newest(n)}
         window: tuple[Observation, ...] = (Observation(now, metrics),)
@@ -232,11 +234,45 @@ def would_open(
     return Decision(Truth.TRUE, verdict.explanation)
 
 
+def made_at(circuit: Circuit, event: Observed, now: datetime) -> datetime:
+    """When an evaluation was made; never before the one that was counted last."""
+    made = event.evaluated_at
+    return now if made is None else min(now, max(made, circuit.last_observed_at or made))
+
+
+def rewound(circuit: Circuit, now: datetime) -> Circuit:
+    """The circuit as if its clock had never been ahead of ``now``.
+
+    A clock that is set back would else make what was seen before newer than what comes, for as
+    long as it takes to catch up. What was seen keeps its distances.
+    """
+    seen = [*(o.at for o in circuit.window), *(o.at for o in circuit.averaged)]
+    seen += [m for m in (circuit.last_observed_at, circuit.last_good_at) if m is not None]
+    ahead = max(seen, default=now) - now
+    if ahead <= timedelta(0):
+        return circuit
+
+    def back(moment: datetime | None) -> datetime | None:
+        return None if moment is None else moment - ahead
+
+    def earlier(observations: Sequence[Observation]) -> tuple[Observation, ...]:
+        return tuple(replace(o, at=o.at - ahead) for o in observations)
+
+    return replace(
+        circuit,
+        window=earlier(circuit.window),
+        averaged=earlier(circuit.averaged),
+        last=None if circuit.last is None else replace(circuit.last, at=circuit.last.at - ahead),
+        last_observed_at=back(circuit.last_observed_at),
+        last_good_at=back(circuit.last_good_at),
+    )
+
+
 def batch_window(
     circuit: Circuit, event: Observed, policy: CircuitPolicy, now: datetime
 ) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
     """The window with an evaluation in it, and the evaluations that the next average needs."""
-    raw = Observation(event.evaluated_at or now, dict(event.metrics))
+    raw = Observation(made_at(circuit, event, now), dict(event.metrics))
     averaged = (*circuit.averaged, raw)[-policy.window :] if policy.window > 1 else (raw,)
     smooth = Observation(raw.at, {name: _average(name, averaged) for name in raw.metrics})
     kept = averaged[-(policy.window - 1) :] if policy.window > 1 else ()

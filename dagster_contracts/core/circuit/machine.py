@@ -5,8 +5,9 @@ What the table leaves open is decided here, on the side of the consumer:
 * A probe is good when all of ``close_when`` hold, or, where there is none, when no ``open_when``
   condition holds for that single evaluation (``for ...`` is ignored). A probe that could not be
   judged is not good: every condition is unknown, or one that opened the circuit is.
-* An evaluation is late when it is a backfill, when it was made before the one of the same data that
-  was counted last, or when it is of another partition with older event times than the watermark.
+* An evaluation is late when it is a backfill, or of another partition with older event times than
+  the watermark. Our own are of the moment at which they are counted, whatever clock they were made
+  by. What others reported is late when it is long before the last one of the same data.
   The same partition, or the same unpartitioned table, replaces what was seen. A late
   evaluation is a probe only for the holder of the lease. A partition's own circuit knows one
   partition, to which backfills belong.
@@ -49,6 +50,7 @@ from dagster_contracts.core.circuit.events import (
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
+    Recovered,
     RequestProbe,
     Reset,
     StateTransition,
@@ -66,7 +68,9 @@ from dagster_contracts.core.circuit.judgement import (
     judge_opening,
     judge_probe,
     judge_tick,
+    made_at,
     of_another_partition,
+    rewound,
     tick_window,
     trimmed,
     unmeasured,
@@ -99,7 +103,7 @@ def advance(
     Total: every event is answered in every state, and the clock may go backwards. A repeated
     evaluation id changes nothing, not even what the passing of time would have changed.
     """
-    turn = _Turn(circuit, policy, now, random)
+    turn = _Turn(rewound(circuit, now), policy, now, random)
     if isinstance(event, Observed | Failed) and event.evaluation_id in circuit.recent:
         turn.note(NoteKind.DUPLICATE, "counted before", evaluation_id=event.evaluation_id)
         return turn.step()
@@ -111,6 +115,8 @@ def advance(
             turn.observed(event)
         case Failed():
             turn.failed(event)
+        case Recovered():
+            turn.recovered(event)
         case Ticked():
             turn.ticked(event)
         case ProbeAsked():
@@ -244,7 +250,12 @@ class _Turn:
 
     def failed(self, event: Failed) -> None:
         self._remember(event.evaluation_id)
+        if event.late is not None and not is_probe(self.circuit, event.lease_holder):
+            self.note(NoteKind.LATE, event.late, evaluation_id=event.evaluation_id)
+            return
         self.circuit = replace(self.circuit, evaluations=self.circuit.evaluations + 1)
+        if event.metric is not None:
+            self._in_a_row(event.metric, int(event.metrics.get(event.metric) or 0))
         if self.circuit.frozen:
             self.note(
                 NoteKind.RECORDED,
@@ -266,18 +277,30 @@ class _Turn:
             case CircuitState.EXHAUSTED:
                 self._recorded(event.evaluation_id, event.what)
 
+    def recovered(self, event: Recovered) -> None:
+        self._in_a_row(event.metric, 0)
+        if self.circuit.state is CircuitState.CLOSED:
+            self._tick_closed(Ticked(metrics=event.metrics))
+
+    def _in_a_row(self, metric: str, count: int) -> None:
+        counted = {**dict(self.circuit.failures), metric: count}
+        failures = tuple(sorted((name, times) for name, times in counted.items() if times))
+        self.circuit = replace(self.circuit, failures=failures)
+
     def _remember(self, evaluation_id: str, **changes: object) -> None:
         recent = (*self.circuit.recent, evaluation_id)[-REMEMBERED_EVALUATIONS:]
         self.circuit = replace(self.circuit, recent=recent, **changes)  # type: ignore[arg-type]
 
     def _count(self, event: Observed, *, late: bool) -> None:
-        at = event.evaluated_at or self._now
+        at = made_at(self.circuit, event, self._now)
         changes: dict[str, object] = {
             "last": Observation(at, dict(event.metrics)),
             "last_observed_at": at,
             "last_partition": event.partition,
             "evaluations": self.circuit.evaluations + 1,
         }
+        if event.arrived:
+            changes["failures"] = ()
         # Clocks differ a little; a time far ahead is not believed: all others would be late.
         newest = event.event_time
         if not late and newest is not None and newest <= self._now + CLOCK_TOLERANCE:

@@ -9,6 +9,7 @@ from dagster_contracts.core.circuit.judgement import (
     asked_of,
     is_probe,
     judge_opening,
+    rewound,
     why_late,
 )
 from dagster_contracts.core.circuit.state import Circuit
@@ -28,7 +29,7 @@ def why_not_passed(
     asked of this evaluation alone. What could not be measured speaks against it where the policy
     says ``on_unknown: open``. A late batch is not asked what speaks of the newest.
     """
-    policy = asked_of(policy, circuit)
+    circuit, policy = rewound(circuit, now), asked_of(policy, circuit)
     metrics = batch.metrics
     late = why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder)
     if late:

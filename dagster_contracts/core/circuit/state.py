@@ -74,7 +74,8 @@ class Circuit:
     of ``last_partition``; ``evaluations`` counts all that were not late.
 
     ``watermark`` is the event time of ``watermark_partition``, the newest partition, as last
-    evaluated. ``would_open`` says why a metrics-only circuit would be open now. ``upstream`` names
+    evaluated. ``failures`` are how often in a row each thing that may fail has failed, by metric.
+    ``would_open`` says why a metrics-only circuit would be open now. ``upstream`` names
     open circuits further up. ``recent`` are the last evaluation ids: a duplicate changes nothing.
 
     ``inherited`` says that the override is the whole asset's, which this partition obeys.
@@ -112,6 +113,7 @@ class Circuit:
     last_good_at: datetime | None = None
     last: Observation | None = None
     evaluations: int = 0
+    failures: tuple[tuple[str, int], ...] = ()
     window: tuple[Observation, ...] = ()
     averaged: tuple[Observation, ...] = ()
     openings: tuple[datetime, ...] = ()
@@ -146,6 +148,10 @@ class Circuit:
         """Whether nothing is to be said of it: never evaluated, closed, and under no override."""
         untouched = self.state is CircuitState.CLOSED and not self.evaluations
         return untouched and self.override is Override.NONE
+
+    def in_a_row(self, metric: str) -> int:
+        """How often in a row what ``metric`` counts has failed."""
+        return dict(self.failures).get(metric, 0)
 
     @property
     def checks(self) -> int:
