@@ -44,7 +44,6 @@ data_contract:
         pages: {type: integer}
   resilience:
     circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}
-    fallback_modes:
 """
 ROWS = pl.DataFrame(
     {
@@ -145,7 +144,9 @@ def served(request: pytest.FixtureRequest, deployment: Deployment) -> Load:
 def level_of(deployment: Deployment, source: str) -> Load:
     """A contract whose one level is that source; what loads it."""
     deployment.contract(
-        VISITS + f"      - {{level: other, source: '{source}', schema: minimum}}\n", name="visits"
+        VISITS
+        + f"    fallback_modes:\n      - {{level: other, source: '{source}', schema: minimum}}\n",
+        name="visits",
     )
 
     @contract_asset("visits")
@@ -204,7 +205,7 @@ def test_consumers_of_one_partition_and_of_all_get_what_they_ask_for(
     (deployment.root / "seeds").mkdir()
     for number, day in enumerate("ab"):
         ROWS[number].write_csv(deployment.root / f"seeds/{day}.csv")
-    level = "      - {level: other, source: 'seeds/{partition}.csv', schema: minimum}\n"
+    level = "    fallback_modes:\n      - {level: other, source: 'seeds/{partition}.csv', schema: minimum}\n"
     scoped = VISITS.replace("circuit_breaker: {", f"circuit_breaker: {{scope: {scope}, ")
     deployment.contract(scoped + level, name="visits")
     days = dg.StaticPartitionsDefinition(["a", "b"])
