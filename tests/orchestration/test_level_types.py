@@ -205,9 +205,9 @@ def test_consumers_of_one_partition_and_of_all_get_what_they_ask_for(
     (deployment.root / "seeds").mkdir()
     for number, day in enumerate("ab"):
         ROWS[number].write_csv(deployment.root / f"seeds/{day}.csv")
-    level = "    fallback_modes:\n      - {level: other, source: 'seeds/{partition}.csv', schema: minimum}\n"
+    level = "{level: other, source: 'seeds/{partition}.csv', schema: minimum}"
     scoped = VISITS.replace("circuit_breaker: {", f"circuit_breaker: {{scope: {scope}, ")
-    deployment.contract(scoped + level, name="visits")
+    deployment.contract(f"{scoped}    fallback_modes: [{level}]\n", name="visits")
     days = dg.StaticPartitionsDefinition(["a", "b"])
     got: list[Any] = []
 
