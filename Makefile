@@ -35,8 +35,9 @@ bench: $(INSTALLED) ## measure (ARGS="--rows 1000000"; --no-peers; --check)
 soak: $(INSTALLED) ## millions of simulated events, a million hostile conditions, 200 kills (minutes)
 	@DAGSTER_CONTRACTS_SOAK_EVENTS=1000000 DAGSTER_CONTRACTS_KILLS=200 \
 	  DAGSTER_CONTRACTS_HOSTILE_INPUTS=1000000 DAGSTER_CONTRACTS_PIPELINES=10 \
-	  $(BIN)/python -m pytest -n 2 -s tests/soak tests/resilience/test_processes.py \
-	  tests/orchestration/test_pipeline.py tests/core/test_condition.py $(ARGS)
+	  $(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 tests/soak \
+	  tests/resilience/test_processes.py tests/orchestration/test_pipeline.py \
+	  tests/orchestration/test_pipeline_judge.py tests/core/test_condition.py $(ARGS)
 
 properties: $(INSTALLED) ## run the property tests with a hundred times as many examples (hours)
 	@HYPOTHESIS_PROFILE=soak DAGSTER_CONTRACTS_HOSTILE_INPUTS=1000000 $(BIN)/python -m pytest -n 2 $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import shutil
 import tempfile
 import uuid
@@ -26,6 +27,18 @@ settings.register_profile("quick", max_examples=20, deadline=None, derandomize=T
 settings.register_profile("default", max_examples=100, deadline=None, derandomize=True)
 settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A soak begins somewhere else each time: its seed is drawn once, for all its processes."""
+    if "DAGSTER_CONTRACTS_SOAK_EVENTS" in os.environ:
+        os.environ.setdefault("DAGSTER_CONTRACTS_SOAK_SEED", str(random.randrange(10**6)))
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """The seed, so that what fails can be run again."""
+    seed = os.environ.get("DAGSTER_CONTRACTS_SOAK_SEED")
+    return seed and f"seed {seed}: DAGSTER_CONTRACTS_SOAK_SEED={seed} make soak does the same again"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
