@@ -8,9 +8,9 @@ healing, snapshots, quarantine, outbox and alerts on a database, with crashes an
 statements; there the model runs in step, and must agree with every answer and every state.
 
 ``make soak`` sets ``DAGSTER_CONTRACTS_SOAK_EVENTS`` (and, to repeat a run,
-``DAGSTER_CONTRACTS_SOAK_SEED``); ``python -m tests.soak --seed N --events M`` tells the story of a seed
-that breaks something. A seed alone says nothing once the events change, so the defect that it found is
-kept with it: ``test_mutations`` puts it back and demands that it is found out.
+``DAGSTER_CONTRACTS_SOAK_SEED``); ``python -m tests.soak --seed N --events M`` tells the story of a
+seed that breaks something. A seed alone says nothing once the events change, so the defect that it
+found is kept with it: ``test_mutations`` puts it back and demands that it is found out.
 """
 
 from __future__ import annotations
