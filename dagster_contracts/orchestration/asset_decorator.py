@@ -22,6 +22,7 @@ from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
 from dagster_contracts.orchestration.levels import QUARANTINED
 from dagster_contracts.orchestration.references import References
+from dagster_contracts.orchestration.released import published_batch
 from dagster_contracts.orchestration.step import step_of_asset, tell_materialization
 from dagster_contracts.orchestration.translator import ContractTranslator
 
@@ -269,15 +270,25 @@ def _audited(
             data_version=data_version,
         )
 
+    def released() -> dg.MaterializeResult[Any] | None:
+        context = dg.AssetExecutionContext.get()
+        return published_batch(context, binding, open_runtime, translator)
+
     if inspect.iscoroutinefunction(function):
 
         async def run_async(*args: Any, **kwargs: Any) -> Any:
+            if (instead := released()) is not None:
+                yield instead
+                return
             for event in judge(await function(*args, **kwargs)):
                 yield event
 
         return _like(function, run_async)
 
     def run(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        if (instead := released()) is not None:
+            yield instead
+            return
         result = function(*args, **kwargs)
         if inspect.isgenerator(result):
             *others, result = list(result) or [None]

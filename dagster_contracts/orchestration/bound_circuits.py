@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.errors import PolicyError
 from dagster_contracts.orchestration.binding import Bindings
 from dagster_contracts.orchestration.levels import PartitionsOf
 from dagster_contracts.orchestration.partition_time import time_of_partition
 from dagster_contracts.resilience.governed import Governed, no_partition, require_circuit
+from dagster_contracts.resilience.quarantine import QuarantinedBatch
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,30 @@ class BoundCircuits:
         require_circuit(key, governed)
         if key.partition is not None:
             self._require_partition(key, instance)
+
+    def require_publishable(
+        self, batch: QuarantinedBatch, instance: dg.DagsterInstance | None = None
+    ) -> None:
+        """``PolicyError`` where no run here could make a refused batch the primary."""
+        binding = self.bindings.get(dg.AssetKey.from_user_string(batch.asset))
+        if binding is None or not binding.audited or binding.contract.name != batch.contract:
+            raise PolicyError(
+                f"batch {batch.id} cannot be published here",
+                where=f"{batch.contract}/{batch.asset}",
+                why=f"{batch.asset} is no @contract_asset of {batch.contract}: only what is judged "
+                "before it is stored is held back, and can be let go",
+                hint=f"`quarantine release {batch.id} --to FILE` gives its rows",
+            )
+        if batch.partition is not None:
+            key = CircuitKey(batch.contract, batch.asset, batch.partition)
+            self._require_partition(key, instance)
+        elif self.partitions.get(binding.asset_key) is not None:
+            raise PolicyError(
+                f"batch {batch.id} cannot be published",
+                where=f"{batch.contract}/{batch.asset}",
+                why="it holds several partitions, and nobody knows which row is whose",
+                hint="run the partitions one by one, or return a dictionary by partition",
+            )
 
     def _require_partition(self, key: CircuitKey, instance: dg.DagsterInstance | None) -> None:
         partitions = self.partitions.get(dg.AssetKey.from_user_string(key.asset))

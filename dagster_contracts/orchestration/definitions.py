@@ -37,6 +37,7 @@ from dagster_contracts.orchestration.references import (
     stored_assets,
 )
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
+from dagster_contracts.orchestration.released import build_published_hooks
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
 from dagster_contracts.orchestration.runtime import ContractsRuntime
 from dagster_contracts.orchestration.settling import build_settling_hook
@@ -246,6 +247,8 @@ def _governed(
             translator=translator,
             references=references,
         )
+        hooks = build_published_hooks(bindings=bindings, open_runtime=open_runtime)
+        item = item.with_hooks(hooks)
     if item.is_materializable and item.dependency_keys:
         item = item.with_hooks({build_settling_hook(open_runtime=open_runtime)})
     bound = [binding for key in sorted(item.keys) if (binding := bindings.get(key)) is not None]

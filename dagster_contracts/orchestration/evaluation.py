@@ -13,10 +13,11 @@ import dagster as dg
 from dagster_contracts.core.circuit import Circuit, CircuitKey
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.outcome import ContractReport
-from dagster_contracts.engine.frames import as_text, frame_kind, to_arrow
+from dagster_contracts.engine.frames import frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
+from dagster_contracts.orchestration.released import kept_rows
 from dagster_contracts.orchestration.step import PROBE_TAG, is_backfill
 from dagster_contracts.resilience.breaker import BreakerVerdict
 
@@ -156,8 +157,10 @@ def evaluate_batch(
         not_kept = f"it did not pass: {verdict.not_passed}"
     quarantined = None
     if verdict.refused and not published and kind is not None:
-        aside = table if table is not None else as_text(data)
-        quarantined = runtime.quarantine.put(key, aside, report, kind=kind, run_id=run_id).id
+        aside, altered = kept_rows(data)
+        quarantined = runtime.quarantine.put(
+            key, aside, report, kind=kind, run_id=run_id, altered=altered
+        ).id
     return BatchEvaluation(
         report=report,
         circuit=verdict.circuit if binding.protects else None,

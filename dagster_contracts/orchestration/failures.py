@@ -10,7 +10,7 @@ import dagster as dg
 
 from dagster_contracts.errors import CircuitOpenError
 from dagster_contracts.orchestration.binding import Binding
-from dagster_contracts.orchestration.step import PROBE_TAG, is_backfill, step_of_hook
+from dagster_contracts.orchestration.step import PROBE_TAG, PUBLISH_TAG, is_backfill, step_of_hook
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -35,6 +35,8 @@ def build_failure_hook(
         if _explained(error):
             return
         step = step_of_hook(context)
+        if PUBLISH_TAG in step.tags:
+            return  # Nothing was made: what was in the way is told of the released batch.
         for binding in bindings:
             if binding.asset not in step.assets:
                 continue  # The step may make it, and this run does not.

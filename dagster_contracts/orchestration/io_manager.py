@@ -28,6 +28,7 @@ from dagster_contracts.orchestration.reads import (
 )
 from dagster_contracts.orchestration.step import (
     PARTITION_TAG,
+    PUBLISH_TAG,
     VALIDATOR_TAG,
     Step,
     step_of_input,
@@ -69,7 +70,8 @@ class ContractIOManager(dg.IOManager):
         step = step_of_input(context)
         if VALIDATOR_TAG in context.op_def.tags:
             return self._load_batches(context, step)
-        if step.checks:
+        if step.checks or PUBLISH_TAG in step.tags:
+            # A released batch is built from none of the inputs, which Dagster loads all the same.
             return self.inner.load_input(context)
         binding = self._bindings.get(context.asset_key)
         partitions = _partitions(context)

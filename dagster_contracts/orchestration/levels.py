@@ -332,7 +332,8 @@ class LevelSources:
         if batch_id is None:
             return None
         batch = self._runtime.quarantine.get(batch_id)
-        return batch if batch.state is QuarantineState.HELD else None
+        newest = (QuarantineState.HELD, QuarantineState.PUBLISHING)
+        return batch if batch.state in newest else None
 
     def _proven(self, binding: Binding, level: FallbackLevel, data: Any, kind: str | None) -> Any:
         """The promised columns of ``data``, which was ``kind`` when the producer made it."""

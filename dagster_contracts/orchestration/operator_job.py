@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: Dagster reads the type of `config` from the
 # annotation itself, and does not resolve one that is text.
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -20,6 +21,7 @@ from dagster_contracts.resilience.decision import (
     standing_sentence,
     waiting_reads,
 )
+from dagster_contracts.resilience.publication import after_publishing
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -27,13 +29,24 @@ if TYPE_CHECKING:
 JOB_NAME = "operate_circuit"
 
 
+class OperatorDecision(Enum):
+    """What the launchpad offers: each decision about a circuit, and one about a refused batch."""
+
+    FORCE_OPEN = "force_open"
+    FORCE_CLOSED = "force_closed"
+    METRICS_ONLY = "metrics_only"
+    RESET = "reset"
+    PUBLISH = "publish"
+
+
 class CircuitDecision(dg.Config):
     """What the launchpad asks for."""
 
     contract: str = Field(description="The contract whose circuit it is about.")
-    decision: Decision = Field(
+    decision: OperatorDecision = Field(
         description="force_open keeps consumers on the fallback, force_closed on the primary, "
-        "metrics_only records and does nothing, reset closes and lifts an override."
+        "metrics_only records and does nothing, reset closes and lifts an override, publish makes "
+        "a refused batch the primary."
     )
     reason: str = Field(description="Why; it is kept in the history.")
     actor: str = Field(description="Who decides; it is kept in the history.")
@@ -44,6 +57,10 @@ class CircuitDecision(dg.Config):
     partition: str = Field(
         default="",
         description="The partition, where each has its circuit. Empty: all, those to come as well.",
+    )
+    batch: int = Field(default=0, description="To publish: the number of the batch in quarantine.")
+    reset_once_published: bool = Field(
+        default=False, description="To publish: also close the circuit, once it is the primary."
     )
 
 
@@ -83,12 +100,20 @@ def _decide(
     runtime: "ContractsRuntime",
     instance: dg.DagsterInstance,
 ) -> str:
+    if config.decision is OperatorDecision.PUBLISH:
+        return _publish(config, bound, runtime, instance)
+    if config.batch or config.reset_once_published:
+        raise PolicyError(
+            f"{config.decision.value} is not about a batch",
+            hint="leave 'batch' and 'reset_once_published' out, or choose publish",
+        )
+    decision = Decision(config.decision.value)
     binding = _binding(config, bound.bindings)
     meant = circuits_meant(
         binding.contract.name,
         binding.asset,
         config.partition or None,
-        decision=config.decision,
+        decision=decision,
         governed=(binding.asset,),
         scope=binding.resilience.circuit.scope,
         recorded=runtime.breaker.circuits_of([binding.contract.name]),
@@ -98,7 +123,7 @@ def _decide(
             bound.require(key, instance)
     lasting = None
     if config.duration:
-        if config.decision is Decision.RESET:
+        if decision is Decision.RESET:
             raise PolicyError("a reset has no duration", hint="leave 'duration' empty")
         try:
             lasting = parse_duration(config.duration)
@@ -112,7 +137,7 @@ def _decide(
         circuit = decide(
             runtime.breaker,
             key,
-            config.decision,
+            decision,
             actor=config.actor,
             reason=config.reason,
             now=now,
@@ -122,6 +147,29 @@ def _decide(
         waiting = waiting_reads(runtime.ledger, key)
         said.append(f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}")
     return "\n".join([*said, meant.remark] if meant.remark else said)
+
+
+def _publish(
+    config: CircuitDecision,
+    bound: BoundCircuits,
+    runtime: "ContractsRuntime",
+    instance: dg.DagsterInstance,
+) -> str:
+    if config.duration:
+        raise PolicyError("a batch is published for good", hint="leave 'duration' empty")
+    batch = runtime.quarantine.get(config.batch)
+    asked = (config.contract, config.asset or batch.asset, config.partition or batch.partition)
+    if asked != (batch.contract, batch.asset, batch.partition):
+        raise PolicyError(
+            f"batch {batch.id} is one of {batch.contract} for {batch.place}",
+            hint="look with `dagster-contracts quarantine list`, and name its own contract",
+        )
+    bound.require_publishable(batch, instance)
+    batch = runtime.quarantine.publish(
+        batch.id, actor=config.actor, reason=config.reason, reset=config.reset_once_published
+    )
+    following = after_publishing(runtime.store, batch)
+    return f"batch {batch.id} of {batch.place} is to be published; {following}"
 
 
 def _binding(config: CircuitDecision, bindings: Bindings) -> Binding:

@@ -23,7 +23,8 @@ from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.governed import Governed, require_circuit
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads
-from dagster_contracts.resilience.quarantine import Quarantine
+from dagster_contracts.resilience.publication import Publication
+from dagster_contracts.resilience.quarantine import Quarantine, QuarantinedBatch
 from dagster_contracts.resilience.retention import forget_old
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import Store, open_store
@@ -118,7 +119,19 @@ class ContractsRuntime:
     @cached_property
     def quarantine(self) -> Quarantine:
         """The refused batches."""
-        return Quarantine(self.store, self.settings.archive / "quarantine")
+        return Quarantine(
+            self.store, self.settings.archive / "quarantine", publishable=self._publishable
+        )
+
+    def _publishable(self, batch: QuarantinedBatch) -> None:
+        """``PolicyError`` where no run here could publish it; without definitions nobody knows."""
+        if self.bound is not None:
+            self.bound.require_publishable(batch)
+
+    @cached_property
+    def publication(self) -> Publication:
+        """The released batches that are to become the primary."""
+        return Publication(self.store)
 
     @cached_property
     def ledger(self) -> DegradedReads:

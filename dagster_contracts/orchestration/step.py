@@ -22,6 +22,9 @@ PROBE_TAG = "dagster-contracts/probe"
 HEAL_TAG = "dagster-contracts/heal"
 """Run tag of a run that heals what was built on a fallback."""
 
+PUBLISH_TAG = "dagster-contracts/publish"
+"""Run tag of a run that publishes a released batch: its value is the batch's number."""
+
 READS_TAG = "dagster-contracts/reads/"
 """Beginning of run tags: what a step of a graph asset read well, for the step that stores it."""
 

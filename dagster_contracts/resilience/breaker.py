@@ -597,13 +597,24 @@ class CircuitBreaker:
             return self._operate(conn, key, event, contract)
 
     def reset(
-        self, key: CircuitKey, *, actor: str, reason: str, contract: Contract | None = None
+        self,
+        key: CircuitKey,
+        *,
+        actor: str,
+        reason: str,
+        contract: Contract | None = None,
+        unless: Callable[[sa.Connection], bool] | None = None,
     ) -> BreakerVerdict:
-        """Close the circuit by hand; audited. ``PolicyError`` without an actor or a reason."""
+        """Close the circuit by hand; audited. ``PolicyError`` without an actor or a reason.
+
+        ``unless`` runs first in the same transaction; where it is true the circuit stays as it is.
+        """
         require_operator("reset a circuit", actor, reason)
         if contract is not None:
             _require_named(key, contract)
         with self._store.begin() as conn:
+            if unless is not None and unless(conn):
+                return BreakerVerdict(circuit=self._seen(conn, key))
             return self._operate(conn, key, Reset(actor=actor, reason=reason), contract)
 
     def dismiss(self, key: CircuitKey, *, actor: str, reason: str) -> Circuit:

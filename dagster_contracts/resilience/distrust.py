@@ -11,7 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, NoteKind, Override
 from dagster_contracts.core.metrics import REFUSED
 from dagster_contracts.resilience.circuit_rows import as_obeyed, of_key, read_circuit, read_whole
 from dagster_contracts.resilience.snapshots import Snapshot
@@ -82,7 +82,7 @@ def _primary_then(
 ) -> str | None:
     """The content that the primary had then, if it was kept; the newest where nobody knows."""
     evaluations = conn.execute(
-        sa.select(observations.c.evaluation_id, observations.c.metrics, snapshots.c.sha256)
+        sa.select(circuit_events.c.kind, observations.c.metrics, snapshots.c.sha256)
         .join(circuit_events, circuit_events.c.evaluation_id == observations.c.evaluation_id)
         .outerjoin(snapshots, snapshots.c.evaluation_id == observations.c.evaluation_id)
         .where(
@@ -95,6 +95,7 @@ def _primary_then(
         .order_by(circuit_events.c.version.desc())
     )
     for row in evaluations:
-        if not (audited and row.metrics.get(REFUSED) == "1"):
+        released = row.kind == NoteKind.BATCH_PUBLISHED.value
+        if released or not (audited and row.metrics.get(REFUSED) == "1"):
             return None if row.sha256 is None else str(row.sha256)
     return snapshot.sha256

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from dagster_contracts.core.contract import Json
-from dagster_contracts.core.outcome import CheckOutcome, ContractReport
+from collections.abc import Mapping
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+from dagster_contracts.core.contract import Json, Severity
+from dagster_contracts.core.outcome import (
+    CheckOutcome,
+    ContractReport,
+    OutcomeKind,
+    OutcomeStatus,
+)
 
 
 def report_document(report: ContractReport) -> dict[str, Json]:
@@ -41,3 +51,34 @@ def _outcome(outcome: CheckOutcome) -> dict[str, Json]:
         "reason": outcome.reason,
         "samples": [dict(sample) for sample in outcome.samples],
     }
+
+
+def report_of(document: Mapping[str, Any]) -> ContractReport:
+    """The report that :func:`report_document` made this of."""
+    known = dict(document)
+    del known["status"]  # It follows from the outcomes.
+    happened = known["event_time"]
+    return ContractReport(
+        **{
+            **known,
+            "evaluated_at": datetime.fromisoformat(known["evaluated_at"]),
+            "event_time": None if happened is None else datetime.fromisoformat(happened),
+            "metrics": {
+                name: None if value is None else Fraction(value)
+                for name, value in known["metrics"].items()
+            },
+            "outcomes": tuple(_outcome_of(each) for each in known["outcomes"]),
+        }
+    )
+
+
+def _outcome_of(document: Mapping[str, Any]) -> CheckOutcome:
+    return CheckOutcome(
+        **{
+            **document,
+            "kind": OutcomeKind(document["kind"]),
+            "status": OutcomeStatus(document["status"]),
+            "severity": Severity(document["severity"]),
+            "samples": tuple(document["samples"]),
+        }
+    )

@@ -184,7 +184,10 @@ snapshots = sa.Table(
     sa.Index(None, "sha256"),
 )
 
-# One row for each refused batch, with the report that refused it.
+# One row for each refused batch, with the report that refused it. `altered` is why the kept rows are
+# not all that the batch was, null where they are. While a released batch is to be published,
+# `publish_asked_at` is when its run was asked for, null while none is; `unpublished_because` is what
+# was in the way last.
 quarantine = sa.Table(
     f"{PREFIX}quarantine",
     metadata,
@@ -206,6 +209,13 @@ quarantine = sa.Table(
     sa.Column("decided_at", UtcTime, nullable=True),
     sa.Column("decided_by", PlainText, nullable=True),
     sa.Column("decision_reason", PlainText, nullable=True),
+    sa.Column("altered", PlainText, nullable=True),
+    sa.Column("publish_resets", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("publish_attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("publish_asked_at", UtcTime, nullable=True),
+    sa.Column("publish_run_id", PlainText, nullable=True),
+    sa.Column("published_at", UtcTime, nullable=True),
+    sa.Column("unpublished_because", PlainText, nullable=True),
     sa.Index(None, "state", "contract", "asset"),
     sa.Index(None, "sha256"),
 )

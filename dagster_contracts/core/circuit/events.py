@@ -73,7 +73,7 @@ class Ticked:
 class ProbeAsked:
     """Somebody wants to be the probe, and will make ``partition``.
 
-    It takes the place of the partition that opened the circuit, where that one is gone.
+    Bad partitions that would be probed before it are gone.
     """
 
     holder: str
@@ -223,7 +223,14 @@ class NoteKind(StrEnum):
     POLICY_BOUND = "policy_bound"
     DISMISSED = "dismissed"
     FLAPPING = "flapping"
+    BAD_PARTITION = "bad_partition"
     UPSTREAM = "upstream"
+    BATCH_RELEASED = "batch_released"
+    BATCH_PUBLISHED = "batch_published"
+    BATCH_HELD = "batch_held"
+    HEALING_GIVEN_UP = "healing_given_up"
+    HEALING_ASKED = "healing_asked"
+    READ_DROPPED = "read_dropped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

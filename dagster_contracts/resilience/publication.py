@@ -1,0 +1,213 @@
+"""Publication: the runs that make released batches the primary, each asked for once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from dagster_contracts.core.circuit import CircuitState, NoteKind
+from dagster_contracts.errors import StoreError
+from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.quarantine import (
+    QuarantinedBatch,
+    QuarantineState,
+    circuit_of,
+    read_batch,
+    read_publishing,
+    set_batch,
+    superseded,
+    tell_circuit,
+)
+from dagster_contracts.store.checkpoint import Checkpoint, pass_by
+from dagster_contracts.store.database import Store
+
+
+def publish_run_key(batch: QuarantinedBatch) -> str:
+    """The key of the run that was last asked for: the same one always means the same run."""
+    decided = f"{batch.decided_at:%Y%m%dT%H%M%S%f}" if batch.decided_at else ""
+    return f"publish:{batch.id}:{decided}:{batch.publish_attempts}"
+
+
+def publishing_sentence(batch: QuarantinedBatch) -> str | None:
+    """How its publication stands, in words; ``None`` where nobody decided that it be published."""
+    because = batch.unpublished_because
+    refused = None if because is None else f"not published because {because}"
+    match batch.state:
+        case QuarantineState.PUBLISHED:
+            return f"published by run {batch.publish_run_id}"
+        case QuarantineState.PUBLISHING if batch.publish_asked_at is not None:
+            said = "its run was asked for"
+        case QuarantineState.PUBLISHING:
+            said = "waits for the circuit sensor"
+        case _:
+            return refused
+    return said if refused is None else f"{said}; {refused}"
+
+
+def after_publishing(store: Store, batch: QuarantinedBatch) -> str:
+    """What consumers read once the batch is published, and what to do about an open circuit."""
+    with store.read() as conn:
+        key = circuit_of(conn, batch)
+    circuit = None if key is None else CircuitBreaker(store).circuit(key)
+    if circuit is None or circuit.effective_state is CircuitState.CLOSED:
+        return "consumers read it once it is published"
+    if batch.publish_resets:
+        return f"the circuit {key} is reset in the moment in which it is published"
+    state = circuit.effective_state.value.replace("_", "-")
+    return (
+        f"the circuit {key} stays {state}, and consumers on their fallback: once it is published, "
+        f"`dagster-contracts reset {batch.contract} --reason ...`"
+    )
+
+
+class Publication:
+    """What becomes of the batches of a store that are to be published.
+
+    A run that fails is asked for again, up to ``max_attempts`` runs for one decision; then the
+    batch is held again, and a person has to look.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        max_attempts: int = 3,
+        confirm_within: timedelta = timedelta(minutes=2),
+        checkpoint: Checkpoint = pass_by,
+    ) -> None:
+        self._store = store
+        self._max_attempts = max_attempts
+        self._confirm_within = confirm_within
+        self._checkpoint = checkpoint
+
+    def waiting(self) -> tuple[QuarantinedBatch, ...]:
+        """The batches that are to be published, oldest first."""
+        with self._store.read() as conn:
+            return read_publishing(conn)
+
+    def ask(self, batch_id: int) -> QuarantinedBatch | None:
+        """The batch whose run is to be asked for now, under :func:`publish_run_key`.
+
+        ``None`` where that was done already. A request that nobody confirmed in time is returned
+        again: who took it may have died before it was launched, and Dagster starts a key once.
+        """
+        with self._store.begin() as conn:
+            batch = read_batch(conn, batch_id, for_update=True)
+            if batch.state is not QuarantineState.PUBLISHING:
+                return None
+            now = self._store.now(conn)
+            asked = batch.publish_asked_at
+            if asked is None:
+                set_batch(
+                    conn,
+                    batch,
+                    publish_attempts=batch.publish_attempts + 1,
+                    publish_asked_at=now,
+                    publish_run_id=None,
+                )
+            elif batch.publish_run_id is None and asked <= now - self._confirm_within:
+                set_batch(conn, batch, publish_asked_at=now)
+            else:
+                return None
+            self._checkpoint("publication.asked")
+            return read_batch(conn, batch_id)
+
+    def block(self, batch_id: int, reason: str) -> None:
+        """Write down why no run can be asked for; nothing is spent, and it is looked at again."""
+        with self._store.begin() as conn:
+            batch = read_batch(conn, batch_id, for_update=True)
+            if batch.state is QuarantineState.PUBLISHING:
+                set_batch(conn, batch, unpublished_because=reason)
+
+    def claim(self, batch_id: int, run_id: str) -> QuarantinedBatch:
+        """The batch, for the run that is about to publish it.
+
+        ``StoreError`` where it is not to be published, or not any more: a newer batch was.
+        """
+        with self._store.begin() as conn:
+            batch = read_batch(conn, batch_id, for_update=True)
+            if batch.state is not QuarantineState.PUBLISHING:
+                raise StoreError(
+                    f"batch {batch_id} is not to be published but {batch.state.value}",
+                    where=f"{batch.contract}/{batch.asset}",
+                    why=batch.unpublished_because or batch.decision_reason,
+                    hint="materialize the asset without the tags of this run",
+                )
+            why_not = superseded(conn, batch)
+            if why_not is None:
+                set_batch(conn, batch, publish_run_id=run_id)
+            else:
+                self._hold_again(conn, batch, why_not, run_id)
+            self._checkpoint("publication.claimed")
+        if why_not is not None:
+            raise StoreError(
+                f"batch {batch_id} is not published any more",
+                where=f"{batch.contract}/{batch.asset}",
+                why=why_not,
+                hint=f"it is held again; look with `quarantine show {batch_id}`",
+            )
+        return batch
+
+    def published(self, conn: sa.Connection, batch_id: int, run_id: str) -> bool:
+        """In the caller's transaction: the batch is the primary now. Whether that is news."""
+        batch = read_batch(conn, batch_id, for_update=True)
+        # A run that was given up for dead may have published it all the same.
+        if batch.state not in (QuarantineState.PUBLISHING, QuarantineState.HELD):
+            return False
+        now = self._store.now(conn)
+        set_batch(
+            conn,
+            batch,
+            state=QuarantineState.PUBLISHED.value,
+            publish_asked_at=None,
+            publish_run_id=run_id,
+            published_at=now,
+            unpublished_because=None,
+        )
+        said = f"batch {batch.id} was published: {batch.decided_by}: {batch.decision_reason}"
+        tell_circuit(conn, batch, NoteKind.BATCH_PUBLISHED, said, now=now, run_id=run_id)
+        self._checkpoint("publication.published")
+        return True
+
+    def failed(
+        self, batch_id: int, run_key: str | None, run_id: str, because: str, *, final: bool = False
+    ) -> None:
+        """A run did not publish the batch; another one may, unless that was the last or ``final``.
+
+        ``run_key`` names the run that was asked for, if the caller knows it: one that failed counts
+        once, whoever tells of it.
+        """
+        with self._store.begin() as conn:
+            batch = read_batch(conn, batch_id, for_update=True)
+            asked = batch.publish_asked_at is not None
+            if batch.state is not QuarantineState.PUBLISHING or not asked:
+                return
+            if run_key is not None and run_key != publish_run_key(batch):
+                return
+            if final or batch.publish_attempts >= self._max_attempts:
+                self._hold_again(conn, batch, because, run_id)
+            else:
+                set_batch(
+                    conn,
+                    batch,
+                    publish_asked_at=None,
+                    publish_run_id=run_id,
+                    unpublished_because=because,
+                )
+            self._checkpoint("publication.failed")
+
+    def _hold_again(
+        self, conn: sa.Connection, batch: QuarantinedBatch, because: str, run_id: str
+    ) -> None:
+        set_batch(
+            conn,
+            batch,
+            state=QuarantineState.HELD.value,
+            publish_asked_at=None,
+            publish_run_id=run_id,
+            unpublished_because=because,
+        )
+        said = f"batch {batch.id} was not published because {because}; it is held again"
+        now = self._store.now(conn)
+        tell_circuit(conn, batch, NoteKind.BATCH_HELD, said, now=now, run_id=run_id)
