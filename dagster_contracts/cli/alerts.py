@@ -8,12 +8,12 @@ from datetime import datetime
 import click
 import sqlalchemy as sa
 
+from dagster_contracts.cli.declared import known_name
 from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing
 from dagster_contracts.cli.words import count, distance, moment
 from dagster_contracts.core.contract import Severity
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.alerts import Alert, AlertBook, AlertState
 from dagster_contracts.monitoring.inhibition import inhibited
 from dagster_contracts.monitoring.notifications import NotificationQueue, ParkedNotification
@@ -36,7 +36,7 @@ Examples:
 @pass_places
 def alerts(places: Places, contract: str | None, everything: bool, limit: int, output: str) -> None:
     """List the alerts that fire, newest first."""
-    name = ContractRef.parse(contract).name if contract else None
+    name = known_name(places, contract) if contract else None
     found: tuple[Alert, ...] = ()
     now = None
     quiet: dict[str, str] = {}

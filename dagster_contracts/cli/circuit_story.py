@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from dagster_contracts.cli.words import count, distance, duration, moment
-from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.metrics import DEFAULT
 from dagster_contracts.core.outcome import OutcomeStatus
@@ -28,11 +28,21 @@ _HEADLINE_METRICS = (
 _MOST_READS = 10
 
 
+def key_as_json(key: CircuitKey) -> dict[str, Json]:
+    """Whose circuit it is, as every answer in JSON says it."""
+    return {"contract": key.contract, "asset": key.asset, "partition": key.partition}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """A circuit, the newest evaluation of its asset, what was built on its fallbacks, its SLA."""
+    """A circuit, the newest evaluation of its asset, what was built on its fallbacks, its SLA.
+
+    ``circuit`` is as it stands now; ``lapsed`` is the row where its override has ended by itself
+    and nothing has asked the circuit since.
+    """
 
     circuit: Circuit
+    lapsed: Circuit | None = None
     evaluation: Evaluation | None
     reads: tuple[DegradedRead, ...]
     levels: tuple[LevelStanding, ...] = ()
@@ -42,9 +52,7 @@ class Standing:
         circuit = self.circuit
         overridden = circuit.override is not Override.NONE
         return {
-            "contract": circuit.key.contract,
-            "asset": circuit.key.asset,
-            "partition": circuit.key.partition,
+            **key_as_json(circuit.key),
             "state": circuit.state.value,
             "effective_state": circuit.effective_state.value,
             "generation": circuit.generation,
@@ -66,6 +74,15 @@ class Standing:
             }
             if overridden
             else None,
+            "ended_override": None
+            if self.lapsed is None
+            else {
+                "kind": self.lapsed.override.value,
+                "actor": self.lapsed.override_actor,
+                "reason": self.lapsed.override_reason,
+                "until": _iso(self.lapsed.override_until),
+                "of_whole_asset": self.lapsed.inherited,
+            },
             "last_good_at": _iso(circuit.last_good_at),
             "last_evaluation": _evaluation_json(self.evaluation),
             "degraded_reads": [_read_json(read) for read in self.reads],
@@ -100,6 +117,8 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
         whole = ", for the whole asset" if circuit.inherited else ""
         said = f"by {circuit.override_actor} {until}{whole}: {circuit.override_reason}"
         yield "override", said
+    if standing.lapsed is not None:
+        yield "override", ended(standing.lapsed, now)
     if circuit.metrics_only:
         would = f"would be open: {circuit.would_open}" if circuit.would_open else "would be closed"
         yield "metrics only", f"the contract's mode; enforced it {would}"
@@ -119,6 +138,14 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
             yield "", f"and {count(len(standing.reads) - position, 'more read', 'more reads')}"
             return
         yield "degraded" if position == 0 else "", _degraded(read, now)
+
+
+def ended(lapsed: Circuit, now: datetime) -> str:
+    """``forced open by ada ended 18s ago, at 21:52 UTC: the feed sends cents``."""
+    assert lapsed.override_until is not None
+    when = f"{distance(lapsed.override_until, now)}, at {moment(lapsed.override_until, now)}"
+    kind = lapsed.override.value.replace("_", " ")
+    return f"{kind} by {lapsed.override_actor} ended {when}: {lapsed.override_reason}"
 
 
 def _levels(levels: Sequence[LevelStanding]) -> Iterator[tuple[str, str]]:

@@ -6,11 +6,10 @@ from contextlib import closing
 
 import click
 
-from dagster_contracts.cli.declared import check_known
+from dagster_contracts.cli.declared import check_known, known_name
 from dagster_contracts.cli.output import format_option, print_json, print_line, print_table
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.registry.consumers import Consumer, declared_consumers
 from dagster_contracts.registry.subscriptions import SubscriptionBook
 
@@ -38,7 +37,7 @@ def consumers(places: Places, contract: str, output: str) -> None:
     Known from the asset graph of the code locations, from the contract itself, and from
     subscriptions.
     """
-    name = ContractRef.parse(contract).name
+    name = known_name(places, contract)
     document = check_known(places, name)
     found: tuple[Consumer, ...] = ()
     store = open_existing(places)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dagster_contracts.cli.places import Places
 from dagster_contracts.cli.sources import read_contracts
 from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import WiringError
 
 
@@ -36,3 +37,15 @@ def check_known(places: Places, name: str) -> Contract | None:
     except WiringError:
         return None
     return folder.resolve(name)
+
+
+def known_name(places: Places, reference: str) -> str:
+    """The name in ``orders`` or ``orders@^1``; circuits go by it, whatever the version.
+
+    ``UnknownContractError`` where no version is as the reference wants it: a decision or a question
+    about a version that does not exist is a mistake.
+    """
+    ref = ContractRef.parse(reference)
+    if ref.requirement is not None:
+        check_known(places, str(ref))
+    return ref.name

@@ -6,14 +6,13 @@ from contextlib import closing
 
 import click
 
-from dagster_contracts.cli.declared import check_known
+from dagster_contracts.cli.declared import check_known, known_name
 from dagster_contracts.cli.lazy_group import USAGE
 from dagster_contracts.cli.output import format_option, print_json, print_line, print_table
 from dagster_contracts.cli.parameters import actor_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.feedback import Feedback, FeedbackBook
 
 
@@ -41,7 +40,7 @@ def report(
     places: Places, contract: str, text: str, consumer: str, asset: str | None, output: str
 ) -> None:
     """Report bad data that the checks did not see."""
-    name = ContractRef.parse(contract).name
+    name = known_name(places, contract)
     check_known(places, name)
     with closing(open_for_change(places)) as store:
         book = FeedbackBook(store)
@@ -64,7 +63,7 @@ def report(
 @pass_places
 def list_reports(places: Places, contract: str | None, everything: bool, output: str) -> None:
     """List the reports that nobody has answered, newest first."""
-    name = ContractRef.parse(contract).name if contract else None
+    name = known_name(places, contract) if contract else None
     found: tuple[Feedback, ...] = ()
     store = open_existing(places)
     if store is not None:

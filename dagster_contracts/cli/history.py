@@ -7,18 +7,19 @@ from datetime import datetime
 
 import click
 
-from dagster_contracts.cli.circuit_story import Standing, coming, headline, unhealed
-from dagster_contracts.cli.declared import check_known
+from dagster_contracts.cli.circuit_story import Standing, coming, ended, headline, unhealed
+from dagster_contracts.cli.declared import check_known, known_name
 from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import duration
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
+from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.core.contract import Json
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.history import HistoryEntry
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.oldest import oldest_events
 
 _COLOURS = {
     CircuitState.CLOSED: "green",
@@ -59,12 +60,14 @@ def history(
 
     Transitions and what people decided; with --all every evaluation and tick that was recorded.
     """
-    name = ContractRef.parse(contract).name
+    name = known_name(places, contract)
     store = open_existing(places)
     entries: list[HistoryEntry] = []
     circuits: list[Circuit] = []
     waiting: list[DegradedRead] = []
     now: datetime | None = None
+    cut: dict[CircuitKey, datetime] = {}
+    more = False
     if store is not None:
         with closing(store):
             breaker = CircuitBreaker(store)
@@ -73,20 +76,37 @@ def history(
                 for each in breaker.circuits_of([name])
                 if asset in (None, each.key.asset) and partition in (None, each.key.partition)
             ]
-            entries = _entries(breaker, circuits, limit, everything)
+            entries, more = _entries(breaker, circuits, limit, everything)
             ledger = DegradedReads(store)
             waiting = [read for each in circuits for read in ledger.unhealed(each.key)]
             with store.read() as conn:
                 now = store.now(conn)
+                oldest = oldest_events(conn, name)
+                told = {each.key for each in circuits}
+                cut = {k: o.at for k, o in oldest.items() if o.is_sum and k in told}
     if not entries:
         check_known(places, name)
     if output == "json":
-        told: list[Json] = [_entry_json(entry) for entry in entries]
-        print_json({"contract": name, "events": told, "not_healed": _waiting_json(waiting)})
+        print_json(
+            {
+                "contract": name,
+                "events": [_entry_json(entry) for entry in entries],
+                "older_left_out": more,
+                "removed_before": [_cut_json(key, at) for key, at in sorted(cut.items())],
+                "not_healed": _waiting_json(waiting),
+            }
+        )
         return
     if not entries:
         print_line(f"nothing happened to {name} yet")
         print_line(f"  looked for it at {shown_url(places)}")
+    for key, at in sorted(cut.items()):
+        circuit = f"{key}: " if len(circuits) > 1 else ""
+        print_hanging(
+            f"{circuit}retention removed what happened before {at:%Y-%m-%d %H:%M:%S} UTC", 4
+        )
+    if more:
+        print_line(f"older lines are left out; --limit tells more than {limit}")
     _print(entries, circuits, waiting, now)
 
 
@@ -111,11 +131,13 @@ def _print(
     if now is None:
         return
     for each in circuits:
-        overridden = each.override is not Override.NONE
-        if each.state is CircuitState.CLOSED and not overridden:
+        current = standing_at(each, now)
+        if current.override is not each.override:
+            print_hanging(f"now {each.key}: {ended(each, now)}", 4, bold=True)
+        if current.state is CircuitState.CLOSED and current.override is Override.NONE:
             continue
-        standing = Standing(circuit=each, evaluation=None, reads=())
-        come = coming(each, now) if each.state is not CircuitState.CLOSED else ""
+        standing = Standing(circuit=current, evaluation=None, reads=())
+        come = coming(current, now) if current.state is not CircuitState.CLOSED else ""
         said = f"{headline(standing, now)}{f'; {come}' if come else ''}"
         print_hanging(f"now {said}", 4, bold=True)
     for name, read in {each.consumer_text: each for each in waiting}.items():
@@ -124,19 +146,27 @@ def _print(
 
 def _entries(
     breaker: CircuitBreaker, circuits: list[Circuit], limit: int, everything: bool
-) -> list[HistoryEntry]:
+) -> tuple[list[HistoryEntry], bool]:
+    """The newest lines, oldest first, and whether older ones were left out."""
     found: list[HistoryEntry] = []
+    more = False
     for circuit in circuits:
         key = circuit.key
         # What was only recorded is many times more than what is told of.
-        asked = limit if everything else max(limit * 20, 1000)
-        told = [e for e in breaker.history(key, asked) if everything or _worth_telling(e)]
-        found.extend(told[:limit])
-    return sorted(found, key=lambda entry: (entry.at, entry.key, entry.version))[-limit:]
+        asked = limit + 1 if everything else max(limit * 20, 1000)
+        read = breaker.history(key, asked)
+        more = more or len(read) == asked
+        found.extend(e for e in read if everything or _worth_telling(e))
+    ordered = sorted(found, key=lambda entry: (entry.at, entry.key, entry.version))
+    return ordered[-limit:], more or len(ordered) > limit
 
 
 def _worth_telling(entry: HistoryEntry) -> bool:
     return entry.is_transition or entry.actor is not None or entry.kind not in _QUIET
+
+
+def _cut_json(key: CircuitKey, at: datetime) -> Json:
+    return {"asset": key.asset, "partition": key.partition, "at": at.isoformat()}
 
 
 def _waiting_json(waiting: list[DegradedRead]) -> list[Json]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from dagster_contracts.cli.words import plain_lines
 from dagster_contracts.errors import (
     ContractsError,
     DocumentError,
@@ -70,7 +71,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except ContractsError as error:
-            click.echo(f"error: {error}", err=True)
+            click.echo(f"error: {plain_lines(str(error))}", err=True)
             ctx.exit(exit_code(error))
         except click.NoSuchOption as error:
             if error.option_name not in {name for option in self.params for name in option.opts}:

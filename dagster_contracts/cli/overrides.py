@@ -9,14 +9,19 @@ from typing import TypeVar
 
 import click
 
-from dagster_contracts.cli.declared import check_known, declared_contracts, declared_versions
+from dagster_contracts.cli.circuit_story import key_as_json
+from dagster_contracts.cli.declared import (
+    check_known,
+    declared_contracts,
+    declared_versions,
+    known_name,
+)
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.parameters import DURATION, actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
 from dagster_contracts.core.circuit import Circuit
 from dagster_contracts.core.contract import Contract, Json
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
 from dagster_contracts.resilience.decision import (
@@ -80,7 +85,7 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
         length: timedelta | None,
         output: str,
     ) -> None:
-        with closing(open_for_change(places)) as store:
+        with closing(open_for_change(places, create=_has_circuit(places, contract))) as store:
             document, meant = find_circuits(store, places, contract, asset, partition, decision)
             _decide(store, meant, decision, document, actor, reason, length, output)
 
@@ -144,6 +149,7 @@ Examples:
 @click.option("--partition", help="Only the circuit of this partition.")
 @reason_option
 @actor_option
+@format_option()
 @pass_places
 def dismiss(
     places: Places,
@@ -152,13 +158,14 @@ def dismiss(
     partition: str | None,
     reason: str,
     actor: str,
+    output: str,
 ) -> None:
     """Forget circuits that no consumer asks any more.
 
     Those that `status` lists apart. They sleep and their history stays; what happens to one wakes
     it again.
     """
-    name = ContractRef.parse(contract).name
+    name = known_name(places, contract)
     with closing(open_for_change(places)) as store:
         breaker = CircuitBreaker(store)
         declared = {each.name: each for each in declared_contracts(places)}
@@ -174,9 +181,21 @@ def dismiss(
                 where=", ".join(str(circuit.key) for circuit in meant[:5]) or None,
                 hint="`dagster-contracts status` lists those; `reset` closes one that is asked",
             )
+        dismissed: list[Json] = []
         for circuit in unasked:
             breaker.dismiss(circuit.key, actor=actor, reason=reason)
-            print_line(f"{circuit.key}: dismissed, {why_unasked(circuit, declared)}")
+            why = why_unasked(circuit, declared)
+            if output == "text":
+                print_line(f"{circuit.key}: dismissed, {why}")
+            dismissed.append({**key_as_json(circuit.key), "dismissed_because": why})
+        if output == "json":
+            print_json(dismissed)
+
+
+def _has_circuit(places: Places, ref: str) -> bool:
+    """Whether a contract with a circuit is at hand, so that one may decide before its first run."""
+    name = known_name(places, ref)
+    return any(each.name == name and each.resilience for each in declared_contracts(places))
 
 
 def find_circuits(
@@ -198,7 +217,7 @@ def find_circuits(
     UnknownContractError
         There is no such contract.
     """
-    name = ContractRef.parse(ref).name
+    name = known_name(places, ref)
     circuits = {c.key: c for c in CircuitBreaker(store).circuits_of([name])}
     declared = {each.name for each in declared_contracts(places)}
     # What is recorded can be decided about though its contract is gone from the folder.
@@ -298,9 +317,7 @@ def _decide(
 def _as_json(verdict: BreakerVerdict, following: str) -> dict[str, Json]:
     circuit = verdict.circuit
     return {
-        "contract": circuit.key.contract,
-        "asset": circuit.key.asset,
-        "partition": circuit.key.partition,
+        **key_as_json(circuit.key),
         "state": circuit.state.value,
         "effective_state": circuit.effective_state.value,
         "override": circuit.override.value,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dagster_contracts.cli.declared import known_name
 from dagster_contracts.cli.output import format_option, print_json, print_line
 from dagster_contracts.cli.parameters import actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
@@ -17,7 +18,6 @@ from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count, near
 from dagster_contracts.cli.written import output_options, write_text
 from dagster_contracts.core.contract import Json
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.tuning import ProposalRecord, decide_proposal, recorded_proposals
 from dagster_contracts.store.database import Store
 
@@ -43,7 +43,7 @@ def proposals() -> None:
 @pass_places
 def list_proposals(places: Places, contract: str | None, everything: bool, output: str) -> None:
     """List the proposals that nobody has decided on, oldest first."""
-    name = ContractRef.parse(contract).name if contract else None
+    name = known_name(places, contract) if contract else None
     found: tuple[ProposalRecord, ...] = ()
     store = open_existing(places)
     if store is not None:

@@ -72,8 +72,8 @@ def _section(title: str) -> None:
 
 def _header(contract: Contract) -> None:
     print_line(f"{contract.name} {contract.version}, {contract.status.value}", bold=True)
-    if contract.description:
-        print_line(f"  {contract.description}")
+    for line in (contract.description or "").splitlines():
+        print_line(f"  {line}")
     facts = {
         "owner": contract.owner,
         "event time": contract.event_time,

@@ -30,9 +30,14 @@ def open_existing(places: Places) -> Store | None:
     return None
 
 
-def open_for_change(places: Places) -> Store:
-    """The store; ``StoreError`` where there is none, because a wrong place is a likely mistake."""
+def open_for_change(places: Places, *, create: bool = False) -> Store:
+    """The store; ``StoreError`` where there is none, because a wrong place is a likely mistake.
+
+    ``create`` makes the embedded one beside the contracts, if no store was named.
+    """
     store = open_existing(places)
+    if store is None and create and places.store is None:
+        return open_store(places.store_url())
     if store is None:
         raise StoreError(
             "there is no state store",

@@ -146,10 +146,10 @@ def _print(report: ContractReport, output: str) -> None:
         case "html":
             click.echo(report_page(report))
         case _:
-            first, _, rest = report_text(report).partition("\n")
+            first, *rest = report_text(report).split("\n")
             print_line(first, fg=_COLOURS[report.status], bold=True)
-            if rest:
-                print_line(rest)
+            for line in rest:
+                print_line(line)
 
 
 def _object(contract: Contract, name: str | None) -> SchemaObject | None:

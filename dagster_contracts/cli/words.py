@@ -49,14 +49,27 @@ def near(path: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of unknown origin, its control characters spelled: they would steer a terminal."""
-    return "".join(
-        char if char in "\n\t" or (char.isprintable() and ord(char) >= 32) else _spelled(char)
-        for char in text
-    )
+    """Text of unknown origin in one line, all that is no sign or space spelled.
+
+    A line feed in a reason would forge a line of the history; an escape or a mark of direction
+    would steer the terminal.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _spelled(char) for char in text)
+
+
+def plain_lines(text: str) -> str:
+    """:func:`plain` for a text of ours that has several lines."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def _spelled(char: str) -> str:
+    if char in _SHORT:
+        return _SHORT[char]
     code = ord(char)
     return (
         f"\\x{code:02x}"

@@ -10,6 +10,7 @@ from fractions import Fraction
 import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override, circuit_from_json
+from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.monitoring.alert import AlertState
@@ -108,7 +109,8 @@ def health(
     found = sorted(contracts, key=lambda contract: contract.name)
     with store.read() as conn:
         moment = now or store.now(conn)
-        known = _circuits(conn, {contract.name for contract in found})
+        found_circuits = _circuits(conn, {contract.name for contract in found})
+        known = [standing_at(circuit, moment) for circuit in found_circuits]
         degraded = _degraded(conn)
     firing: dict[str, int] = {}
     for alert in AlertBook(store).alerts(state=AlertState.FIRING, limit=100_000):
