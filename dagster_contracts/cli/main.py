@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "reset": LazyCommand("overrides:reset", "Close a circuit and lift its override."),
     "dismiss": LazyCommand("overrides:dismiss", "Forget circuits that no consumer asks."),
+    "heal": LazyCommand("heal:heal", "Try again to heal what was given up."),
     "quarantine": LazyCommand("quarantine:quarantine", "Look at refused batches and decide."),
     "alerts": LazyCommand("alerts:alerts", "List the alerts."),
     "acknowledge": LazyCommand("acknowledge:acknowledge", "Say that somebody is on an alert."),

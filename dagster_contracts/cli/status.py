@@ -9,20 +9,21 @@ from datetime import datetime
 import click
 
 from dagster_contracts.cli.circuit_story import Standing, headline, lines
-from dagster_contracts.cli.declared import check_known, declared_contracts
+from dagster_contracts.cli.declared import check_known, declared_contracts, known_name
 from dagster_contracts.cli.lazy_group import FINDINGS
 from dagster_contracts.cli.output import format_option, print_hanging, print_json, print_line
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.core.contract import Contract, Json
-from dagster_contracts.core.reference import ContractRef
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.governed import why_unasked
-from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.healing import Healing
+from dagster_contracts.resilience.ledger import DegradedReads, Target
 from dagster_contracts.store.database import Store
 
 _COLOURS = {
@@ -52,7 +53,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
 
     REF is the name of a contract; without it every circuit is told of, those in trouble first.
     """
-    name = ContractRef.parse(ref).name if ref else None
+    name = known_name(places, ref) if ref else None
     store = open_existing(places)
     if store is None:
         if name is not None:
@@ -60,18 +61,33 @@ def status(places: Places, ref: str | None, output: str) -> None:
         _nothing_yet(places, output)
         return
     with closing(store):
-        circuits = [c for c in CircuitBreaker(store).circuits() if name in (None, c.key.contract)]
+        stored = [c for c in CircuitBreaker(store).circuits() if name in (None, c.key.contract)]
+        with store.read() as conn:
+            now = store.now(conn)
+        circuits = [standing_at(circuit, now) for circuit in stored]
+        lapsed = {
+            was.key: was
+            for was, is_now in zip(stored, circuits, strict=True)
+            if was.override is not is_now.override
+        }
         if name is not None and not circuits:
             check_known(places, name)
         declared = {contract.name: contract for contract in declared_contracts(places)}
         circuits, unasked = _asked(circuits, declared)
         newest = MetricHistory(store).newest(circuits)
         standings = [
-            _standing(store, circuit, newest.get(circuit.key), declared.get(circuit.key.contract))
+            _standing(
+                store,
+                circuit,
+                lapsed.get(circuit.key),
+                newest.get(circuit.key),
+                declared.get(circuit.key.contract),
+            )
             for circuit in circuits
         ]
-        with store.read() as conn:
-            now = store.now(conn)
+        given_up = {
+            (r.consumer, r.partition) for r in Healing(store, DegradedReads(store)).given_up()
+        }
         silent = _without_circuit(places, name, circuits)
         if output == "json":
             print_json(
@@ -84,9 +100,9 @@ def status(places: Places, ref: str | None, output: str) -> None:
                 }
             )
         else:
-            _print(standings, silent, now)
+            _print(standings, silent, given_up, now)
             _print_unasked(unasked)
-    if any(not _calm(standing) for standing in standings):
+    if not all(_calm(each) for each in standings) or _told_of(standings, given_up):
         raise click.exceptions.Exit(FINDINGS)
 
 
@@ -137,11 +153,16 @@ def _print_unasked(unasked: Sequence[tuple[Circuit, str]]) -> None:
 
 
 def _standing(
-    store: Store, circuit: Circuit, evaluation: Evaluation | None, contract: Contract | None
+    store: Store,
+    circuit: Circuit,
+    lapsed: Circuit | None,
+    evaluation: Evaluation | None,
+    contract: Contract | None,
 ) -> Standing:
     key = circuit.key
     return Standing(
         circuit=circuit,
+        lapsed=lapsed,
         evaluation=evaluation,
         reads=DegradedReads(store).open_reads(key),
         levels=()
@@ -154,7 +175,14 @@ def _calm(standing: Standing) -> bool:
     return standing.circuit.effective_state is CircuitState.CLOSED
 
 
-def _print(standings: list[Standing], silent: tuple[str, ...], now: datetime) -> None:
+def _told_of(standings: list[Standing], given_up: set[Target]) -> set[Target]:
+    """Of what healing has given up, that which these circuits tell of."""
+    return given_up & {read.target for standing in standings for read in standing.reads}
+
+
+def _print(
+    standings: list[Standing], silent: tuple[str, ...], given_up: set[Target], now: datetime
+) -> None:
     troubled = [standing for standing in standings if not _calm(standing)]
     calm = [standing for standing in standings if _calm(standing)]
     for standing in (*troubled, *calm):
@@ -169,6 +197,8 @@ def _print(standings: list[Standing], silent: tuple[str, ...], now: datetime) ->
         print_line(f"not evaluated yet: {', '.join(silent)}")
     waiting = sum(len(standing.reads) for standing in standings)
     healing = f"; {count(waiting, 'read')} to be healed" if waiting else ""
+    if spent := len(_told_of(standings, given_up)):
+        healing += f", {spent} given up: mend what is in the way, then `heal` tries again"
     print_line(
         f"{count(len(standings), 'circuit')}, "
         f"{len(troubled) or 'none'} not closed for consumers{healing}"

@@ -21,6 +21,7 @@ UNDERSTOOD = (
     "circuit.flapping",
     "circuit.forced",
     "circuit.heal_by_hand",
+    "circuit.heal_given_up",
     "metric.unknown",
     "contract.published",
     "contract.proposed",
@@ -162,6 +163,21 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 f"To be built anew: {', '.join(names[:_LISTED])}{more}",
                 f"They were built on a fallback of {place}, which is good again. "
                 "The contract asks to be told and not to start the runs (heal: notify).",
+            )
+        case "heal_given_up":
+            consumer, part = text("consumer"), text("consumer_partition")
+            chosen = shlex.join(["--asset", consumer, *(["--partition", part] if part else [])])
+            return _circuit_notice(
+                message,
+                AlertKind.CIRCUIT_HEALING,
+                Severity.ERROR,
+                f"Not healed: {consumer}{f'[{part}]' if part else ''}. {_sentence(because)}",
+                _lines(
+                    f"It is still built on a fallback of {place}, which is good again.",
+                    f"Look: dagster-contracts status {shlex.quote(contract)}",
+                    "Try again, once it is mended: "
+                    f"dagster-contracts heal {shlex.quote(contract)} {chosen} --reason ...",
+                ),
             )
         case "forced":
             return _circuit_notice(

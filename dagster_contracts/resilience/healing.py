@@ -6,15 +6,19 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import CircuitKey, NoteKind
+from dagster_contracts.core.contract import Json
+from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
-from dagster_contracts.resilience.notices import HEAL
+from dagster_contracts.resilience.notices import HEAL, HEAL_GIVEN_UP
+from dagster_contracts.resilience.operator import require_operator
+from dagster_contracts.resilience.story import tell
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import MessageState, Outbox
@@ -38,13 +42,17 @@ def _nothing(_request: HealRequest) -> None:
 
 
 class HealState(StrEnum):
-    """Where a request stands. ``OBSOLETE``: the consumer was healed by another run."""
+    """Where a request stands. ``OBSOLETE``: the consumer was healed by another run.
+
+    ``FORGIVEN`` is no request: a person let the tries up to that one not count any more.
+    """
 
     REQUESTED = "requested"
     STARTED = "started"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     OBSOLETE = "obsolete"
+    FORGIVEN = "forgiven"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +90,15 @@ def plan_healing(
     max_attempts: int = 3,
     made_with: MadeWith = _alone,
     held: Collection[Target] = (),
+    forgiven: Mapping[str, int] | None = None,
 ) -> tuple[HealRequest, ...]:
     """Which consumers to materialize now, at most ``limit`` at a time with those in flight.
 
     A consumer is ready when every circuit that it suffers from is closed, and every degraded asset
     that it inherited from is healed: so an order of the graph comes about by itself, and ``order``
     (asset names, upstream first) decides only among those that are ready. ``attempts`` counts the
-    runs that a cause has had; beyond ``max_attempts`` a person has to look. ``only`` chooses
+    runs that a cause has had; beyond ``max_attempts`` a person has to look, and may let so many as
+    ``forgiven`` says not count. ``only`` chooses
     consumers, ``held`` are targets for which no run is wanted now. What one run makes together is
     asked for once: ``made_with`` says what that is.
     """
@@ -127,7 +137,7 @@ def plan_healing(
         if any(read.via and (read.via, read.upstream_partition) in suffering for read in mine):
             continue
         request = _request(consumer, partition, mine, attempts or {})
-        if request.attempt <= max_attempts:
+        if request.attempt <= max_attempts + (forgiven or {}).get(request.cause, 0):
             ready.append(replace(request, beside=beside[target]))
             covered |= ready[-1].covered
     return tuple(ready)
@@ -187,7 +197,7 @@ class Healing:
             for target, found in suffering.items()
             if asked.get(target) is not HealState.STARTED and (only is None or only(target[0]))
         }
-        unhealed = self._unhealed(mine, asked, made_with, why_not)
+        unhealed, spent = self._unhealed(mine, asked, made_with, why_not)
         with self._store.begin() as conn:
             # Two sensors must not both see room for the last run.
             self._store.lock(conn, "healing")
@@ -226,6 +236,7 @@ class Healing:
                 max_attempts=self._max_attempts,
                 made_with=made_with,
                 held=unhealed,
+                forgiven=_forgiven(conn),
             )
             for request in fresh:
                 insert_once(
@@ -241,6 +252,8 @@ class Healing:
                         "requested_at": now,
                     },
                 )
+            for target, request in spent.items():
+                self._tell_given_up(conn, request, unhealed[target], now)
             # This plan is the answer to every circuit that closed and asked for healing.
             self._outbox.acknowledge(conn, HEAL)
             self._checkpoint("healing.requested")
@@ -262,21 +275,21 @@ class Healing:
         asked: Collection[Target],
         made_with: MadeWith,
         why_not: WhyNot,
-    ) -> dict[Target, str]:
-        """Why those that suffer are not built anew now, where something is in the way."""
+    ) -> tuple[dict[Target, str], dict[Target, HealRequest]]:
+        """Why those that suffer are not built anew now, and for whom all tries are spent."""
         found: dict[Target, str] = {}
-        spent: dict[Target, str] = {}
+        spent: dict[Target, HealRequest] = {}
         with self._store.read() as conn:
-            attempts = _attempts(conn)
+            attempts, forgiven = _attempts(conn), _forgiven(conn)
         for target, reads in suffering.items():
             request = _request(*target, reads, attempts)
             beside = tuple(made_with(request.consumer, _blamed(reads)))
             reason = why_not(replace(request, beside=beside))
             if reason is not None:
                 found[target] = reason
-            elif target not in asked and request.attempt > self._max_attempts:
-                spent[target] = request.cause
-        found |= self._spent(spent)
+            elif target not in asked and self._is_spent(request, forgiven):
+                spent[target] = request
+        found |= self._told_spent(spent)
         # Who waits for one that is not healed is not healed either.
         waiting = set(suffering) - set(found) - set(asked)
         while blocked := {
@@ -287,18 +300,46 @@ class Healing:
         }:
             found |= blocked
             waiting -= set(blocked)
-        return found
+        return found, spent
 
-    def _spent(self, causes: Mapping[Target, str]) -> dict[Target, str]:
+    def _is_spent(self, request: HealRequest, forgiven: Mapping[str, int]) -> bool:
+        return request.attempt > self._max_attempts + forgiven.get(request.cause, 0)
+
+    def _tell_given_up(
+        self, conn: sa.Connection, request: HealRequest, reason: str, now: datetime
+    ) -> None:
+        """An alert and a line in the history, once: when the ledger does not say so yet."""
+        if all(read.unhealed_because == reason for read in request.reads):
+            return
+        circuit = min(read.circuit for read in request.reads)
+        consumer = _named((request.consumer, request.partition))
+        payload: dict[str, Json] = {
+            "contract": circuit.contract,
+            "version": None,
+            "asset": circuit.asset,
+            "partition": circuit.partition,
+            "consumer": request.consumer,
+            "consumer_partition": request.partition,
+            "explanation": reason,
+        }
+        key = f"{request.run_key}:given_up"
+        self._outbox.append(conn, HEAL_GIVEN_UP, payload, dedupe_key=key, now=now)
+        tell(conn, circuit, NoteKind.HEALING_GIVEN_UP, f"{consumer}: {reason}", now=now)
+
+    def _told_spent(self, spent: Mapping[Target, HealRequest]) -> dict[Target, str]:
         """What to tell of targets all of whose attempts are spent."""
-        if not causes:
+        if not spent:
             return {}
+        causes = {target: request.cause for target, request in spent.items()}
         with self._store.read() as conn:
             last = {
                 row.cause: row
                 for row in conn.execute(
                     sa.select(heal_requests)
-                    .where(heal_requests.c.cause.in_(set(causes.values())))
+                    .where(
+                        heal_requests.c.cause.in_(set(causes.values())),
+                        heal_requests.c.state != HealState.FORGIVEN.value,
+                    )
                     .order_by(heal_requests.c.attempt)
                 )
             }
@@ -307,8 +348,63 @@ class Healing:
             succeeded = last[cause].state == HealState.SUCCEEDED
             how = "succeeded, but did not read the primary" if succeeded else "failed"
             run = f", run {last[cause].run_id}," if last[cause].run_id else ""
-            found[target] = f"{self._max_attempts} runs did not heal it; the last one{run} {how}"
+            found[target] = f"given up after {self._max_attempts} tries: the last one{run} {how}"
         return found
+
+    def try_again(
+        self,
+        contract: str,
+        *,
+        consumer: str | None = None,
+        partition: str | None = None,
+        actor: str,
+        reason: str,
+    ) -> tuple[Target, ...]:
+        """Let the sensor try what it has given up, as often as at first; audited.
+
+        Those that read a fallback of the contract; ``consumer`` and ``partition`` choose among
+        them. Raises ``PolicyError`` without an actor or a reason, and where nothing is given up.
+        """
+        require_operator("heal again", actor, reason)
+        chosen = [
+            request
+            for request in self.given_up()
+            if any(read.circuit.contract == contract for read in request.reads)
+            and consumer in (None, request.consumer)
+            and partition in (None, request.partition)
+        ]
+        if not chosen:
+            which = _named((consumer, partition)) if consumer else f"what {contract} protects"
+            raise PolicyError(
+                f"no healing was given up of {which}",
+                why="what is not given up is tried by itself, as soon as nothing is in the way",
+                hint=f"`dagster-contracts status {contract}` says what waits, and for what",
+            )
+        with self._store.begin() as conn:
+            self._store.lock(conn, "healing")
+            now = self._store.now(conn)
+            for request in chosen:
+                insert_once(
+                    conn,
+                    heal_requests,
+                    {
+                        "run_key": f"{request.run_key}:forgiven",
+                        "consumer": request.consumer,
+                        "consumer_partition": request.partition or "",
+                        "cause": request.cause,
+                        "attempt": request.attempt,
+                        "state": HealState.FORGIVEN.value,
+                        "requested_at": now,
+                        "finished_at": now,
+                    },
+                )
+                told = f"{_named((request.consumer, request.partition))}: {reason}"
+                for circuit in sorted({read.circuit for read in request.reads}):
+                    tell(conn, circuit, NoteKind.HEALING_ASKED, told, now=now, actor=actor)
+            self._checkpoint("healing.forgiven")
+        targets = tuple((request.consumer, request.partition) for request in chosen)
+        self._reads.explain(dict.fromkeys(targets))
+        return targets
 
     def in_flight(self) -> tuple[HealRequest, ...]:
         """Requests whose runs have not ended, oldest first."""
@@ -333,7 +429,7 @@ class Healing:
         """Consumers whose healing was tried as often as the cap allows: for a person."""
         suffering = _by_target(self._reads.open_reads())
         with self._store.read() as conn:
-            attempts = _attempts(conn)
+            attempts, forgiven = _attempts(conn), _forgiven(conn)
             flying = {_target(row) for row in conn.execute(_flying())}
         requests = (
             _request(consumer, partition, mine, attempts)
@@ -345,7 +441,7 @@ class Healing:
         return tuple(
             replace(request, attempt=request.attempt - 1)
             for request in requests
-            if request.attempt > self._max_attempts
+            if self._is_spent(request, forgiven)
         )
 
     def prune(self, older_than: timedelta) -> int:
@@ -447,6 +543,16 @@ def _attempts(conn: sa.Connection) -> dict[str, int]:
         sa.select(
             heal_requests.c.cause, sa.func.max(heal_requests.c.attempt).label("attempts")
         ).group_by(heal_requests.c.cause)
+    )
+    return {row.cause: row.attempts for row in rows}
+
+
+def _forgiven(conn: sa.Connection) -> dict[str, int]:
+    """By cause, the last of the tries that do not count any more."""
+    rows = conn.execute(
+        sa.select(heal_requests.c.cause, sa.func.max(heal_requests.c.attempt).label("attempts"))
+        .where(heal_requests.c.state == HealState.FORGIVEN.value)
+        .group_by(heal_requests.c.cause)
     )
     return {row.cause: row.attempts for row in rows}
 

@@ -24,6 +24,7 @@ from dagster_contracts.store.tables import degraded_reads
 
 HEAL = "heal.requested"
 HEAL_BY_HAND = "circuit.heal_by_hand"
+HEAL_GIVEN_UP = "circuit.heal_given_up"
 
 _KINDS = {
     AlertTopic.OPENED: ("circuit.opened", "error"),

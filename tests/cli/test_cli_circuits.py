@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
+from dagster_contracts.monitoring.health import health
 from dagster_contracts.resilience.breaker import CircuitBreaker
-from dagster_contracts.resilience.circuit_rows import lock_circuit
+from dagster_contracts.resilience.circuit_rows import forget_events, lock_circuit
+from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from tests.cli.conftest import ORDERS, Project
 
@@ -153,6 +156,38 @@ def test_what_cannot_be_probed_or_healed_is_told_with_the_reason(project: Projec
     store.close()
     assert "not healed" not in project.run("status", "orders").stdout
     assert "not healed" not in project.run("history", "orders").stdout
+
+
+def test_what_was_given_up_is_a_finding_until_it_is_tried_again(project: Project) -> None:
+    read_a_fallback(project, project.evaluate("good.csv").circuit.generation)
+    assert project.run("status", "orders").code == 0
+    store = project.store()
+    healing = Healing(store, DegradedReads(store))
+    for _ in range(3):
+        (request,) = healing.due(lambda _: True)
+        healing.finished(request.run_key, succeeded=False)
+    healing.due(lambda _: True)
+    store.close()
+
+    told = project.run("status", "orders")
+    assert told.code == 1
+    said = " ".join(told.stdout.split())
+    assert "revenue[2026-03-01] was built on last_valid" in said
+    assert "given up after 3 tries: the last one failed" in said
+    assert "1 read to be healed, 1 given up" in said
+    history = project.run("history", "orders").stdout
+    assert "healing given up: revenue[2026-03-01]: given up after 3 tries" in history
+
+    decision = ("--actor", "ada", "--reason", "it is back")
+    wrong = project.run("heal", "orders", "--asset", "board", *decision)
+    assert wrong.code != 0
+    assert "no healing was given up of board" in wrong.stderr
+    part = ("--asset", "revenue", "--partition", "2026-03-01")
+    tried = project.run("heal", "orders", *part, *decision, "--format", "json")
+    assert tried.json == {"tried_again": [{"asset": "revenue", "partition": "2026-03-01"}]}
+    assert project.run("status", "orders").code == 0
+    history = project.run("history", "orders").stdout
+    assert "healing asked by ada: revenue[2026-03-01]: it is back" in history
 
 
 def test_history_tells_the_transitions_in_order(project: Project) -> None:
@@ -533,3 +568,116 @@ def test_circuits_that_no_consumer_asks_are_told_apart_and_dismissed(project: Pr
     assert CircuitBreaker(store).circuit(ghosts[0]).override is Override.NONE
     assert not CircuitBreaker(store).due() & set(ghosts)
     store.close()
+
+
+def test_an_override_that_has_ended_counts_as_lifted_though_nothing_asked_since(
+    project: Project,
+) -> None:
+    project.evaluate("good.csv")
+    store = project.store()
+    past = store._clock = lambda: datetime.now(UTC) - timedelta(hours=3)
+    CircuitBreaker(store).force(
+        CircuitKey("orders", "orders"),
+        Override.FORCED_OPEN,
+        actor="ada",
+        reason="x",
+        until=past() + timedelta(hours=1),
+    )
+    store.close()
+
+    ran = project.run("status", "orders")
+
+    assert ran.code == 0
+    assert "orders/orders: closed" in ran.stdout
+    assert re.search(r"override +forced open by ada ended 2h ago, at .* UTC: x", ran.stdout)
+    (told,) = project.run("status", "--format", "json").json["circuits"]
+    assert (told["effective_state"], told["override"]) == ("closed", None)
+    assert told["ended_override"]["kind"] == "forced_open"
+    assert "forced open by ada ended 2h ago" in project.run("history", "orders").stdout
+    store = project.store()
+    (row,) = health(store, [project.contract()])
+    assert (row.state, row.override) == (CircuitState.CLOSED, Override.NONE)
+    stored = CircuitBreaker(store).circuit(CircuitKey("orders", "orders"))
+    assert stored.override is Override.FORCED_OPEN, "who only looks writes nothing"
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["force-open", "--reason", "x", "--actor", "ada"],
+        ["reset", "--reason", "x", "--actor", "ada"],
+        ["history"],
+        ["status"],
+        ["quarantine", "list"],
+        ["consumers"],
+    ],
+)
+def test_a_version_that_does_not_exist_is_refused(project: Project, command: list[str]) -> None:
+    project.evaluate("good.csv")
+
+    assert project.run(*command, "orders@1.0.0").code == 0
+    ran = project.run(*command, "orders@^9")
+
+    assert ran.code == 2
+    assert "orders@^9" in ran.stderr
+    assert "1.0.0" in ran.stderr
+
+
+FORGED = "x\n2026-11-22 20:00:00 UTC reset by bob: all is well\r\t\x1b[31m\u2028\u202e"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_text_of_others_forges_no_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    project.evaluate("good.csv")
+    project.run("force-open", "orders", "--actor", f"ada{FORGED}", "--reason", FORGED)
+    if terminal:
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+
+    for command in (["status"], ["history", "orders"], ["history", "orders", "--all"], ["alerts"]):
+        told = project.run(*command).stdout
+        assert not re.search(r"^2026-11-22 20:00", told, re.MULTILINE)
+        assert not set(told) & set("\r\t\x1b\u2028\u202e")
+    told = project.run("history", "orders").stdout
+    assert r"x\n2026-11-22 20:00:00 UTC reset by bob: all is well\r\t\x1b[31m\u2028\u202e" in told
+
+
+def test_a_circuit_can_be_forced_before_the_first_run(project: Project) -> None:
+    decided = ["--reason", "the feed is not ready", "--actor", "ada"]
+    for wrong in (["force-open", "prices"], ["force-open", "ordres"], ["reset", "orders"]):
+        assert project.run(*wrong, *decided).code == 2
+        assert not project.state.exists()
+    named = project.run("--store", "sqlite:///typo/state.db", "force-open", "orders", *decided)
+    assert named.code == 2
+    assert "there is no state store" in named.stderr
+
+    ran = project.run("force-open", "orders", *decided)
+
+    assert (ran.code, ran.stderr) == (0, "")
+    assert "orders/orders: forced open" in ran.stdout
+    assert project.evaluate("good.csv").circuit.effective_state is CircuitState.OPEN
+
+
+def test_history_says_that_retention_has_cut_it(project: Project) -> None:
+    for data in ("good.csv", "bad.csv", "good.csv"):
+        project.evaluate(data)
+    whole = project.run("history", "orders")
+    assert "retention" not in whole.stdout
+    store = project.store()
+    breaker = CircuitBreaker(store)
+    (*_, opening) = [e for e in breaker.history(limit=99) if e.after is CircuitState.OPEN]
+    with store.begin() as conn:
+        forget_events(conn, opening.at + timedelta(milliseconds=1))
+    store.close()
+
+    ran = project.run("history", "orders")
+    told = project.run("history", "orders", "--format", "json").json
+
+    assert ran.stdout.startswith(f"retention removed what happened before {opening.at:%Y-%m-%d}")
+    (cut,) = told["removed_before"]
+    assert datetime.fromisoformat(cut["at"]) == opening.at
+    assert "older lines are left out" not in ran.stdout
+    newest = project.run("history", "orders", "--all", "--limit", "1")
+    assert "older lines are left out; --limit tells more than 1" in newest.stdout

@@ -24,6 +24,7 @@ from dagster_contracts.registry.consumers import ConsumerEdge
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.registry.subscriptions import SubscriptionBook
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import MessageState, Outbox
@@ -152,6 +153,38 @@ def test_who_heals_by_hand_is_told_what_waits(
     assert summaries == (
         ["To be built anew: revenue[2026-03-01], revenue[2026-03-02]"] if told else []
     )
+
+
+def test_healing_that_was_given_up_is_told_once_with_the_command(
+    desk: Desk, pipeline: Pipeline, make_contract: Callable[..., Contract]
+) -> None:
+    orders = make_contract()
+    pipeline.evaluate(orders)
+    reads = DegradedReads(desk.store)
+    reads.record(
+        DegradedRead(
+            circuit=CircuitKey("orders", "orders"),
+            consumer="revenue",
+            consumer_partition="2026-03-01",
+            upstream="orders",
+            level="last",
+            source="last_valid of orders",
+            reason="the circuit is open",
+            run_id="r1",
+            generation=1,
+        )
+    )
+    healing = Healing(desk.store, reads)
+    for _ in range(3):
+        (request,) = healing.due(lambda _: True)
+        healing.finished(request.run_key, succeeded=False)
+    for _ in range(2):
+        healing.due(lambda _: True)
+        desk.dispatcher(orders).deliver()
+
+    (alert,) = [a for a in desk.got() if a["kind"] == "circuit.healing"]
+    assert alert["summary"].startswith("Not healed: revenue[2026-03-01]. Given up after 3 tries")
+    assert "heal orders --asset revenue --partition 2026-03-01 --reason" in alert["detail"]
 
 
 def test_nothing_is_told_twice(

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing, plan_healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.store.outbox import Outbox
@@ -337,7 +339,56 @@ def test_spent_attempts_are_told_with_the_last_run(ledger, healing, good, how):
         healing.finished(request.run_key, succeeded=good)
     assert healing.due(everything) == ()
     told = because(ledger)["sales", None]
-    assert told.startswith(f"3 runs did not heal it; the last one, run run 3, {how}")
+    assert told.startswith(f"given up after 3 tries: the last one, run run 3, {how}")
+
+
+@pytest.fixture
+def given_up(store, ledger, healing):
+    """The consumer `sales`, all of whose tries were spent."""
+    ledger.record(read("sales"))
+    for _ in range(3):
+        (request,) = healing.due(everything)
+        healing.finished(request.run_key, succeeded=False)
+    assert healing.due(everything) == ()
+    return store
+
+
+def test_what_is_given_up_is_an_alert_and_a_line_of_the_history_once(given_up, healing):
+    healing.due(everything)
+    messages = [m for m in Outbox(given_up).claim(100) if m.kind == "circuit.heal_given_up"]
+    assert [m.payload["consumer"] for m in messages] == ["sales"]
+    lines = CircuitBreaker(given_up).history(ORDERS, 100)
+    (told,) = [line.sentence() for line in lines if line.kind == "healing_given_up"]
+    assert "healing given up: sales: given up after 3 tries" in told
+
+
+def test_a_person_lets_it_be_tried_again_and_again(given_up, ledger, healing):
+    keys = set()
+    for _ in range(2):
+        assert healing.try_again("orders", actor="ada", reason="it is back") == (("sales", None),)
+        assert because(ledger) == {("sales", None): None}
+        for _ in range(3):
+            (request,) = healing.due(everything)
+            keys.add(request.run_key)
+            healing.finished(request.run_key, succeeded=False)
+        assert healing.due(everything) == ()
+        assert because(ledger)["sales", None].startswith("given up after 3 tries")
+    assert len(keys) == 6
+    told = [m.kind for m in Outbox(given_up).claim(100)]
+    assert told.count("circuit.heal_given_up") == 3
+    lines = CircuitBreaker(given_up).history(ORDERS, 100)
+    asked = [line.sentence() for line in lines if line.kind == "healing_asked"]
+    assert len(asked) == 2
+    assert asked[0].endswith("healing asked by ada: sales: it is back")
+
+
+def test_only_what_was_given_up_of_the_contract_is_tried_again(given_up, healing):
+    for wrong in ({"contract": "weather"}, {"contract": "orders", "consumer": "board"}):
+        with pytest.raises(PolicyError, match="no healing was given up"):
+            healing.try_again(**wrong, actor="ada", reason="it is back")
+    with pytest.raises(PolicyError, match="needs an actor and a reason"):
+        healing.try_again("orders", actor="ada", reason=" ")
+    assert healing.due(everything) == ()
 
 
 def test_what_is_built_from_something_unhealed_says_so(ledger, healing):
