@@ -45,6 +45,16 @@ def stored_materialization(
             return stored
 
 
+def was_never_stored(instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None) -> bool:
+    """Whether a partition is one of those that nobody has made yet.
+
+    Of an asset that Dagster has never materialized nothing is known: others may store it.
+    """
+    if partition is None or stored_materialization(instance, key, partition) is not None:
+        return False
+    return instance.get_latest_materialization_event(key) is not None
+
+
 def was_stored(event: dg.EventLogEntry) -> bool:
     """Whether the batch of this materialization reached its storage."""
     made = event.asset_materialization

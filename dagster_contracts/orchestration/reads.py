@@ -27,12 +27,14 @@ from dagster_contracts.core.routing import (
     choose_route,
     was_degraded_by_activation,
 )
-from dagster_contracts.errors import CircuitOpenError, FallbackError
+from dagster_contracts.errors import CircuitOpenError, ContractsError, FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
+from dagster_contracts.orchestration.materialized import was_never_stored
 from dagster_contracts.orchestration.partition_time import time_of_partition
 from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
+from dagster_contracts.resilience.breaker import UNAVAILABLE
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from dagster_contracts.resilience.wake import clock_metrics
 
@@ -281,12 +283,14 @@ class Reader:
         """What ``load`` makes of the first level that it can load, and what was read: written down.
 
         What the primary raises counts as ``source_unavailable``, and the next level is tried. A
-        fault of code is no such thing: a fallback would hide it in every run to come.
+        fault of code is no such thing: a fallback would hide it in every run to come. A partition
+        that was never made is asked for by mistake: the next level is tried, and nothing counts.
 
         Raises
         ------
-        CircuitOpenError
-            No level is usable; the message says which circuit, since when, why, and what to do.
+        CircuitOpenError, FallbackError
+            No level is usable (the latter where the partition was never made); the message says
+            which circuit, since when, why, and what to do.
         Exception
             What the primary raised, where that is a fault of code or the contract declares nothing
             else to read.
@@ -294,6 +298,7 @@ class Reader:
         contract = binding.contract
         unavailable: dict[str, str] = {}
         primary_error: Exception | None = None
+        never: str | None = None
         while True:
             preview = self.preview(
                 binding, step=step, partition=partition, instance=instance, unavailable=unavailable
@@ -301,8 +306,10 @@ class Reader:
             level = preview.route.level
             if level is None:
                 if primary_error is not None and not contract.has_fallback:
+                    if never is not None:
+                        primary_error.add_note(f"{never}: materialize it before it is read")
                     raise primary_error
-                raise exhausted(binding, preview, partition) from primary_error
+                raise exhausted(binding, preview, partition, never) from primary_error
             primary = level.source.kind is SourceKind.PRIMARY
             if primary:
                 # Marked before it is loaded: who dies after that has at most a mark too many.
@@ -315,21 +322,28 @@ class Reader:
                 if level.name in unavailable or (primary and is_fault_of_code(error)):
                     raise
                 unavailable[level.name] = f"{type(error).__name__}: {error}"
+                if primary and was_never_stored(instance, binding.asset_key, partition):
+                    primary_error = error
+                    never = f"{binding.asset} [{partition}] was never materialized"
+                    unavailable[level.name] = f"{never} ({unavailable[level.name]})"
                 _LOG.warning(
                     "%s: the level %r cannot be read", binding.asset, level.name, exc_info=error
                 )
-                if primary:
+                if primary and never is None:
                     primary_error = error
                     self._runtime.breaker.observe_failure(
                         contract,
                         binding.circuit_key(partition),
                         run_id=step.run_id,
                         partition=partition,
-                        what="source_unavailable",
+                        what=UNAVAILABLE,
                         explanation=unavailable[level.name],
                     )
                 continue
             if primary:
+                if preview.circuit.in_a_row(UNAVAILABLE):
+                    key = binding.circuit_key(partition)
+                    self._runtime.breaker.observe_recovery(contract, key, UNAVAILABLE)
                 return data, read
             read = Read(
                 contract=contract.ref,
@@ -539,21 +553,44 @@ _FAULTS_OF_CODE = (
 )
 
 
-def exhausted(binding: Binding, preview: RoutePreview, partition: str | None) -> Exception:
-    """What a consumer is told where no level is usable: which circuit, why, and what to do."""
-    circuit = preview.circuit
+def exhausted(
+    binding: Binding, preview: RoutePreview, partition: str | None, never: str | None = None
+) -> Exception:
+    """What a consumer is told where no level is usable: which circuit, why, and what to do.
+
+    ``never`` says that the partition was never made: then no circuit is to blame.
+    """
+    circuit, name = preview.circuit, binding.contract.name
     where = f" [{partition}]" if partition else ""
     since = f" since {circuit.opened_at:%Y-%m-%d %H:%M:%S} UTC" if circuit.opened_at else ""
-    refused = "; ".join(f"{name}: {why}" for name, why in preview.route.refused)
-    error = CircuitOpenError(
-        f"{binding.asset}{where} cannot be read: its circuit is "
-        f"{circuit.state.value.replace('_', '-').lower()}{since}, and no level is usable",
-        where=binding.contract.ref,
-        why="; ".join(part for part in (circuit.reason, refused) if part) or None,
-        hint="mend the producer and materialize it again; look with "
-        f"`dagster-contracts history {binding.contract.name}`; or, knowing what you do, "
-        f"`dagster-contracts force-closed {binding.contract.name} --reason ...`",
-    )
+    refused = "; ".join(f"{level}: {why}" for level, why in preview.route.refused)
+    look = f"look with `dagster-contracts history {name}`"
+    error: ContractsError
+    if never is not None:
+        error = FallbackError(
+            f"{never}, and no level is usable",
+            where=binding.contract.ref,
+            why=refused or None,
+            hint="materialize it before it is read, or read the partitions that are there",
+        )
+    elif circuit.effective_state is CircuitState.CLOSED:
+        error = CircuitOpenError(
+            f"{binding.asset}{where} cannot be read though its circuit is closed, "
+            "and no level is usable",
+            where=binding.contract.ref,
+            why=refused or None,
+            hint=f"bring back what the primary is loaded from; {look}",
+        )
+    else:
+        state = circuit.effective_state.value.replace("_", "-").lower()
+        error = CircuitOpenError(
+            f"{binding.asset}{where} cannot be read: its circuit is {state}{since}, "
+            "and no level is usable",
+            where=binding.contract.ref,
+            why="; ".join(part for part in (circuit.reason, refused) if part) or None,
+            hint=f"mend the producer and materialize it again; {look}; or, knowing what you do, "
+            f"`dagster-contracts force-closed {name} --reason ...`",
+        )
     resilience = binding.contract.resilience
     if resilience is not None and resilience.on_exhausted is OnExhausted.SKIP:
         # Dagster lets no input loading skip its step: the nearest thing is a failure that is not

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import itertools
+from dataclasses import replace
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pytest
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, NoteKind, Override
 from dagster_contracts.core.condition import Truth
 from dagster_contracts.core.contract import CircuitMode, CircuitScope, ProbeMode, Recovery
 from dagster_contracts.errors import PolicyError, StoreError
@@ -238,6 +240,121 @@ def test_failures_in_a_row_are_counted_once_a_run_and_forgotten_by_a_success(
     fail("r3")
     assert fail("r4").circuit.state is CircuitState.CLOSED
     assert fail("r5").circuit.state is CircuitState.OPEN
+
+
+def test_failures_of_backfills_and_older_partitions_are_late_and_their_successes_end_no_row(
+    breaker, contract_of, report, clock
+):
+    contract = contract_of("failed_materializations >= 3")
+    key = circuit_key(contract, "orders")
+    numbers = itertools.count()
+
+    def fail(partition, **how):
+        return breaker.observe_failure(
+            contract,
+            key,
+            run_id=f"r{next(numbers)}",
+            what="failed_materializations",
+            partition=partition,
+            began=lambda day: datetime.fromisoformat(f"{day}T00:00:00+00:00"),
+            **how,
+        )
+
+    breaker.record(contract, report(partition="2026-03-02"), key=key)
+    for day in ("2019-01-01", "2019-01-02", "2019-01-03"):
+        assert fail(day, backfill=True).notes[0].kind is NoteKind.LATE
+        assert fail(day).explanation == f"late: {day} failed, and 2026-03-02 is newer"
+    assert breaker.circuit(key).failures == ()
+    fail("2026-03-03")
+    breaker.record(contract, report(partition="2019-01-01"), key=key, backfill=True)
+    fail("2026-03-02")
+    assert fail("2026-03-03").circuit.state is CircuitState.OPEN
+
+    clock.advance(minutes=15)
+    breaker.ask_probe(contract, key, "me", partition="2026-03-03")
+    assert fail("2019-01-01", backfill=True).circuit.attempts == 1
+    assert fail("2019-01-01", backfill=True, probe_holder="me").circuit.attempts == 2
+
+
+def test_a_row_of_failures_survives_a_clock_that_is_set_back_and_the_forgetting_of_records(
+    breaker, contract_of, report, clock
+):
+    contract = contract_of("failed_materializations >= 3")
+    key = circuit_key(contract, "orders")
+
+    def fail(run_id):
+        return breaker.observe_failure(
+            contract, key, run_id=run_id, what="failed_materializations"
+        ).circuit.state
+
+    fail("r1")
+    fail("r2")
+    clock.advance(hours=-1)
+    breaker.record(contract, report(), key=key)
+    assert fail("r3") is CircuitState.CLOSED
+    clock.advance(hours=-1)
+    assert fail("r4") is CircuitState.CLOSED
+    clock.advance(days=100)
+    breaker.prune(events=timedelta(days=1), observations=timedelta(days=1))
+    assert fail("r5") is CircuitState.OPEN
+
+
+def test_a_recovery_ends_the_row(breaker, contract_of):
+    contract = contract_of("source_unavailable >= 2")
+    key = circuit_key(contract, "orders")
+
+    def fail(run_id):
+        return breaker.observe_failure(contract, key, run_id=run_id, what="source_unavailable")
+
+    fail("r1")
+    assert breaker.observe_recovery(contract, key, "source_unavailable").circuit.failures == ()
+    assert breaker.replay(key) == breaker.circuit(key)
+    assert fail("r2").circuit.state is CircuitState.CLOSED
+    assert fail("r3").circuit.state is CircuitState.OPEN
+
+
+def test_a_bad_batch_opens_however_the_clocks_of_machines_and_the_store_go(
+    breaker, contract, key, report, clock
+):
+    breaker.record(contract, report(), key=key)
+    clock.advance(minutes=2)
+    slow = replace(report(7), evaluated_at=clock() - timedelta(hours=5))
+    verdict = breaker.record(contract, slow, key=key)
+    assert verdict.refused
+    assert verdict.circuit.state is CircuitState.OPEN
+    breaker.reset(key, actor="ann", reason="again")
+
+    breaker.record(contract, report(), key=key)
+    clock.advance(hours=-2)
+    assert breaker.record(contract, report(7), key=key).circuit.state is CircuitState.OPEN
+    assert [entry.after for entry in breaker.history(limit=3, transitions_only=True)] == [
+        CircuitState.OPEN,
+        CircuitState.CLOSED,
+        CircuitState.OPEN,
+    ]
+
+
+def test_what_others_reported_is_ordered_by_its_own_time_among_results_of_that_check(
+    breaker, contract_of, report, clock
+):
+    contract = contract_of("failed_ratio.a > 0%", "failed_ratio.b > 0%")
+    key = circuit_key(contract, "orders")
+
+    def reported(check, broken, minutes):
+        result = replace(
+            report(),
+            rows=None,
+            metrics={f"failed_ratio.{check}": Fraction(broken)},
+            evaluated_at=clock() + timedelta(minutes=minutes),
+        )
+        return breaker.record(contract, result, key=key, reported=f"failed_ratio.{check}")
+
+    reported("a", 0, -10)
+    breaker.record(contract, report(), key=key)
+    older = reported("a", 1, -11)
+    assert older.notes[0].kind is NoteKind.LATE
+    assert older.circuit.state is CircuitState.CLOSED
+    assert reported("b", 1, -12).circuit.state is CircuitState.OPEN
 
 
 def test_a_primary_that_cannot_be_read_counts_as_source_unavailable(breaker, contract_of):
