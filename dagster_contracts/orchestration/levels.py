@@ -98,6 +98,50 @@ class LevelSources:
             case _:
                 assert_never(level.source.kind)
 
+    def served(
+        self,
+        binding: Binding,
+        level: FallbackLevel,
+        *,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+    ) -> str:
+        """:meth:`name`, with the partition that stands in where another one was asked for."""
+        name = self.name(binding, level)
+        read = self.partition_served(binding, level, partition=partition, instance=instance)
+        if read is None or read == partition:
+            return name
+        if level.source.kind is SourceKind.LAST_VALID:
+            return f"last_valid [{read}] of {binding.asset}"
+        return f"{name} [{read}]"
+
+    def partition_served(
+        self,
+        binding: Binding,
+        level: FallbackLevel,
+        *,
+        partition: str | None,
+        instance: dg.DagsterInstance,
+    ) -> str | None:
+        """The partition of the source that stands in for ``partition``; ``None`` where it has none.
+
+        Under ``any_partition`` it may be another one.
+        """
+        match level.source.kind:
+            case SourceKind.PRIMARY | SourceKind.SUBSET | SourceKind.URI:
+                return partition
+            case SourceKind.LAST_VALID:
+                snapshot = self.snapshot(binding, level, partition)
+                return partition if snapshot is None else snapshot.partition
+            case SourceKind.ASSET:
+                key = self.asset_key(level)
+                partitions_def = self._partitions.get(key)
+                return partition_to_read(
+                    instance, key, partitions_def, partition, any_partition=level.any_partition
+                )
+            case _:
+                assert_never(level.source.kind)
+
     def promised_schema(self, binding: Binding, level: FallbackLevel) -> SchemaObject:
         """The schema that a consumer of this level can rely on."""
         if level.schema is None or level.schema not in binding.contract.schemas:

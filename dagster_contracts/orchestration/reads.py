@@ -315,6 +315,8 @@ class Reader:
                 # Marked before it is loaded: who dies after that has at most a mark too many.
                 read = self.primary(binding, preview, step, partition)
             try:
+                # Named before it is loaded: a newer one may come meanwhile.
+                source = self.sources.served(binding, level, partition=partition, instance=instance)
                 data = load(level)
             except dg.RetryRequested:
                 raise
@@ -350,7 +352,7 @@ class Reader:
                 upstream=binding.asset,
                 partition=partition,
                 level=level.name,
-                source=self.sources.name(binding, level),
+                source=source,
                 reason=_with_what_failed(preview.route.explanation, unavailable),
                 degraded=True,
                 generation=preview.circuit.generation,

@@ -102,7 +102,10 @@ def _routed(
         place = _place(runtime, reader, binding, level, partition)
         return ResolvedSource(
             asset_key=reader.sources.asset_key(level) if other else binding.asset_key,
-            partition=partition,
+            partition=reader.sources.partition_served(
+                binding, level, partition=partition, instance=context.instance
+            )
+            or partition,
             level=level.name,
             kind=level.source.kind,
             columns=() if primary else tuple(prop.column for prop in promised),

@@ -41,8 +41,10 @@ data_contract:
 """
 
 
-def build(deployment: Deployment, served: list[list[int]], partitions=None) -> dg.Definitions:
-    deployment.contract(ORDERS)
+def build(
+    deployment: Deployment, served: list[list[int]], partitions=None, contract: str = ORDERS
+) -> dg.Definitions:
+    deployment.contract(contract)
     deployment.contract(ARCHIVE, "archive")
 
     @contract_asset("orders", partitions_def=partitions)
@@ -97,9 +99,30 @@ def test_the_newest_partition_of_a_level_is_one_that_was_stored(deployment: Depl
     deployment.delivered["archive"] = BAD
     deployment.run(defs, "archive", partition="2026-03-02", raise_on_error=False)
 
-    assert deployment.run(defs, "revenue", partition="2026-03-03").success
+    result = deployment.run(defs, "revenue", partition="2026-03-03")
 
     assert served == [NEWER["order_id"].tolist()]
+    (made,) = result.asset_materializations_for_node("revenue")
+    told = str(made.metadata["contract/built_from"].value)
+    assert "orders [2026-03-03] was read from archive [2026-03-01] (level other)" in told
+    (row,) = deployment.runtime.ledger.open_reads()
+    assert row.source == "archive [2026-03-01]"
+
+
+def test_the_last_valid_batch_of_another_partition_is_named(deployment: Deployment) -> None:
+    served: list[list[int]] = []
+    archive = "{level: other, source: archive, any_partition: true}"
+    last = "{level: last, source: last_valid, any_partition: true}"
+    defs = build(deployment, served, DAYS, ORDERS.replace(archive, last))
+    deployment.delivered["orders"] = GOOD
+    deployment.run(defs, "orders", partition="2026-03-01")
+    deployment.delivered["orders"] = BAD
+
+    deployment.run(defs, "orders", "revenue", partition="2026-03-02")
+
+    assert served == [GOOD["order_id"].tolist()]
+    (row,) = deployment.runtime.ledger.open_reads()
+    assert row.source == "last_valid [2026-03-01] of orders"
 
 
 def test_a_level_of_which_every_batch_was_refused_says_so(deployment: Deployment) -> None:
