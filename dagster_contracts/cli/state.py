@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.cli.places import Places
 from dagster_contracts.errors import StoreError
-from dagster_contracts.store.database import Store, open_store, store_error
+from dagster_contracts.store.database import Store, open_store, reading_engine, store_error
 from dagster_contracts.store.schema import stored_revision
 
 
@@ -63,7 +63,11 @@ def has_state(url: str) -> bool:
             return True
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = sa.create_engine(parsed, poolclass=sa.pool.NullPool)
+        engine = (
+            sa.create_engine(parsed, poolclass=sa.pool.NullPool)
+            if file is None
+            else reading_engine(parsed)
+        )
     except (sa.exc.ArgumentError, ModuleNotFoundError):
         return True
     try:
@@ -71,6 +75,8 @@ def has_state(url: str) -> bool:
             return stored_revision(conn) is not None
     except sa.exc.DBAPIError as error:
         raise store_error(error, parsed.render_as_string(hide_password=True)) from error
+    finally:
+        engine.dispose()
 
 
 def _sqlite_file(url: str) -> Path | None:

@@ -37,6 +37,7 @@ class Store:
         # Options make an engine anew each time that they are given, so they are given once.
         self._reading = engine.execution_options(**{_READ_ONLY: True})
         self._file = Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
+        self._read_only = bool(engine.get_execution_options().get(_READ_ONLY, False))
         self._clock = clock
         self._pid = os.getpid()
 
@@ -55,8 +56,15 @@ class Store:
         """A transaction that writes: ``BEGIN IMMEDIATE`` on SQLite, READ COMMITTED elsewhere.
 
         Commits when the block ends, rolls back when it raises. ``StoreError`` for what the
-        database refuses.
+        database refuses, and where the file may only be read.
         """
+        if self._read_only:
+            raise StoreError(
+                "the state store is read-only",
+                where=self.url,
+                why=f"this user may not write {self._file} or its folder",
+                hint="run it as a user who may; commands that only read work as they are",
+            )
         with self._connection(self._engine) as conn:
             yield conn
 
@@ -84,7 +92,7 @@ class Store:
 
         An open connection would go on with the deleted file, and every other process with another.
         """
-        if self._file is None or self._file.exists():
+        if self._file is None or self._read_only or self._file.exists():
             return
         self._engine.dispose()
         self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -129,19 +137,19 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
 
     ``url`` is ``sqlite:///path`` (the caller makes the path absolute) or
     ``postgresql+psycopg://...``. ``StoreError`` with a hint where it cannot be opened,
-    ``SchemaTooNewError`` where a newer release wrote it.
+    ``SchemaTooNewError`` where a newer release wrote it. A SQLite file that this user may not
+    write is opened for reading alone, if its schema is ours.
     """
     parsed = _parse(url)
-    engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else _engine(parsed)
+    reading = _is_read_only(parsed)
+    if reading:
+        engine = reading_engine(parsed)
+    else:
+        is_file = parsed.get_backend_name() == "sqlite"
+        engine = _sqlite_engine(parsed) if is_file else _engine(parsed)
     shown = parsed.render_as_string(hide_password=True)
     try:
-        with engine.execution_options(**{_READ_ONLY: True}).begin() as conn:
-            current = stored_revision(conn)
-        if current != SCHEMA_REVISION:
-            with engine.begin() as conn:
-                if engine.dialect.name == "postgresql":
-                    advisory_lock(conn, "schema")
-                upgrade_schema(conn, where=shown)
+        _bring_up(engine, shown, reading=reading)
     except sa.exc.DBAPIError as error:
         engine.dispose()
         raise store_error(error, shown) from error
@@ -149,6 +157,25 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
         engine.dispose()
         raise
     return Store(engine, clock=clock)
+
+
+def _bring_up(engine: sa.Engine, shown: str, *, reading: bool) -> None:
+    """Bring the schema to ours, or refuse where that may only be looked at."""
+    with engine.execution_options(**{_READ_ONLY: True}).begin() as conn:
+        current = stored_revision(conn)
+    if current == SCHEMA_REVISION:
+        return
+    if reading:
+        raise StoreError(
+            "the state store cannot be read by this release, and may not be upgraded",
+            where=shown,
+            why=f"it has schema {current}, not {SCHEMA_REVISION}, and is read-only",
+            hint="`dagster-contracts db upgrade` as a user who may write it",
+        )
+    with engine.begin() as conn:
+        if engine.dialect.name == "postgresql":
+            advisory_lock(conn, "schema")
+        upgrade_schema(conn, where=shown)
 
 
 def advisory_lock(conn: sa.Connection, name: str) -> None:
@@ -166,6 +193,8 @@ def store_error(error: sa.exc.DBAPIError, where: str) -> StoreError:
         hint = "the folder must exist and be writable for this user; set `store` to another path"
     elif "not a database" in lowered:
         hint = "the file is no SQLite database; set `store` to another path or move the file away"
+    elif "no such table" in lowered or ("relation" in lowered and "not exist" in lowered):
+        hint = "the store is not whole: restore the whole backup, or begin anew in another place"
     elif "locked" in lowered:
         hint = f"another process held a write lock for more than {BUSY_TIMEOUT_SECONDS:g} s"
     elif "disk is full" in lowered or "no space" in lowered:
@@ -246,6 +275,51 @@ def _sqlite_engine(url: sa.URL) -> sa.Engine:
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _is_read_only(url: sa.URL) -> bool:
+    """Whether ``url`` is a SQLite file that is there and that this user may not write."""
+    if url.get_backend_name() != "sqlite":
+        return False
+    path = Path(str(url.database))
+    return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def reading_engine(url: sa.URL) -> sa.Engine:
+    """An engine on a SQLite file that changes nothing, not even how the file is kept."""
+    path = Path(str(url.database)).absolute()
+    engine = sa.create_engine(
+        url,
+        creator=lambda: _connect_to_read(path),
+        poolclass=sa.pool.QueuePool,
+        execution_options={_READ_ONLY: True},
+    )
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    place = f"{path.as_uri()}?mode=ro"
+
+    def connect(uri: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=BUSY_TIMEOUT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute("SELECT 1 FROM sqlite_master").fetchall()
+        return connection
+
+    try:
+        return connect(place)
+    except sqlite3.OperationalError:
+        # Where the folder takes no files, WAL cannot be read, and need not be while there is none.
+        log = Path(f"{path}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        return connect(f"{place}&immutable=1")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001 - SQLAlchemy's signature

@@ -4,22 +4,46 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from dagster_contracts.errors import SchemaTooNewError
-from dagster_contracts.store.tables import VERSION_TABLE
+from dagster_contracts.errors import SchemaTooNewError, StoreError
+from dagster_contracts.store.tables import VERSION_TABLE, metadata
 
 # The newest revision in migrations/versions; a test compares them. It stands here so that opening
 # a store that is up to date does not import Alembic.
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 _version = sa.table(VERSION_TABLE, sa.column("version_num"))
 
 
 def stored_revision(conn: sa.Connection) -> str | None:
-    """The revision that the store is at; ``None`` for a store without tables."""
-    if not sa.inspect(conn).has_table(VERSION_TABLE):
+    """The revision that the store is at; ``None`` for a store without tables.
+
+    ``StoreError`` where tables are there and it is not known of which revision.
+    """
+    there = set(sa.inspect(conn).get_table_names())
+    ours = sorted(there & {table.name for table in metadata.sorted_tables})
+    found = conn.scalars(sa.select(_version.c.version_num)).all() if VERSION_TABLE in there else []
+    missing = sorted({table.name for table in metadata.sorted_tables} - there)
+    if len(found) == 1 and ours and not (missing and found[0] == SCHEMA_REVISION):
+        revision: str = found[0]
+        return revision
+    if not found and not ours:
         return None
-    revision: str | None = conn.execute(sa.select(_version.c.version_num)).scalar_one_or_none()
-    return revision
+    if not ours:
+        why = f"{VERSION_TABLE} says {', '.join(found)}, and none of the tables is there"
+    elif not found:
+        lacks = "is empty" if VERSION_TABLE in there else "is missing"
+        why = f"{len(ours)} of its tables are there, and {VERSION_TABLE} {lacks}"
+    elif len(found) == 1:
+        why = f"{VERSION_TABLE} says {found[0]}, and there is no {', '.join(missing)}"
+    else:
+        why = f"{VERSION_TABLE} has {len(found)} rows: {', '.join(found)}"
+    raise StoreError(
+        "the state store is not whole: half of a backup was restored, or something was deleted",
+        where=conn.engine.url.render_as_string(hide_password=True),
+        why=why,
+        hint=f"restore the whole backup, {VERSION_TABLE} with its one row; or move what is there "
+        "away and begin anew",
+    )
 
 
 def upgrade_schema(conn: sa.Connection, *, where: str) -> None:

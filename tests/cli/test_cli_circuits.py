@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
+import shutil
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -681,3 +686,52 @@ def test_history_says_that_retention_has_cut_it(project: Project) -> None:
     assert "older lines are left out" not in ran.stdout
     newest = project.run("history", "orders", "--all", "--limit", "1")
     assert "older lines are left out; --limit tells more than 1" in newest.stdout
+
+
+READING = [
+    ["status"],
+    ["history", "orders"],
+    ["backtest", "orders"],
+    ["alerts"],
+    ["quarantine", "list"],
+    ["proposals", "list"],
+    ["feedback", "list"],
+    ["silence", "list"],
+    ["consumers", "orders"],
+    ["db", "upgrade"],
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else for a moment")
+def test_a_store_that_may_only_be_read_is_read_by_every_command_that_reads(
+    project: Project,
+) -> None:
+    project.evaluate("bad.csv")
+    for command in READING:
+        project.run(*command)  # imports what nobody might not find
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copyfile(project.state, Path(folder) / "state.db")
+        shutil.copytree(project.root / "contracts", Path(folder) / "contracts")
+        Path(folder, "state.db").chmod(0o444)
+        Path(folder).chmod(0o555)
+        process = multiprocessing.get_context("fork").Process(
+            target=_only_read, args=(project, Path(folder))
+        )
+        process.start()
+        process.join(60)
+    assert process.exitcode == 0
+
+
+def _only_read(project: Project, folder: Path) -> None:
+    os.setuid(65534)
+    os.chdir(folder)
+    store = ["--store", f"sqlite:///{folder}/state.db"]
+    for command in READING:
+        ran = project.run(*store, *command)
+        assert (ran.code, ran.stderr) == (int(command == ["status"]), ""), command
+    decided = ["--reason", "x", "--actor", "ada"]
+    for command in (["force-open", "orders"], ["reset", "orders"], ["publish", "orders"]):
+        ran = project.run(*store, *command, *decided)
+        assert ran.code == 2, command
+        assert "the state store is read-only" in ran.stderr
+    os._exit(0)

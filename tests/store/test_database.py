@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import shutil
+import signal
 import sqlite3
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +17,7 @@ import sqlalchemy as sa
 from dagster_contracts.errors import SchemaTooNewError, StoreError
 from dagster_contracts.store.columns import JsonText, PlainText, UtcTime
 from dagster_contracts.store.database import open_store
-from dagster_contracts.store.schema import SCHEMA_REVISION
+from dagster_contracts.store.schema import SCHEMA_REVISION, stored_revision
 from dagster_contracts.store.tables import VERSION_TABLE, circuits, degraded_reads, metadata
 
 # A table of the tests' own, so that they speak of no service's rows.
@@ -216,14 +220,16 @@ def _write_one(store: object) -> None:
         conn.execute(sa.insert(scratch).values(**row))
 
 
-def test_a_store_of_the_first_release_is_upgraded_with_what_it_holds(empty_url):
+def at_first_revision(url: str) -> None:
+    """A store as the first release left it, with one degraded read."""
     from alembic import command
     from alembic.config import Config
 
-    engine = sa.create_engine(empty_url)
+    engine = sa.create_engine(url)
     config = Config()
     config.set_main_option("script_location", "dagster_contracts.store:migrations")
-    old = [c for c in degraded_reads.c if not c.name.startswith("unhealed")]
+    newer = ("unhealed_because", "unhealed_since", "pending")
+    old = [c for c in degraded_reads.c if c.name not in newer]
     row = {
         c.name: datetime(2026, 1, 1, tzinfo=UTC) if isinstance(c.type, UtcTime) else c.name
         for c in old
@@ -236,11 +242,150 @@ def test_a_store_of_the_first_release_is_upgraded_with_what_it_holds(empty_url):
         conn.execute(sa.insert(first).values(**{**row, "generation": 3}))
     engine.dispose()
 
-    store = open_store(empty_url)
+
+def is_upgraded_with_what_it_held(url: str) -> None:
+    store = open_store(url)
     with store.read() as conn:
         held = conn.execute(sa.select(degraded_reads)).one()._mapping
         assert (held["consumer"], held["generation"]) == ("consumer", 3)
         assert (held["unhealed_because"], held["unhealed_since"]) == (None, None)
+        assert held["pending"] is False
         revision = conn.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     assert revision == SCHEMA_REVISION
     store.close()
+
+
+def test_a_store_of_the_first_release_is_upgraded_with_what_it_holds(empty_url):
+    at_first_revision(empty_url)
+    is_upgraded_with_what_it_held(empty_url)
+
+
+def test_processes_that_meet_at_an_old_store_upgrade_it_once(empty_url):
+    at_first_revision(empty_url)
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    processes = [
+        context.Process(target=_open_and_leave, args=(empty_url, barrier)) for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    is_upgraded_with_what_it_held(empty_url)
+
+
+def _die_at(url: str, statement: int) -> None:
+    """Open the store, and die without a word after so many statements that change the schema."""
+    left = [statement]
+
+    @sa.event.listens_for(sa.Engine, "after_cursor_execute")
+    def after(conn, cursor, sql, parameters, context, executemany):
+        left[0] -= sql.lstrip().upper().startswith(("ALTER", "CREATE", "UPDATE", "INSERT", "DROP"))
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    open_store(url)
+
+
+def test_an_upgrade_that_is_killed_leaves_the_old_store_or_the_new_one(empty_url):
+    at_first_revision(empty_url)
+    context = multiprocessing.get_context("fork")
+    killed = 0
+    for statement in range(1, 100, 4):
+        process = context.Process(target=_die_at, args=(empty_url, statement))
+        process.start()
+        process.join(60)
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        killed += 1
+        engine = sa.create_engine(empty_url)
+        with engine.connect() as conn:
+            assert stored_revision(conn) == "0001"
+            assert conn.scalar(sa.text(f"SELECT count(*) FROM {degraded_reads.name}")) == 1
+        engine.dispose()
+    assert killed >= 2
+    is_upgraded_with_what_it_held(empty_url)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (f"DELETE FROM {VERSION_TABLE}", "is empty"),
+        (f"DROP TABLE {VERSION_TABLE}", "is missing"),
+        (f"INSERT INTO {VERSION_TABLE} VALUES ('0001')", "has 2 rows"),
+        (f"DROP TABLE {degraded_reads.name}", f"there is no {degraded_reads.name}"),
+    ],
+)
+def test_half_a_store_says_what_is_wrong_and_is_left_alone(store_url, harm, said):
+    engine = sa.create_engine(store_url)
+    with engine.begin() as conn:
+        conn.execute(sa.text(harm))
+        before = sa.inspect(conn).get_table_names()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="not whole") as refusal:
+            open_store(store_url)
+        assert said in str(refusal.value.why)
+        assert "restore the whole backup" in str(refusal.value.hint)
+        assert type(refusal.value) is StoreError
+    with engine.connect() as conn:
+        assert sa.inspect(conn).get_table_names() == before
+    engine.dispose()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else for a moment")
+@pytest.mark.parametrize("closed", [True, False])
+@pytest.mark.parametrize("whole_folder", [True, False])
+def test_a_file_that_may_only_be_read_is_read(sqlite_template, closed, whole_folder):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        shutil.copyfile(sqlite_template, path)
+        url = f"sqlite:///{path}"
+        writer = open_store(url)
+        with writer.begin() as conn:
+            conn.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = version_num"))
+        if closed:
+            writer.close()
+        path.chmod(0o444)
+        Path(folder).chmod(0o555 if whole_folder else 0o777)
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=_read_as_nobody, args=(url,))
+        process.start()
+        process.join(60)
+        writer.close()
+    assert process.exitcode == 0
+
+
+def _read_as_nobody(url: str) -> None:
+    os.setuid(65534)
+    store = open_store(url)
+    with store.read() as conn:
+        assert conn.execute(sa.select(circuits)).all() == []
+    with pytest.raises(StoreError, match="read-only") as refusal, store.begin():
+        raise AssertionError
+    assert "may not write" in str(refusal.value.why)
+    store.close()
+    os._exit(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else for a moment")
+def test_an_old_file_that_may_only_be_read_says_who_must_upgrade_it():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.db"
+        at_first_revision(f"sqlite:///{path}")
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        context = multiprocessing.get_context("fork")
+        process = context.Process(target=_is_refused_as_old, args=(f"sqlite:///{path}",))
+        process.start()
+        process.join(60)
+    assert process.exitcode == 0
+
+
+def _is_refused_as_old(url: str) -> None:
+    os.setuid(65534)
+    with pytest.raises(StoreError, match="may not be upgraded") as refusal:
+        open_store(url)
+    assert "db upgrade" in str(refusal.value.hint)
+    os._exit(0)
