@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from dagster_contracts.cli.declared import declared_contracts, known_name
 from dagster_contracts.cli.lazy_group import USAGE
 from dagster_contracts.cli.output import (
     format_option,
@@ -21,7 +22,8 @@ from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count
 from dagster_contracts.core.contract import Json
-from dagster_contracts.core.reference import ContractRef
+from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.publication import after_publishing, publishing_sentence
 from dagster_contracts.resilience.quarantine import (
     Quarantine,
     QuarantinedBatch,
@@ -36,6 +38,7 @@ from dagster_contracts.store.database import Store
 Examples:
   dagster-contracts quarantine list
   dagster-contracts quarantine show 3 --rows 5
+  dagster-contracts quarantine publish 3 --reason "refunds are new, not wrong"
   dagster-contracts quarantine release 3 --to orders.parquet --reason "the codes are new, not wrong"
   dagster-contracts quarantine drop 3 --reason "delivered again"
 """
@@ -50,14 +53,17 @@ def quarantine() -> None:
 @format_option()
 @pass_places
 def list_batches(places: Places, contract: str | None, everything: bool, output: str) -> None:
-    """List the refused batches that are held, newest first."""
-    name = ContractRef.parse(contract).name if contract else None
-    state = None if everything else QuarantineState.HELD
+    """List the refused batches that are held or to be published, newest first."""
+    name = known_name(places, contract) if contract else None
     batches: tuple[QuarantinedBatch, ...] = ()
     store = open_existing(places)
     if store is not None:
         with closing(store):
-            batches = _quarantine(store, places).list(contract=name, state=state)
+            kept = _quarantine(store, places)
+            batches = kept.list(contract=name, state=None if everything else QuarantineState.HELD)
+            if not everything:
+                waiting = kept.list(contract=name, state=QuarantineState.PUBLISHING)
+                batches = tuple(sorted((*batches, *waiting), key=lambda b: b.id, reverse=True))
     if output == "json":
         print_json({"batches": [_batch_json(batch, report=False) for batch in batches]})
         return
@@ -70,7 +76,7 @@ def list_batches(places: Places, contract: str | None, everything: bool, output:
             (
                 str(batch.id),
                 f"{batch.contract}@{batch.contract_version}",
-                _asset(batch),
+                batch.place,
                 f"{batch.rows:,}",
                 f"{batch.held_at:%Y-%m-%d %H:%M} UTC",
                 batch.state.value,
@@ -101,7 +107,7 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
             ]
         print_json(document)
         return
-    print_line(f"batch {batch.id} of {_asset(batch)}: {batch.state.value}", bold=True)
+    print_line(f"batch {batch.id} of {batch.place}: {batch.state.value}", bold=True)
     print_line(f"  contract   {batch.contract}@{batch.contract_version}")
     print_line(f"  rows       {batch.rows:,} ({batch.bytes:,} bytes of parquet)")
     print_line(
@@ -112,11 +118,16 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
             f"  decided    {batch.decided_at:%Y-%m-%d %H:%M:%S} UTC by {batch.decided_by}: "
             f"{batch.decision_reason}"
         )
+    told = publishing_sentence(batch)
+    if told is not None:
+        print_hanging(f"  publishing {told}", 13)
     for outcome in _broken(batch):
         print_hanging(f"  {outcome}", 4, fg="red")
     if batch.state is QuarantineState.HELD:
-        decide = f"`quarantine release {batch.id} --to FILE` or `quarantine drop {batch.id}`"
-        print_line(f"  next       consumers read the last good batch; {decide}")
+        number = batch.id
+        ways = (f"publish {number}", f"release {number} --to FILE", f"drop {number}")
+        decide = " or ".join(f"`quarantine {way}`" for way in ways)
+        print_hanging(f"  next       consumers read the last good batch; {decide}", 13)
     if table is not None:
         print_line()
         print_table(
@@ -132,7 +143,7 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
     "target",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The parquet file to write; from there it is published.",
+    help="The parquet file to write.",
 )
 @reason_option
 @actor_option
@@ -141,7 +152,10 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
 def release(
     places: Places, batch_id: int, target: Path, reason: str, actor: str, output: str
 ) -> None:
-    """Let a refused batch go: verified, and written to a parquet file."""
+    """Let a refused batch go: verified, and written to a parquet file.
+
+    No consumer reads it there; `publish` makes it the primary instead.
+    """
     if target.exists():
         click.echo(f"error: {target} is there already", err=True)
         raise click.exceptions.Exit(USAGE)
@@ -167,9 +181,35 @@ def release(
         print_json({"id": batch_id, "state": "released", "to": str(target), "rows": table.num_rows})
         return
     print_line(f"batch {batch_id} released: {count(table.num_rows, 'row')} in {target}")
-    print_line(
-        "  publish it from there, or let the producer deliver it again: no consumer reads it yet"
-    )
+    print_line("  no consumer reads it: what is delivered again is judged again")
+
+
+@quarantine.command()
+@click.argument("batch_id", type=int, metavar="ID")
+@click.option("--reset", is_flag=True, help="Also close its circuit, once it is published.")
+@reason_option
+@actor_option
+@format_option()
+@pass_places
+def publish(
+    places: Places, batch_id: int, reset: bool, reason: str, actor: str, output: str
+) -> None:
+    """Declare a refused batch right: a run makes it the primary.
+
+    The circuit sensor asks for the run, which does not call the asset's own function. The circuit
+    stays as it is without --reset.
+    """
+    with closing(open_for_change(places)) as store:
+        held = _quarantine(store, places)
+        _require_declared(held.get(batch_id), places)
+        batch = held.publish(batch_id, actor=actor, reason=reason, reset=reset)
+        following = after_publishing(store, batch)
+    if output == "json":
+        print_json(_batch_json(batch, report=False))
+        return
+    print_line(f"batch {batch.id} of {batch.place} is to be published: {count(batch.rows, 'row')}")
+    print_line("  the circuit sensor asks for the run; `quarantine list --all` tells how it went")
+    print_hanging(f"  {following}", 2)
 
 
 @quarantine.command()
@@ -185,15 +225,22 @@ def drop(places: Places, batch_id: int, reason: str, actor: str, output: str) ->
     if output == "json":
         print_json(_batch_json(batch, report=False))
         return
-    print_line(f"batch {batch.id} of {_asset(batch)} dropped; its report stays")
+    print_line(f"batch {batch.id} of {batch.place} dropped; its report stays")
 
 
 def _quarantine(store: Store, places: Places) -> Quarantine:
     return Quarantine(store, places.archive_folder() / "quarantine")
 
 
-def _asset(batch: QuarantinedBatch) -> str:
-    return f"{batch.asset}[{batch.partition}]" if batch.partition else batch.asset
+def _require_declared(batch: QuarantinedBatch, places: Places) -> None:
+    """``PolicyError`` where the folder of contracts shows that nothing governs the asset now."""
+    names = {contract.name for contract in declared_contracts(places)}
+    if names and batch.contract not in names:
+        raise PolicyError(
+            f"batch {batch.id} of {batch.place} cannot be published",
+            why=f"there is no contract {batch.contract} any more",
+            hint=f"`quarantine release {batch.id} --to FILE` gives its rows",
+        )
 
 
 def _outcomes(batch: QuarantinedBatch) -> list[dict[str, Json]]:
@@ -205,7 +252,8 @@ def _outcomes(batch: QuarantinedBatch) -> list[dict[str, Json]]:
 def _why(batch: QuarantinedBatch) -> str:
     rules = [str(outcome.get("rule")) for outcome in _outcomes(batch)]
     more = f" and {len(rules) - 3} more" if len(rules) > 3 else ""
-    return ", ".join(rules[:3]) + more
+    told = publishing_sentence(batch)
+    return "; ".join(part for part in (", ".join(rules[:3]) + more, told) if part)
 
 
 def _broken(batch: QuarantinedBatch) -> list[str]:
@@ -239,6 +287,10 @@ def _batch_json(batch: QuarantinedBatch, *, report: bool) -> dict[str, Json]:
         "decided_at": batch.decided_at.isoformat() if batch.decided_at else None,
         "decided_by": batch.decided_by,
         "decision_reason": batch.decision_reason,
+        "resets": batch.publish_resets,
+        "published_at": batch.published_at.isoformat() if batch.published_at else None,
+        "published_by_run": batch.publish_run_id if batch.published_at else None,
+        "not_published_because": batch.unpublished_because,
         "broken": [str(outcome.get("rule")) for outcome in _outcomes(batch)],
     }
     if report:

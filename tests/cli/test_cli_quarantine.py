@@ -113,3 +113,27 @@ def test_a_batch_that_is_not_there_is_a_clear_error(held: Project) -> None:
 
     assert ran.code == 2
     assert "no batch of that number" in ran.stderr
+
+
+def test_publish_says_what_happens_next_and_is_decided_once(held: Project) -> None:
+    publish = ["quarantine", "publish", "1", "--reason", "refunds are new", "--actor", "ada"]
+    ran = held.run(*publish, "--reset")
+
+    assert ran.code == 0
+    assert "batch 1 of orders[2026-03-01] is to be published: 3 rows" in ran.stdout
+    assert "waits for the circuit sensor" in held.run("quarantine", "list").stdout
+    shown = held.run("quarantine", "show", "1")
+    assert "by ada: refunds are new" in shown.stdout
+    (batch,) = held.run("quarantine", "list", "--format", "json").json["batches"]
+    assert (batch["state"], batch["resets"], batch["published_at"]) == ("publishing", True, None)
+    again = held.run(*publish)
+    assert again.code == 2
+    assert "batch 1 is to be published already" in again.stderr
+
+
+def test_a_batch_whose_contract_is_gone_is_not_published(held: Project) -> None:
+    (held.root / "contracts" / "orders" / "1.0.0.yaml").unlink()
+    ran = held.run("quarantine", "publish", "1", "--reason", "x", "--actor", "ada")
+
+    assert ran.code == 2
+    assert "there is no contract orders any more" in ran.stderr

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -31,9 +32,11 @@ from dagster_contracts.core.contract import (
     SchemaObject,
 )
 from dagster_contracts.core.outcome import ContractReport
+from dagster_contracts.errors import PolicyError, StoreError
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.publication import Publication
 from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.store.database import open_store
@@ -97,6 +100,7 @@ class Jobs:
         self.outbox = Outbox(self.store, lease=AT_ONCE, checkpoint=checkpoint)
         self.archive = SnapshotArchive(self.store, self.root / "s", checkpoint=checkpoint)
         self.quarantine = Quarantine(self.store, self.root / "q", checkpoint=checkpoint)
+        self.publication = Publication(self.store, checkpoint=checkpoint)
 
     def record(self, ids, broken=7):
         return [
@@ -140,6 +144,26 @@ class Jobs:
     def drop(self):
         for batch in self.quarantine.list():
             self.quarantine.drop(batch.id, actor="ann", reason="x")
+
+    def publish(self):
+        for batch in self.quarantine.list()[:1]:
+            # A better one may have come since, or another one be on its way.
+            with suppress(PolicyError):
+                self.quarantine.publish(batch.id, actor="ann", reason="x")
+
+    def ask_to_publish(self):
+        return [self.publication.ask(b.id) is not None for b in self.publication.waiting()]
+
+    def run_to_publish(self):
+        for batch in self.publication.waiting():
+            with suppress(StoreError):
+                self.publication.claim(batch.id, "run")
+                with self.store.begin() as conn:
+                    self.publication.published(conn, batch.id, "run")
+
+    def fail_to_publish(self):
+        for batch in self.publication.waiting():
+            self.publication.failed(batch.id, None, "run", "the disk is full")
 
     def degrade(self, consumer="sales", run_id="r1"):
         self.ledger.record(degraded(consumer, run_id))

@@ -55,6 +55,10 @@ PATHS = {
     "sweep": ("snapshot.rows_swept", "snapshot.orphan"),
     "put": (*VAULT, "quarantine.staged", "quarantine.row"),
     "drop": ("quarantine.decided",),
+    "publish": ("quarantine.decided", "quarantine.told"),
+    "ask_to_publish": ("publication.asked",),
+    "run_to_publish": ("publication.claimed", "publication.published"),
+    "fail_to_publish": ("publication.failed",),
     "degrade": ("ledger.recorded",),
     "inherit": ("ledger.inherited",),
     "renew": ("ledger.renewed",),
@@ -300,6 +304,26 @@ def test_a_killed_quarantine_keeps_all_or_nothing(world, point):
     assert [batch.state for batch in world.quarantine.list()] == [QuarantineState.HELD]
 
 
+def test_a_killed_publication_is_resumed_and_happens_once(world):
+    world.do("record", ids=["a"])
+    world.do("put", evaluation_id="a")
+    world.kill("publish", "quarantine.told")
+    assert [batch.state for batch in world.quarantine.list()] == [QuarantineState.HELD]
+    world.do("publish")
+    world.kill("ask_to_publish", "publication.asked")
+    assert world.do("ask_to_publish") == [True]
+    assert world.do("ask_to_publish") == [False]
+    world.kill("fail_to_publish", "publication.failed")
+    world.kill("run_to_publish", "publication.claimed")
+    world.kill("run_to_publish", "publication.published")
+    (batch,) = world.quarantine.list(state=QuarantineState.PUBLISHING)
+    assert batch.publish_attempts == 1
+    world.do("run_to_publish")
+    world.check()
+    told = [e.kind for e in world.breaker.history(KEY) if e.kind.startswith("batch_")]
+    assert told == ["batch_published", "batch_released"]
+
+
 def test_a_killed_writer_of_the_ledger_leaves_it_as_it_was(world):
     world.kill("degrade", "ledger.recorded")
     assert world.ledger.open_reads() == ()
@@ -389,5 +413,9 @@ def test_a_deployment_that_is_killed_again_and_again_stays_whole(world):
     world.archive.sweep()
     world.quarantine.sweep()
     named = {row.sha256 for row in world.rows(snapshots)}
-    held = {batch.sha256 for batch in world.quarantine.list(limit=10_000)}
+    held = {
+        batch.sha256
+        for batch in world.quarantine.list(state=None, limit=10_000)
+        if batch.state is not QuarantineState.DROPPED
+    }
     assert {Path(name).stem for name in world.files()} == named | held
