@@ -31,6 +31,7 @@ from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.heal_runs import HealRuns
 from dagster_contracts.orchestration.launching import cannot_run, first_known
 from dagster_contracts.orchestration.reads import Reader
+from dagster_contracts.orchestration.released import ReleasedRuns
 from dagster_contracts.orchestration.step import PROBE_TAG
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.ledger import DegradedRead
@@ -157,6 +158,7 @@ class CircuitTick:
         self._try("open circuits above", self.inherit)
         requests: list[dg.RunRequest] = []
         self._try("probes", lambda: requests.extend(self.probes()))
+        self._try("released batches", lambda: requests.extend(self.released()))
         if time.monotonic() < self._deadline:
             self._try("healing", lambda: requests.extend(self.healing()))
         # What was shown is remembered in the cursor, so that a change made in a run, by another
@@ -345,6 +347,11 @@ class CircuitTick:
             )
         return True
 
+    def released(self) -> Iterable[dg.RunRequest]:
+        """Runs for the batches that an operator has released from quarantine."""
+        runs = ReleasedRuns(self._runtime, self._bindings, self._graph, self._instance)
+        return runs.requests()
+
     def healing(self) -> Iterable[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
         yield from HealRuns(
@@ -442,11 +449,10 @@ class CircuitTick:
             return None
         if circuit.key.partition is not None:
             return circuit.key.partition
-        # The batch that opened the circuit is the one to try again; a circuit that time opened is
-        # tried with the newest partition.
-        breaker, evaluation = self._runtime.breaker, circuit.evaluation_id
-        opened = circuit.opened_partition or (evaluation and breaker.partition_of(evaluation))
-        wanted = (opened or None, None if opened else circuit.watermark_partition)
+        # The partitions that are bad are the ones to try again, in their order; where time opened
+        # the circuit it is the newest one.
+        bad: list[str | None] = [partition.name for partition in circuit.bad_partitions]
+        wanted = bad or [circuit.watermark_partition]
         return first_known(self._graph, self._instance, binding.asset_key, wanted)
 
 

@@ -106,7 +106,6 @@ from dagster_contracts.store.tables import (
     circuits,
     degraded_reads,
     feedback,
-    observations,
 )
 
 FAILED = "failed_materializations"
@@ -687,14 +686,6 @@ class CircuitBreaker:
         with self._store.read() as conn:
             stored = replay_events(conn, key)
         return stored.circuit if stored else None
-
-    def partition_of(self, evaluation_id: str) -> str | None:
-        """The partition that an evaluation was about; ``None`` for a whole asset."""
-        with self._store.read() as conn:
-            partition = conn.scalar(
-                sa.select(observations.c.partition).filter_by(evaluation_id=evaluation_id)
-            )
-        return partition or None
 
     def prune(self, *, events: timedelta, observations: timedelta) -> tuple[int, int]:
         """Forget events and observations that are older; how many of each.

@@ -45,6 +45,7 @@ from dagster_contracts.core.circuit import (
     would_open,
 )
 from dagster_contracts.core.circuit.judgement import trimmed
+from dagster_contracts.core.circuit.machine import REMEMBERED_PARTITIONS
 from dagster_contracts.core.condition import (
     Condition,
     Observation,
@@ -60,6 +61,8 @@ from dagster_contracts.core.contract import (
     ProbeMode,
     Recovery,
 )
+from dagster_contracts.core.metrics import DEFAULT
+from dagster_contracts.core.quantity import Dimension
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEY = CircuitKey("flights", "flights")
@@ -292,6 +295,15 @@ def test_lifting_an_override_is_audited_and_lifting_none_is_nothing() -> None:
     assert story.circuit.override is Override.NONE
 
 
+def test_two_operators_who_decide_at_the_same_moment_send_two_alerts() -> None:
+    story = Story()
+    keys = set()
+    for actor in ("ann", "bob"):
+        step = story.send(Forced(override=Override.FORCED_OPEN, actor=actor, reason="cents"))
+        keys |= {e.dedupe_key for e in step.effects if isinstance(e, Alert)}
+    assert len(keys) == 2
+
+
 def test_forcing_takes_the_lease_away() -> None:
     story = Story().to(CircuitState.HALF_OPEN)
     story.send(ProbeAsked(holder="run 1"))
@@ -441,6 +453,52 @@ def test_a_window_averages_what_batches_measured_and_not_what_is_of_the_moment()
     assert story.circuit.averaged == ()
 
 
+@pytest.mark.parametrize("override", [*Override])
+def test_each_spell_of_an_unknown_metric_is_an_alert_while_the_primary_is_read(
+    override: Override,
+) -> None:
+    story = Story()
+    if override is not Override.NONE:
+        story.send(Forced(override=override, actor="ann", reason="known"))
+    keys = []
+    for metrics in (UNKNOWN, UNKNOWN, GOOD, UNKNOWN):
+        effects = story.observe(metrics, at=story.minute + 1).effects
+        keys += [e.dedupe_key for e in effects if isinstance(e, Alert)]
+    told = 0 if override is Override.FORCED_OPEN else 2
+    assert (len(keys), len(set(keys))) == (told, told)
+
+
+def test_what_an_evaluation_does_not_try_is_said_once() -> None:
+    story = Story()
+    keys = set()
+    for metrics in ({"data_freshness": 60}, GOOD, {"data_freshness": 60}):
+        effects = story.observe(metrics).effects
+        keys |= {e.dedupe_key for e in effects if isinstance(e, Alert)}
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ("condition", "metric", "values", "state"),
+    [
+        ("row_count < 10", "row_count", (100, 100, 0), CircuitState.OPEN),
+        ("row_count < 10", "row_count", (0, 0, 100), CircuitState.CLOSED),
+        ("data_latency > 5min", "data_latency", (0, 0, 301), CircuitState.OPEN),
+        ("bot_share > 10%", "bot_share", (0, 0, 0.25), CircuitState.CLOSED),
+        ("null_ratio.id > 10%", "null_ratio.id", (0, 0, 0.25), CircuitState.CLOSED),
+        ("null_ratio.id > 10%", "null_ratio.id", (0.1, 0.2, 0.25), CircuitState.OPEN),
+    ],
+)
+def test_a_window_averages_ratios_and_judges_all_else_by_the_last(
+    condition: str, metric: str, values: tuple[float, ...], state: CircuitState
+) -> None:
+    declared = DEFAULT.with_declared({"bot_share": Dimension.RATIO})
+    opens = (parse_condition(condition, catalogue=declared),)
+    story = Story(replace(POLICY, open_when=opens, window=3, min_observations=3))
+    for value in values:
+        story.observe({metric: value})
+    story.expect(state)
+
+
 def test_an_unknown_metric_neither_opens_nor_is_silent() -> None:
     story = Story()
     step = story.observe(UNKNOWN)
@@ -450,9 +508,7 @@ def test_an_unknown_metric_neither_opens_nor_is_silent() -> None:
     assert isinstance(alert, Alert)
     assert alert.topic is AlertTopic.UNKNOWN_METRIC
     assert "schema_validation_errors" in alert.explanation
-    (again,) = story.observe(UNKNOWN).effects
-    assert isinstance(again, Alert)
-    assert again.dedupe_key == alert.dedupe_key  # told once
+    assert story.observe(UNKNOWN).effects == ()  # told once
 
 
 def test_a_metric_of_the_moment_that_no_evaluation_measures_is_not_missed() -> None:
@@ -654,37 +710,193 @@ def test_a_good_probe_of_another_partition_than_the_one_that_opened_closes_nothi
                 )
             )
         story.expect(CircuitState.OPEN)
-        assert story.circuit.opened_partition == "day 6"
-        story.observe(GOOD, day=7, at=10)  # as a run by itself
+        assert story.circuit.awaited_partition == "day 6"
+        good = GOOD | {"failed_materializations": 0}
+        story.observe(good, day=7, at=10)  # as a run by itself
         story.expect(CircuitState.HALF_OPEN)
         story.send(ProbeAsked(holder="run 1", partition="day 6"))
-        story.observe(GOOD, day=5, holder="run 1")  # as the probe
+        story.observe(good, day=5, holder="run 1")  # as the probe
         story.expect(CircuitState.HALF_OPEN)
-        story.observe(GOOD, day=6, holder="run 1")
+        story.observe(good, day=6, holder="run 1")
         story.expect(CircuitState.CLOSED)
-        assert story.circuit.opened_partition is None
+        assert story.circuit.bad_partitions == ()
 
 
-def test_another_good_partition_mends_an_exhausted_circuit_but_the_probe_decides() -> None:
+def test_only_a_partition_that_is_bad_mends_an_exhausted_circuit() -> None:
     story = Story(replace(POLICY, recovery=replace(POLICY.recovery, max_retries=0)))
     story.observe(BAD, day=6)
     story.expect(CircuitState.EXHAUSTED)
-    story.observe(GOOD, day=7)
-    story.expect(CircuitState.HALF_OPEN)
-    assert _requests(story.tick()) == 1
-    story.observe(GOOD, day=6, holder="run 1")  # late, and in nobody's name
-    story.expect(CircuitState.HALF_OPEN)
-    story.send(ProbeAsked(holder="run 1", partition="day 6"))
-    story.observe(GOOD, day=6, holder="run 1")
+    for day in (7, 8):
+        step = story.observe(GOOD, day=day)
+        assert _unmoved(step)
+        assert "day 6" in step.notes[-1].explanation
+    story.observe(GOOD, day=6)  # older than the newest, and what the circuit waits for
     story.expect(CircuitState.CLOSED)
 
 
-def test_a_contract_that_waits_is_closed_by_a_newer_partition() -> None:
+def test_a_contract_that_waits_is_closed_by_the_next_run_of_what_is_bad() -> None:
     waiting = replace(POLICY.recovery, probe=ProbeMode.WAIT)
     story = Story(replace(POLICY, recovery=waiting))
     story.observe(BAD, day=6)
     story.observe(GOOD, day=7, at=10)
+    story.expect(CircuitState.HALF_OPEN)  # day 6 is bad still, and would be served
+    story.observe(GOOD, day=6)
     story.expect(CircuitState.CLOSED)
+
+
+def _waiting(story: Story) -> list[str]:
+    return [bad.name for bad in story.circuit.bad_partitions]
+
+
+def test_the_circuit_closes_when_every_partition_that_became_bad_is_good() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    step = story.observe(BAD, day=7, at=5)
+    assert not step.transitions
+    assert NoteKind.BAD_PARTITION in _kinds(step)
+    story.observe(BAD, day=5, backfill=True)  # it opens nothing, but closing would serve it
+    story.observe(GOOD, day=4, backfill=True)
+    assert _waiting(story) == ["day 6", "day 7", "day 5"]
+    story.tick(at=10)
+    asked = []
+    for number, day in enumerate((6, 7, 5)):
+        asked.append(next(e for e in story.tick().effects if isinstance(e, RequestProbe)))
+        story.send(ProbeAsked(holder=f"run {number}", partition=f"day {day}"))
+        story.expect(CircuitState.HALF_OPEN)
+        assert story.circuit.awaited_partition == f"day {day}"
+        step = story.observe(GOOD, day=day, holder=f"run {number}")
+        assert story.circuit.lease is None
+    story.expect(CircuitState.CLOSED)
+    assert (_heals(step), len({effect.dedupe_key for effect in asked})) == (1, 3)
+    assert story.circuit.bad_partitions == ()
+    assert [t.after for t in story.transitions].count(CircuitState.HALF_OPEN) == 1
+
+
+def test_a_bad_partition_that_became_good_by_itself_is_probed_no_more() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=7, at=5)
+    story.observe(BAD, day=7, at=6)
+    assert _waiting(story) == ["day 6", "day 7"]
+    story.observe(GOOD, day=6, at=7)
+    assert _waiting(story) == ["day 7"]
+    story.observe(GOOD, day=7, at=8)  # before the probe is due: the last one is left to it
+    assert _waiting(story) == ["day 7"]
+    story.tick(at=10)
+    story.observe(GOOD, day=7, at=11)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_what_is_being_probed_is_answered_by_its_probe_alone() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=7)
+    story.tick(at=10)
+    story.send(ProbeAsked(holder="run 1", partition="day 6"))
+    story.observe(GOOD, day=6)
+    story.observe(GOOD, day=7)
+    assert _waiting(story) == ["day 6"]
+    story.observe(GOOD, day=6, holder="run 1")
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_bad_probe_of_one_of_several_spends_an_attempt_and_keeps_the_rest() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=7)
+    story.observe(GOOD, day=6, at=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert story.circuit.attempts == 1
+    story.observe(BAD, day=7)
+    story.expect(CircuitState.OPEN)
+    assert (story.circuit.attempts, _waiting(story)) == (2, ["day 7"])
+    story.observe(BAD, day=7, at=40)
+    story.expect(CircuitState.EXHAUSTED)
+    story.observe(BAD, day=8)
+    story.observe(GOOD, day=8)  # one of two is mended: the other one is probed
+    story.expect(CircuitState.HALF_OPEN)
+    assert _requests(story.tick()) == 1
+    assert story.circuit.awaited_partition == "day 7"
+
+
+def test_several_good_probes_are_counted_over_the_partitions_that_were_bad() -> None:
+    story = Story(replace(POLICY, recovery=replace(RECOVERY, probes=2)))
+    story.observe(BAD, day=6)
+    story.observe(GOOD, day=6, at=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert _waiting(story) == ["day 6"]  # a second probe of the same
+    story.observe(GOOD, day=7)
+    story.expect(CircuitState.HALF_OPEN)
+    story.observe(GOOD, day=6)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_bad_partitions_are_remembered_under_an_override_and_an_edit_until_a_reset() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.send(Forced(override=Override.FORCED_CLOSED, actor="ann", reason="known"))
+    story.observe(BAD, day=7)
+    story.observe(GOOD, day=6)
+    story.send(Forced(override=Override.NONE, actor="ann", reason="over"))
+    story.policy = replace(POLICY, min_observations=2)
+    story.send(PolicyChanged(policy_hash="v2"))
+    assert _waiting(story) == ["day 7"]
+    assert circuit_from_json(circuit_to_json(story.circuit)) == story.circuit
+    story.send(Reset(actor="ann", reason="mended"))
+    assert story.circuit.bad_partitions == ()
+
+
+def test_what_an_override_held_back_is_probed_when_time_opens_the_circuit() -> None:
+    story = Story()
+    story.send(Forced(override=Override.FORCED_CLOSED, actor="ann", reason="known"))
+    story.observe(BAD, day=6)
+    story.send(Forced(override=Override.NONE, actor="ann", reason="over"))
+    assert [t.cause for t in story.tick().transitions] == [TransitionCause.TICK]
+    assert _waiting(story) == ["day 6"]
+
+
+def test_the_newest_bad_partitions_are_remembered_and_the_rest_is_told() -> None:
+    story = Story()
+    for day in range(REMEMBERED_PARTITIONS + 2):
+        step = story.observe(BAD, day=day)
+    assert len(_waiting(story)) == REMEMBERED_PARTITIONS
+    assert story.circuit.awaited_partition == "day 2"
+    assert story.circuit.bad_forgotten == 2
+    assert "day 1 is no longer waited for" in step.notes[1].explanation
+    for day in range(2, REMEMBERED_PARTITIONS + 2):
+        step = story.observe(GOOD, day=day, at=10)
+    story.expect(CircuitState.CLOSED)
+    assert "2 more bad partitions" in step.transitions[-1].explanation
+
+
+def test_an_older_partition_that_is_waited_for_is_not_asked_how_old_it_is() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.observe(GOOD, day=7)
+    story.observe({"schema_validation_errors": 0, "data_freshness": 86_400}, day=6, at=10)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_what_only_the_newest_can_answer_is_asked_of_it_last() -> None:
+    story = Story()
+    story.observe(GOOD, day=7)
+    story.tick(STALE)
+    story.observe(BAD, day=6)
+    old = {"schema_validation_errors": 0, "data_freshness": 86_400}
+    step = story.observe(old, day=6, at=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert "is asked of the newest" in step.notes[-1].explanation
+    assert story.circuit.awaited_partition is None
+    story.observe(GOOD, day=8)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_row_of_an_earlier_release_waits_for_the_partition_that_opened_it() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    written = circuit_to_json(story.circuit)
+    del written["bad_partitions"]
+    assert circuit_from_json({**written, "opened_partition": "day 6"}) == story.circuit
 
 
 def test_a_circuit_that_time_opened_is_closed_by_whatever_is_newest() -> None:
@@ -701,7 +913,7 @@ def test_where_the_partition_that_opened_is_gone_the_probes_own_takes_its_place(
     story.observe(BAD, day=6)
     story.tick(at=10)
     step = story.send(ProbeAsked(holder="run 1", partition="day 5"))
-    assert "day 6, which opened the circuit, is gone" in step.notes[0].explanation
+    assert "day 6, to be good first, is gone" in step.notes[0].explanation
     story.observe(GOOD, day=5, holder="run 1")
     story.expect(CircuitState.CLOSED)
 
@@ -726,9 +938,10 @@ def test_late_observations_are_no_probes_but_for_the_holder_of_the_lease() -> No
     assert _kinds(story.observe(GOOD, day=4, at=30)) == [NoteKind.LATE]
     story.expect(CircuitState.OPEN)
     story.tick()
-    story.send(ProbeAsked(holder="run 1", partition="day 4"))
-    assert _kinds(story.observe(GOOD, day=4)) == [NoteKind.LATE]
-    assert story.observe(GOOD, day=4, holder="run 1").circuit.state is CircuitState.CLOSED
+    story.send(ProbeAsked(holder="run 1", partition="day 3"))
+    story.observe(GOOD, day=3)
+    story.expect(CircuitState.HALF_OPEN)
+    assert story.observe(GOOD, day=3, holder="run 1").circuit.state is CircuitState.CLOSED
     assert story.circuit.watermark_partition == "day 5"
 
 
@@ -941,11 +1154,54 @@ def test_a_probe_that_answers_nothing_is_not_good_even_if_a_tick_opened_the_circ
     story = Story()
     story.observe(GOOD)
     story.tick(STALE, at=60)
-    assert story.circuit.opened_by == ()
+    assert story.circuit.opened_by == ("data_freshness > 30min",)
     story.tick(at=70)
     step = story.observe(UNKNOWN)
     assert [t.cause for t in step.transitions] == [TransitionCause.PROBE_BAD]
     assert "could not be measured" in step.transitions[0].explanation
+
+
+def test_what_time_opened_must_be_measured_by_the_probe() -> None:
+    story = Story()
+    story.observe(GOOD)
+    story.tick(STALE, at=60)
+    story.observe({"schema_validation_errors": 0, "data_freshness": None}, at=70)
+    story.expect(CircuitState.OPEN)
+    story.observe(GOOD, at=100)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_what_a_later_batch_broke_must_be_measured_by_the_probe_too() -> None:
+    story = Story(replace(POLICY, open_when=_conditions(*TWO))).to(CircuitState.OPEN)
+    story.observe({"schema_validation_errors": 0, "row_count": 5}, at=5)
+    assert story.circuit.opened_by == TWO
+    story.observe({"schema_validation_errors": 0, "row_count": None}, at=10)
+    story.expect(CircuitState.OPEN)
+    story.observe({"schema_validation_errors": 0, "row_count": 50}, at=40)
+    story.expect(CircuitState.CLOSED)
+
+
+TWO = ("schema_validation_errors > 5%", "row_count < 10")
+
+
+@pytest.mark.parametrize(
+    ("edited", "stands"),
+    [
+        (TWO, TWO[:1]),
+        (("schema_validation_errors > 6%", "row_count < 10"), ("schema_validation_errors > 6%",)),
+        (("completeness < 90%", "row_count < 10"), ("completeness < 90%", "row_count < 10")),
+        ((), ()),
+    ],
+)
+def test_an_edit_keeps_what_opened_the_circuit_in_the_new_contracts_words(
+    edited: tuple[str, ...], stands: tuple[str, ...]
+) -> None:
+    story = Story(replace(POLICY, open_when=_conditions(*TWO))).to(CircuitState.OPEN)
+    story.policy = replace(POLICY, open_when=_conditions(*edited))
+    story.send(PolicyChanged(policy_hash="v2"))
+    assert story.circuit.opened_by == stands
+    story.observe({"row_count": 50}, at=10)
+    assert (story.state is CircuitState.CLOSED) is not stands
 
 
 def test_with_on_unknown_open_a_probe_must_answer_everything() -> None:
@@ -998,6 +1254,22 @@ def test_a_new_version_of_the_contract_is_one_more_probe() -> None:
     assert _requests(step) == 1
     story.observe(BAD)
     story.expect(CircuitState.EXHAUSTED)
+
+
+@pytest.mark.parametrize("ends", ["by hand", "by itself"])
+def test_an_edit_under_an_override_grants_its_probe_when_the_override_ends(ends: str) -> None:
+    story = Story().to(CircuitState.EXHAUSTED)
+    until = None if ends == "by hand" else story.now + timedelta(hours=1)
+    story.send(Forced(override=Override.FORCED_OPEN, actor="ann", reason="wait", until=until))
+    assert _unmoved(story.send(PolicyChanged(policy_hash="v2")))
+    assert _unmoved(story.tick())
+    if ends == "by hand":
+        step = story.send(Forced(override=Override.NONE, actor="ann", reason="over"))
+    else:
+        step = story.tick(at=story.minute + 60)
+    assert [t.cause for t in step.transitions] == [TransitionCause.CONTRACT_CHANGED]
+    assert _requests(step) >= 1
+    assert _unmoved(story.send(PolicyChanged(policy_hash="v2")))
 
 
 def test_a_contract_without_retries_is_exhausted_at_once() -> None:

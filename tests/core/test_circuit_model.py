@@ -69,6 +69,9 @@ TABLE: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 
+CONDITIONS = {"schema_validation_errors": "errors", "data_freshness": "clock"}
+
+
 class Model:
     """The second implementation: numbers are seconds, errors are per cent."""
 
@@ -88,8 +91,10 @@ class Model:
             "newest": None,  # (day, event second)
             "upstream": set(),
             "openings": [],
-            "blames_errors": False,
-            "blames_day": None,
+            "blames": set(),  # which of the two conditions held since the opening
+            "bad": [],  # the days that must be good, in the order in which they are probed
+            "last_day": None,
+            "edited": False,
             "edition": "a",
             "old": False,
         }
@@ -127,8 +132,8 @@ class Model:
         self.c["due"], self.c["good"], self.c["lease"] = None, 0, None
 
     def _enter_closed(self, was: str) -> None:
-        self.c.update(attempts=0, good=0, due=None, lease=None, window=[], blames_errors=False)
-        self.c["blames_day"] = None
+        self.c.update(attempts=0, good=0, due=None, lease=None, window=[])
+        self.c.update(blames=set(), bad=[], edited=False)
 
     # -- time --
 
@@ -152,16 +157,27 @@ class Model:
             c["lease"] = None
         elif c["lease"] is not None and self.now >= c["lease"][1]:
             self.bad()
+        self.grant()
+
+    def grant(self) -> None:
+        """An edit gives an exhausted circuit a probe, once nothing is forced any more."""
+        if self.c["edited"] and not self.frozen():
+            self.c["edited"] = False
+            self.word("edited")
 
     def bad(self) -> None:
         retries = self.rules["retries"]
         left = bool(self.c["upstream"]) or self.c["attempts"] < retries
         self.word("bad, retries left" if left else "bad, no retries left")
 
-    def good(self) -> None:
-        self.c["good"] += 1
-        self.c["lease"] = None
-        if self.c["good"] >= self.rules["probes"]:
+    def good(self, day: int, *, for_newest: bool) -> None:
+        c = self.c
+        c["good"] += 1
+        c["lease"] = None
+        others = [bad for bad in c["bad"] if bad != day]
+        if others or for_newest:
+            c["bad"] = others
+        elif c["good"] >= self.rules["probes"]:
             self.word("good and enough")
 
     def due(self) -> bool:
@@ -175,51 +191,106 @@ class Model:
 
     def held(self) -> bool | None:
         """Whether errors were too many in each of the last ``hold`` checks; None: unknown."""
-        last = [self.violates(errors) for errors in self.c["window"][-self.rules["hold"] :]]
+        window = self.c["window"][-self.rules["hold"] :]
+        last = [self.violates(errors) for errors, _ in window]
         if not last:
             return None
         if False in last or len(last) < self.rules["hold"]:
             return False
         return None if None in last else True
 
-    def violation(self, *, errors: bool, day: int | None) -> None:
-        self.c.update(blames_errors=errors, blames_day=day)
+    def asked(self, errors: bool | None, fresh: int | None) -> dict[str, bool | None]:
+        """What the conditions say; nobody asks an old partition's circuit how fresh it is."""
+        stale = None if fresh is None else fresh > 1800
+        return {"errors": errors} | ({} if self.c["old"] else {"clock": stale})
+
+    def against(self, says: dict[str, bool | None], *, unknown: bool) -> set[str]:
+        """The conditions that speak for opening."""
+        broken = {name for name, truth in says.items() if truth}
+        if not broken and unknown and self.rules["unknown_opens"]:
+            return {name for name, truth in says.items() if truth is None}
+        return broken
+
+    def violation(self, blames: set[str], day: int | None) -> None:
+        self.c.update(blames=blames, bad=[] if day is None else [day])
         self.word("violation" if self.rules["retries"] else "violation, no retries")
 
+    def blame(self, errors: int | None, fresh: int | None, day: int, *, late: bool) -> None:
+        """A day that is bad by itself must be good before the circuit closes."""
+        if self.state == "closed":
+            return
+        says = self.asked(self.violates(errors), fresh)
+        if late:
+            says.pop("clock", None)
+        broken = self.against(says, unknown=not late)
+        self.c["blames"] |= broken
+        if broken and day not in self.c["bad"]:
+            self.c["bad"].append(day)
+
+    def passes(self, errors: int | None, fresh: int | None, *, older: bool) -> tuple[bool, bool]:
+        """Whether a probe is good, and whether the newest day has a question left to answer."""
+        answered, doubted, left = False, False, False
+        for name, truth in self.asked(self.violates(errors), fresh).items():
+            must_know = self.rules["unknown_opens"] or name in self.c["blames"]
+            if truth is False:
+                answered = True
+            elif older and name == "clock":
+                left = left or must_know
+            elif truth or must_know:
+                return False, False
+            else:
+                doubted = True
+        if left or answered:
+            return True, left
+        return not doubted, False
+
     def observe(
-        self, errors: int | None, day: int, at: int, backfill: bool, holder: str | None
+        self,
+        errors: int | None,
+        fresh: int | None,
+        day: int,
+        at: int,
+        backfill: bool,
+        holder: str | None,
     ) -> None:
         self.settle()
         c = self.c
         newest = c["newest"]
         late = backfill or (newest is not None and day != newest[0] and at < newest[1])
         asked = c["lease"] is not None and c["lease"][0] == holder
-        if late and not asked:
+        awaited = day in c["bad"]
+        self.blame(errors, fresh, day, late=late)
+        if late and not asked and not awaited:
             return
+        is_good, for_newest = self.passes(errors, fresh, older=late and awaited)
         c["counted"] += 1
+        c["last_day"] = day
         if not late and at <= self.now + 3600:
             c["newest"] = (day, min(at, self.now))
         if self.state == "closed":
-            c["window"].append(errors)
+            c["window"].append((errors, fresh))
             enough = len(c["window"]) >= self.rules["enough"]
-            held = self.held()
-            opens = held or (held is None and self.rules["unknown_opens"])
-            if enough and opens and not self.frozen():
-                self.violation(errors=True, day=day)
+            broken = self.against(self.asked(self.held(), fresh), unknown=True)
+            if enough and broken and not self.frozen():
+                self.violation(broken, day)
             return
-        if self.frozen():
-            return
-        unknown_is_bad = self.rules["unknown_opens"] or c["blames_errors"]
-        is_good = not unknown_is_bad if errors is None else not self.violates(errors)
-        answers = c["blames_day"] in (None, day)
-        if self.state == "exhausted":
-            if is_good and self.word("mended") and answers:
-                self.good()
-        elif self.due() or (self.state == "half_open" and (asked or c["lease"] is None)):
-            if not is_good:
-                self.bad()
-            elif answers:
-                self.good()
+        answers = not c["bad"] or day in c["bad"]
+        tried = not self.frozen() and (
+            self.state == "exhausted"
+            or self.due()
+            or (self.state == "half_open" and (asked or c["lease"] is None))
+        )
+        if not tried:
+            probed = c["lease"] is not None and c["bad"] and c["bad"][0] == day
+            if is_good and day in c["bad"] and len(c["bad"]) > 1 and not probed:
+                c["bad"].remove(day)
+        elif self.state == "exhausted":
+            if is_good and answers and self.word("mended"):
+                self.good(day, for_newest=for_newest)
+        elif not is_good:
+            self.bad()
+        elif answers:
+            self.good(day, for_newest=for_newest)
 
     def fail(self, holder: str | None, day: int | None) -> None:
         self.settle()
@@ -242,14 +313,23 @@ class Model:
             self.due()
 
     def look_at_the_clock(self, freshness: int | None, day: int | None = None) -> None:
-        window, enough = self.c["window"], self.rules["enough"]
-        stopped = freshness is not None and freshness > 1800 and not self.c["old"]
+        c, enough = self.c, self.rules["enough"]
         if self.frozen():
             return
-        by_errors = len(window) >= enough and self.held() is True
-        by_clock = self.c["counted"] >= enough and stopped
-        if by_errors or by_clock:
-            self.violation(errors=False, day=day)
+        seen = c["window"][-1] if c["window"] else None
+        if freshness is None and seen is not None:
+            freshness = seen[1]
+        says = self.asked(self.held() if len(c["window"]) >= enough else None, freshness)
+        if c["counted"] < enough:
+            says.pop("clock", None)
+        broken = self.against(says, unknown=False)
+        if not broken:
+            return
+        # What was let through under an override is bad all the same.
+        if day is None and seen is not None:
+            alone = self.asked(self.violates(seen[0]), seen[1])
+            day = c["last_day"] if self.against(alone, unknown=True) else None
+        self.violation(broken, day)
 
     def ask(self, holder: str, day: int | None) -> None:
         self.settle()
@@ -260,8 +340,8 @@ class Model:
         if self.state == "half_open" and self.c["lease"] is None:
             self.c["lease"] = (holder, self.now + self.rules["timeout"])
         holds = self.state == "half_open" and c["lease"] is not None and c["lease"][0] == holder
-        if holds and day is not None and c["blames_day"] is not None:
-            c["blames_day"] = day
+        if holds and day is not None and c["bad"]:
+            c["bad"] = c["bad"][c["bad"].index(day) :] if day in c["bad"] else [day]
 
     def force(self, kind: str, until: int | None) -> None:
         self.settle()
@@ -271,6 +351,7 @@ class Model:
             # The whole asset's is heard of again once the circuit's own is over.
             self.c["override"], self.c["lease"] = (kind, until), None
             self.c["whole"] = ("none", None)
+        self.grant()
 
     def hear(self, kind: str, until: int | None) -> None:
         """The whole asset's override; nobody hears of it while the circuit has one of its own."""
@@ -279,6 +360,7 @@ class Model:
             self.c["whole"] = (kind, until)
             if kind != "none":
                 self.c["lease"] = None
+        self.grant()
 
     def place(self, old: bool) -> None:
         self.settle()
@@ -294,9 +376,10 @@ class Model:
         self.settle()
         if edition == self.c["edition"]:
             return
-        self.c.update(edition=edition, window=[], blames_errors=False)
+        self.c.update(edition=edition, window=[])
         self.c["attempts"] = min(self.c["attempts"], self.rules["retries"])
-        self.word("edited")
+        self.c["edited"] = self.state != "closed"
+        self.grant()
 
     def upstream(self, name: str, opened: bool) -> None:
         self.settle()
@@ -349,6 +432,7 @@ _rules = st.fixed_dictionaries(
     }
 )
 _errors = st.sampled_from([0, 0, 10, 10, 30, None])
+_fresh = st.sampled_from([0, 0, 0, 0, 9000, None])
 _holders = st.sampled_from([None, "run 1", "run 2"])
 
 
@@ -386,13 +470,20 @@ class CircuitAgainstModel(RuleBasedStateMachine):
 
     @rule(
         errors=_errors,
+        fresh=_fresh,
         day=st.integers(1, 4),
         early=st.sampled_from([0, 0, 30, 7200]),
         backfill=st.sampled_from([False] * 7 + [True]),
         holder=_holders,
     )
     def observe(
-        self, errors: int | None, day: int, early: int, backfill: bool, holder: str | None
+        self,
+        errors: int | None,
+        fresh: int | None,
+        day: int,
+        early: int,
+        backfill: bool,
+        holder: str | None,
     ) -> None:
         # The days lie in the past, but for one that claims to be of the future.
         at = self.clock + early if early else -1000 + day * 100
@@ -400,14 +491,14 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             evaluation_id=self._new_id(),
             metrics={
                 "schema_validation_errors": None if errors is None else Fraction(errors, 100),
-                "data_freshness": Fraction(0),
+                "data_freshness": None if fresh is None else Fraction(fresh),
             },
             event_time=EPOCH + timedelta(seconds=at),
             partition=str(day),
             backfill=backfill,
             lease_holder=holder,
         )
-        self.model.observe(errors, day, at, backfill, holder)
+        self.model.observe(errors, fresh, day, at, backfill, holder)
         self.sent.append(event)
         self._send(event)
 
@@ -510,6 +601,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
     def nobody_asks_any_more(self) -> None:
         self.model.settle()
         self.model.c["override"], self.model.c["lease"] = ("none", None), None
+        self.model.grant()
         self.holders.clear()
         self._send(Dismissed(actor="ann", reason="a typo"))
         assert self.circuit.dismissed
@@ -601,7 +693,8 @@ class CircuitAgainstModel(RuleBasedStateMachine):
                 circuit.inherited,
             ),
             "upstream": set(circuit.upstream),
-            "blames_day": circuit.opened_partition and int(circuit.opened_partition),
+            "bad": [int(bad.name) for bad in circuit.bad_partitions],
+            "blames": {CONDITIONS[text.split()[0]] for text in circuit.opened_by},
             "counted": circuit.evaluations,
             "newest": watermark
             and (int(circuit.watermark_partition or 0), (watermark - EPOCH).total_seconds()),
@@ -613,7 +706,8 @@ class CircuitAgainstModel(RuleBasedStateMachine):
                 "due",
                 "lease",
                 "upstream",
-                "blames_day",
+                "bad",
+                "blames",
                 "counted",
                 "newest",
             )

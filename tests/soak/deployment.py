@@ -541,7 +541,7 @@ class Deployment:
             return
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
         contract = self.contracts[name]
-        partition = self._to_probe(key, circuit.opened_partition)
+        partition = self._to_probe(key, circuit.awaited_partition)
         if (name, partition) in self.deleted or self._slips():
             self._block(key, contract, circuit)
             return

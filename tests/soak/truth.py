@@ -78,8 +78,10 @@ class Guard:
         self._good = 0
         self._newest: tuple[str | None, datetime] | None = None
         self._waiting_since: datetime | None = None
-        self._opened_by_batch = False
-        self._blamed: str | None = None
+        # What must be known to be over, and the partitions that must be good, before it closes.
+        self._blames: set[str] = set()
+        self._bad: list[str] = []
+        self._last_partition: str | None = None
         self._generation = 0
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._turns: dict[tuple[int, int], str] = {}
@@ -127,7 +129,8 @@ class Guard:
             self.settle(now)
             self.attempts = min(self.attempts, terms.retries)
             self._window.clear()
-            self._opened_by_batch = False
+            if self.barred and not self._blames <= self._conditions():
+                self._blames = self._conditions()  # Nobody can say any more what it was.
             self._end(served)
 
     def settle(self, now: datetime) -> None:
@@ -152,18 +155,21 @@ class Guard:
         self.settle(now)
         probe = self.lease is not None and self.lease[0] == holder
         late = self._late(batch, partition, backfill=backfill)
-        if late and not probe:
+        awaited = partition in self._bad
+        self._blame(batch, partition, late=late)
+        if late and not probe and not awaited:
             self._judge(moves, now, opens=False, good=False)
             self._end(served)
             return
         self._counted += 1
+        self._last_partition = partition
         self._failures.clear()  # Data has arrived, good or bad, and of the newest partition.
         self.last_broken, self.measured = batch.broken, True
         if not late:
             self._newest = (partition, min(batch.event_time, now))
         passes = self._passes(batch.broken)
-        # That another partition is good says nothing of the one that opened the circuit.
-        answers = self._blamed in (None, partition)
+        # That another partition is good says nothing of those that are bad.
+        answers = not self._bad or partition in self._bad
         alone = probe or self.lease is None
         good = passes and answers and alone
         opens = False
@@ -177,11 +183,43 @@ class Guard:
             self._good += good
             if probe and (answers or not passes):
                 self.lease = None  # Else its run has yet to make what it was started for.
-        self._judge(moves, now, opens=opens, good=good, judged=True)
+        closes = good and set(self._bad) <= {partition}
+        self._judge(moves, now, opens=opens, good=good, closes=closes, judged=True)
         if opens:
-            self._opened_by_batch = True
-            self._blamed = None if self.of_partition else partition
+            self._opened(partition, {"errors"})
+        else:
+            self._absolve(partition, passes=passes, probe=probe)
         self._end(served)
+
+    def _blame(self, batch: Batch, partition: str | None, *, late: bool) -> None:
+        """A batch that is bad while the circuit is not closed, old as it may be."""
+        if not self.barred:
+            return
+        if self._is_bad(batch.broken, late=late):
+            self._blames.add("errors")
+            if partition is not None and not self.of_partition and partition not in self._bad:
+                self._bad.append(partition)
+
+    def _is_bad(self, broken: int | None, *, late: bool = False) -> bool:
+        if broken is None:
+            return self.terms.unknown_opens and not late
+        return broken > self.terms.limit
+
+    def _absolve(self, partition: str | None, *, passes: bool, probe: bool) -> None:
+        """One of several bad partitions has become good; its own probe answers for itself."""
+        others = [bad for bad in self._bad if bad != partition]
+        probed = self.lease is not None and not probe and self._bad[:1] == [partition]
+        if passes and others and not probed:
+            self._bad = others
+
+    def _opened(self, partition: str | None, blames: set[str]) -> None:
+        self._blames = blames
+        self._bad = [] if self.of_partition or partition is None else [partition]
+
+    def _conditions(self) -> set[str]:
+        """What the contract asks."""
+        asked = {"errors": True, "stale": self.terms.stale_after, "failures": self.terms.failures}
+        return {name for name, term in asked.items() if term is not None}
 
     def failed(
         self,
@@ -198,10 +236,11 @@ class Guard:
         self._failures[what] = self._failures.get(what, 0) + 1
         if self.lease is not None and self.lease[0] == holder:
             self.lease = None
-        opens = self.must_open(now) or self._fails_too_often(what)
-        self._judge(moves, now, opens=opens, good=False, judged=True)
-        if opens:
-            self._blamed = None if self.of_partition else partition
+        blames = self._spoken(now) | ({"failures"} if self._fails_too_often(what) else set())
+        held_back = self._held_back()
+        self._judge(moves, now, opens=bool(blames), good=False, judged=True)
+        if blames:
+            self._opened(held_back if partition is None else partition, blames)
         self._end(served)
 
     def _fails_too_often(self, what: str) -> bool:
@@ -214,10 +253,12 @@ class Guard:
         """Time passed, and the package had the chance to see it."""
         served = self.healthy
         self.settle(now)
-        opens = self.must_open(now)
+        blames, held_back = self._spoken(now), self._held_back()
         if not moves and now < self._latest:
-            opens = False  # While a clock that was turned back catches up, nobody need wake.
-        self._judge(moves, now, opens=opens, good=False)
+            blames = set()  # While a clock that was turned back catches up, nobody need wake.
+        self._judge(moves, now, opens=bool(blames), good=False)
+        if blames:
+            self._opened(held_back, blames)
         self._end(served)
 
     def blocked(self, now: datetime, moves: Sequence[StateTransition]) -> None:
@@ -261,8 +302,10 @@ class Guard:
         demand(self._turns.setdefault(turn, holder) == holder, "two probes in one generation")
         if self.lease is None:
             self.lease = (holder, now + 30 * MINUTE)
-        if self._blamed is not None:
-            self._blamed = partition  # Another one is asked for only where the blamed one is gone.
+        if self._bad and partition is not None:
+            # Another one is asked for only where those before it are gone.
+            first = self._bad.index(partition) if partition in self._bad else len(self._bad)
+            self._bad = self._bad[first:] or [partition]
 
     def forced(
         self, kind: str, until: datetime | None, now: datetime, moves: Sequence[StateTransition]
@@ -290,14 +333,24 @@ class Guard:
 
     def must_open(self, now: datetime) -> bool:
         """Whether what was counted and what time has done speak for opening."""
+        return bool(self._spoken(now))
+
+    def _spoken(self, now: datetime) -> set[str]:
+        """The conditions that hold by now, and that an override may have held back."""
         if self.barred or self.frozen:
-            return False
-        if len(self._window) >= self.terms.enough and self._held() is True:
-            return True
+            return set()
+        enough = len(self._window) >= self.terms.enough
+        found = {"errors"} if enough and self._held() is True else set()
         limit = self.terms.stale_after
-        if limit is None or self._newest is None or self._counted < self.terms.enough:
-            return False
-        return now - self._newest[1] > limit
+        known = limit is not None and self._newest is not None
+        if known and self._counted >= self.terms.enough and now - self._newest[1] > limit:
+            found.add("stale")
+        return found
+
+    def _held_back(self) -> str | None:
+        """The partition counted last, if its batch was bad and still did not open the circuit."""
+        bad = bool(self._window) and self._is_bad(self._window[-1])
+        return self._last_partition if bad else None
 
     # -- what the package made of it ------------------------------------------------------------
 
@@ -312,6 +365,7 @@ class Guard:
         *,
         opens: bool,
         good: bool,
+        closes: bool = False,
         judged: bool = False,
     ) -> None:
         opened = False
@@ -323,21 +377,20 @@ class Guard:
                 demand(not self.barred, f"it was open already: {move}")
                 demand(opens, f"nothing speaks for opening: {move}")
                 self.barred, opened = True, True
-                self._opened_by_batch = False
             self._count_attempts(move)
             if move.after is CircuitState.OPEN:
                 self._waiting_since = now
             if move.before is CircuitState.OPEN and move.after is CircuitState.HALF_OPEN:
                 self._demand_waited(move, now)
             if move.after is CircuitState.CLOSED:
-                self._demand_deserved(move, good)
+                self._demand_deserved(move, closes)
                 self.barred = False
             if move.after in (CircuitState.OPEN, CircuitState.EXHAUSTED, CircuitState.CLOSED):
                 self.lease = None
                 # The batch of this very moment may be the first good one after its probe failed.
                 self._good = self._good if move.after is CircuitState.CLOSED else int(good)
             if CircuitState.CLOSED in (move.before, move.after):
-                self._blamed = None
+                self._blames, self._bad = set(), []
                 self._window.clear()
                 self._good = 0
         self._latest = max(self._latest, now)
@@ -362,12 +415,14 @@ class Guard:
             least = self.terms.retry_after * 9 // 10
             demand(now - since >= least, f"tried after {now - since}, and not {least}: {move}")
 
-    def _demand_deserved(self, move: StateTransition, good: bool) -> None:
+    def _demand_deserved(self, move: StateTransition, closes: bool) -> None:
         demand(self.barred, f"it was closed already: {move}")
         if move.cause is TransitionCause.RESET:
             return
         demand(move.cause is TransitionCause.PROBE_GOOD, f"closed by {move.cause}")
-        demand(good, f"a batch that is not good closed the circuit: {move}")
+        demand(
+            closes, f"a batch closed the circuit that is not good, or not the only bad one: {move}"
+        )
         demand(self._good >= self.terms.probes, f"closed by {self._good} good batches")
 
     def _late(self, batch: Batch, partition: str | None, *, backfill: bool) -> bool:
@@ -384,7 +439,7 @@ class Guard:
             return broken <= self.terms.limit
         # What is not known is no news, unless it is what the circuit opened by.
         others = self.terms.stale_after is not None or self.terms.failures is not None
-        return others and not self.terms.unknown_opens and not self._opened_by_batch
+        return others and not self.terms.unknown_opens and "errors" not in self._blames
 
     def _held(self) -> bool | None:
         hold = self.terms.hold

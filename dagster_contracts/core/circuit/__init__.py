@@ -45,6 +45,7 @@ from dagster_contracts.core.circuit.judgement import (
 from dagster_contracts.core.circuit.machine import advance, inherited_from, obeys
 from dagster_contracts.core.circuit.passing import why_not_passed
 from dagster_contracts.core.circuit.state import (
+    BadPartition,
     Circuit,
     CircuitKey,
     CircuitState,
@@ -57,6 +58,7 @@ __all__ = [
     "CLOCK_SKEW",
     "Alert",
     "AlertTopic",
+    "BadPartition",
     "Circuit",
     "CircuitEvent",
     "CircuitKey",

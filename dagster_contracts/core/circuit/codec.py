@@ -14,6 +14,7 @@ from typing import Any
 
 from dagster_contracts.core.circuit.events import StateTransition, TransitionCause
 from dagster_contracts.core.circuit.state import (
+    BadPartition,
     Circuit,
     CircuitKey,
     CircuitState,
@@ -41,6 +42,10 @@ def circuit_from_json(document: Mapping[str, Json]) -> Circuit:
     """The circuit that was written."""
     known = {field.name for field in fields(Circuit)}
     values = {name: value for name, value in document.items() if name in known}
+    if document.get("opened_partition") and "bad_partitions" not in document:
+        # Earlier rows knew of one partition, the one that opened the circuit.
+        opened: Json = {"name": document["opened_partition"], "at": document["opened_at"]}
+        values["bad_partitions"] = [opened]
     return Circuit(**{name: _read(name, value) for name, value in values.items()})
 
 
@@ -78,6 +83,8 @@ def _write(value: object) -> Json:
                 "expires_at": value.expires_at.isoformat(),
                 "generation": value.generation,
             }
+        case BadPartition():
+            return {"name": value.name, "at": value.at.isoformat()}
         case Observation():
             metrics: dict[str, Json] = {n: _write(v) for n, v in value.metrics.items()}
             return {"at": value.at.isoformat(), "metrics": metrics, "check": value.check}
@@ -128,7 +135,11 @@ def _read(name: str, value: Any) -> Any:
             return tuple(datetime.fromisoformat(item) for item in value)
         case "failures":
             return tuple((metric, count) for metric, count in value)
-        case "opened_by" | "upstream" | "recent":
+        case "bad_partitions":
+            return tuple(
+                BadPartition(item["name"], datetime.fromisoformat(item["at"])) for item in value
+            )
+        case "opened_by" | "upstream" | "recent" | "unmeasured":
             return tuple(value)
         case _:
             return value

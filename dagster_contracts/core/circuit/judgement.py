@@ -10,7 +10,12 @@ from functools import lru_cache
 from typing import Final
 
 from dagster_contracts.core.circuit.events import Observed
-from dagster_contracts.core.circuit.state import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit.state import (
+    BadPartition,
+    Circuit,
+    CircuitState,
+    Override,
+)
 from dagster_contracts.core.circuit.waiting import in_words
 from dagster_contracts.core.condition import (
     Condition,
@@ -21,24 +26,38 @@ from dagster_contracts.core.condition import (
     evaluate,
     may_hold,
     metrics_of,
+    parse_condition,
     render,
     without_holds,
     without_metrics,
 )
-from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown, ProbeMode
-from dagster_contracts.core.metrics import is_momentary, needs_asset_history, speaks_of_newest
+from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, OnUnknown
+from dagster_contracts.core.metrics import (
+    DEFAULT,
+    is_momentary,
+    needs_asset_history,
+    speaks_of_newest,
+    speaks_of_service,
+)
+from dagster_contracts.core.quantity import Dimension
+from dagster_contracts.errors import ConditionSyntaxError
 
 MAX_WINDOW: Final = 256
 
 CLOCK_SKEW: Final = timedelta(hours=1)
 """How much the clock of who reports a result may differ from the one of the store."""
 
+_AGES: Final = frozenset({"data_freshness", "data_latency", "materialization_age"})
+
 Metrics = Mapping[str, Fraction | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judgement in words; ``conditions`` are those (as text) that speak for opening."""
+    """A judgement in words; ``conditions`` are those (as text) that speak for opening.
+
+    Of a good probe they are those that only the newest partition can answer.
+    """
 
     good: bool
     explanation: str
@@ -78,29 +97,100 @@ def judge_opening(
     return None
 
 
-def judge_probe(policy: CircuitPolicy, circuit: Circuit, metrics: Metrics, at: datetime) -> Verdict:
-    """Whether a single evaluation is a good probe; every ``for ...`` is ignored."""
+def judge_alone(
+    policy: CircuitPolicy, metrics: Metrics, at: datetime, *, late: bool
+) -> Verdict | None:
+    """What an evaluation breaks by itself, without any patience; ``None`` where nothing.
+
+    A late one is not asked what speaks of the newest, nor what could not be measured.
+    """
+    if late:
+        metrics = {name: v for name, v in metrics.items() if not speaks_of_newest(name)}
+    alone = [without_holds(condition) for condition in policy.open_when]
+    window = [Observation(at, metrics)]
+    found = judge_opening(policy, window, conditions=alone, unknown_opens=not late)
+    if found is None or not found.conditions:
+        return found
+    named = {
+        render(bare): render(asked) for bare, asked in zip(alone, policy.open_when, strict=True)
+    }
+    return replace(found, conditions=tuple(named[condition] for condition in found.conditions))
+
+
+def judge_probe(
+    policy: CircuitPolicy, circuit: Circuit, metrics: Metrics, at: datetime, *, older: bool = False
+) -> Verdict:
+    """Whether a single evaluation is a good probe; every ``for ...`` is ignored.
+
+    What opened the circuit must be known not to hold, but for what no batch can tell. A partition
+    that is ``older`` than the newest is not asked its age and latency: it has grown old while the
+    circuit waited for it. Conditions that are left to the newest for that are in the verdict.
+    """
     single = [Observation(at, metrics)]
-    if policy.close_when:
-        closing = [evaluate(without_holds(condition), single) for condition in policy.close_when]
-        against = [decision for decision in closing if decision.truth is not Truth.TRUE]
-        return Verdict(not against, "; ".join(d.explanation for d in against or closing))
-    if not policy.open_when:
+    closing = bool(policy.close_when)
+    if not closing and not policy.open_when:
         return Verdict(good=True, explanation="no condition speaks against it")
-    opening = [(c, evaluate(without_holds(c), single)) for c in policy.open_when]
-    against = [
-        decision
-        for condition, decision in opening
-        if decision.truth is Truth.TRUE
-        or (
-            decision.truth is Truth.UNKNOWN
-            and (policy.on_unknown is OnUnknown.OPEN or render(condition) in circuit.opened_by)
-        )
-    ]
-    favourable = [decision for _, decision in opening if decision.truth is Truth.FALSE]
-    if not favourable and not against:
-        against = [decision for _, decision in opening]
-    return Verdict(not against, "; ".join(d.explanation for d in against or favourable))
+    wanted = Truth.TRUE if closing else Truth.FALSE
+    against, favourable, open_questions = [], [], []
+    left: list[str] = []
+    for condition in policy.close_when or policy.open_when:
+        known = closing or policy.on_unknown is OnUnknown.OPEN
+        known = known or (render(condition) in circuit.opened_by and not _of_service(condition))
+        decision = evaluate(without_holds(condition), single)
+        if decision.truth is wanted:
+            favourable.append(decision)
+            continue
+        if older:
+            asked = without_metrics(condition, _ages, taken=closing)
+            if asked != condition:
+                left.extend([render(condition)] if known else [])
+                if asked is None:
+                    continue
+                decision = evaluate(without_holds(asked), single)
+                if decision.truth is wanted:
+                    favourable.append(decision)
+                    continue
+        if decision.truth is Truth.UNKNOWN and not known:
+            open_questions.append(decision)
+        else:
+            against.append(decision)
+    if not favourable and not left:
+        against = against or open_questions
+    said = "; ".join(decision.explanation for decision in against or favourable)
+    return Verdict(not against, said, () if against else tuple(left))
+
+
+def _of_service(condition: Condition) -> bool:
+    """Whether no batch can answer a condition: only what is remembered of the asset does."""
+    return all(map(speaks_of_service, metrics_of(condition)))
+
+
+def _ages(metric: str) -> bool:
+    """Whether a metric says how old data is: of an older partition that is no fault."""
+    return metric.removeprefix("anomaly_score.") in _AGES
+
+
+def still_stands(opened_by: Sequence[str], policy: CircuitPolicy) -> tuple[str, ...]:
+    """What opened a circuit, in the words of an edited contract.
+
+    A condition stands for those that speak of a metric of its own. Where one has no such successor,
+    or nobody knows what it was, every condition of the new contract stands.
+    """
+    every = {render(condition): metrics_of(condition) for condition in policy.open_when}
+    compared = [c for condition in policy.open_when for c in comparisons_of(condition)]
+    declared = {c.metric: c.quantity.dimension for c in compared if not DEFAULT.find(c.metric)}
+    catalogue = DEFAULT.with_declared(declared)
+    standing: dict[str, None] = {}
+    for text in opened_by:
+        try:
+            measured = metrics_of(parse_condition(text, catalogue=catalogue))
+        except ConditionSyntaxError:  # It speaks of a metric that the contract no longer declares.
+            return tuple(every)
+        successors = [text] if text in every else [t for t, m in every.items() if measured & m]
+        if not successors:
+            return tuple(every)
+        standing |= dict.fromkeys(successors)
+    return tuple(standing) or tuple(every)
 
 
 def unmeasured(policy: CircuitPolicy, metrics: Metrics) -> tuple[str, ...]:
@@ -166,14 +256,24 @@ def is_probe(circuit: Circuit, holder: str | None) -> bool:
     return circuit.lease is not None and circuit.lease.holder == holder
 
 
-def why_late(circuit: Circuit, event: Observed) -> str | None:
-    """Why an evaluation says nothing of the newest data; ``None`` where it does."""
+def why_outdated(circuit: Circuit, event: Observed) -> str | None:
+    """Why an evaluation is older than what is known of the same data; ``None`` where it is not."""
     if event.late is not None:
         return event.late
-    made, counted = event.evaluated_at, circuit.last_observed_at
+    made = event.evaluated_at
+    bad = circuit.bad_partition(event.partition)
     same_data = event.partition == circuit.last_partition
-    if made is not None and counted is not None and same_data and counted - made > CLOCK_SKEW:
-        return f"late: made at {in_words(made)}, before the one of {in_words(counted)}"
+    for counted in (circuit.last_observed_at if same_data else None, bad.at if bad else None):
+        if made is not None and counted is not None and counted - made > CLOCK_SKEW:
+            return f"late: made at {in_words(made)}, before the one of {in_words(counted)}"
+    return None
+
+
+def why_late(circuit: Circuit, event: Observed) -> str | None:
+    """Why an evaluation says nothing of the newest data; ``None`` where it does."""
+    outdated = why_outdated(circuit, event)
+    if outdated is not None:
+        return outdated
     if circuit.key.partition is not None:
         return None
     if event.backfill:
@@ -186,17 +286,19 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
     return None
 
 
-def of_another_partition(policy: CircuitPolicy, circuit: Circuit, event: Observed) -> str | None:
-    """Why a good evaluation does not answer what opened the circuit; ``None`` where it does.
+def of_another_partition(circuit: Circuit, event: Observed) -> str | None:
+    """Why a good evaluation is none of what the circuit waits for; ``None`` where it is."""
+    waiting = circuit.bad_partitions
+    if not waiting or event.partition is None or circuit.bad_partition(event.partition):
+        return None
+    return f"{event.partition} is good, but the circuit waits for {of_names(waiting)}"
 
-    Under ``probe: wait`` the next scheduled run is the probe, and that one is of a newer partition.
-    """
-    opened = circuit.opened_partition
-    if opened is None or event.partition in (None, opened):
-        return None
-    if policy.recovery.probe is ProbeMode.WAIT:
-        return None
-    return f"{event.partition} is good, but {opened} opened the circuit"
+
+def of_names(partitions: Sequence[BadPartition]) -> str:
+    """The first few partitions by name, and how many there are more."""
+    names = [bad.name for bad in partitions]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def would_open(
@@ -247,6 +349,7 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     long as it takes to catch up. What was seen keeps its distances.
     """
     seen = [*(o.at for o in circuit.window), *(o.at for o in circuit.averaged)]
+    seen += [bad.at for bad in circuit.bad_partitions]
     seen += [m for m in (circuit.last_observed_at, circuit.last_good_at) if m is not None]
     ahead = max(seen, default=now) - now
     if ahead <= timedelta(0):
@@ -265,6 +368,7 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
         last=None if circuit.last is None else replace(circuit.last, at=circuit.last.at - ahead),
         last_observed_at=back(circuit.last_observed_at),
         last_good_at=back(circuit.last_good_at),
+        bad_partitions=tuple(replace(b, at=b.at - ahead) for b in circuit.bad_partitions),
     )
 
 
@@ -274,7 +378,8 @@ def batch_window(
     """The window with an evaluation in it, and the evaluations that the next average needs."""
     raw = Observation(made_at(circuit, event, now), dict(event.metrics))
     averaged = (*circuit.averaged, raw)[-policy.window :] if policy.window > 1 else (raw,)
-    smooth = Observation(raw.at, {name: _average(name, averaged) for name in raw.metrics})
+    ratios = _ratios(policy)
+    smooth = Observation(raw.at, {name: _average(name, averaged, ratios) for name in raw.metrics})
     kept = averaged[-(policy.window - 1) :] if policy.window > 1 else ()
     return (*circuit.window, smooth), kept
 
@@ -286,9 +391,21 @@ def tick_window(circuit: Circuit, metrics: Metrics, now: datetime) -> tuple[Obse
     return (*circuit.window, Observation(now, {**newest, **metrics}, check=False))
 
 
-def _average(metric: str, observations: Sequence[Observation]) -> Fraction | None:
+@lru_cache(maxsize=256)
+def _ratios(policy: CircuitPolicy) -> frozenset[str]:
+    """The contract's own metrics that are ratios: they are compared with per cent."""
+    compared = (c for condition in policy.open_when for c in comparisons_of(condition))
+    return frozenset(c.metric for c in compared if c.quantity.dimension is Dimension.RATIO)
+
+
+def _average(
+    metric: str, observations: Sequence[Observation], ratios: frozenset[str]
+) -> Fraction | None:
     newest = observations[-1].metrics[metric]
-    if newest is None or is_momentary(metric):
+    known_metric = DEFAULT.find(metric)
+    ratio = known_metric is not None and known_metric.dimension is Dimension.RATIO
+    # A count says how much there is now: the mean of a full and an empty batch is of no batch.
+    if newest is None or is_momentary(metric) or not (ratio or metric in ratios):
         return newest
     known = [v for o in observations if (v := o.metrics.get(metric)) is not None]
     return sum(known, Fraction(0)) / len(known)

@@ -17,18 +17,28 @@ What the table leaves open is decided here, on the side of the consumer:
   recorded meanwhile counts as soon as it is lifted.
 * Under an open upstream circuit no probe is started, and a bad one spends no retry; when the last
   of them closes, the next probe is due at once. An evaluation that comes by itself still counts.
-* A partition that opened the circuit of a whole asset is the one that a probe is of: another one
-  that is good says nothing of it and closes nothing, but under ``probe: wait`` a newer one does.
+* The circuit of a whole asset waits for every bad partition: the one that opened it and each whose
+  batch since, by itself, held ``open_when``, be it late, refused or of a backfill. A good batch of
+  one takes it off; the last one is left to its probe. A good probe of one of several leads to the
+  next probe at once and spends no attempt; the circuit closes when none is left. What is good of
+  another partition is recorded only, under ``probe: wait`` and in an exhausted circuit too.
+  A refused batch counts like one that was stored: that partition still lacks its data.
+* A bad partition that is older than the newest by now is not asked its age and latency; where these
+  opened the circuit, the newest partition is probed last.
+* What held at the opening and at evaluations since must be known not to hold before a probe is
+  good. In an edited contract those conditions stand for it that speak of the same metrics, and all
+  of them where there are none. What no batch can tell (availability, say) the next tick asks.
+* An edit grants an exhausted circuit its probe as soon as no override stands.
 * Freshness, latency and volume are asked of the newest partition only: a superseded
   one is judged as if no condition spoke of them.
 * An override of the whole asset is obeyed by the circuits of its partitions. One of a partition's
   own comes first, and when it ends the whole asset's is obeyed again. A reset of a partition closes
   its circuit, and the whole asset's override goes on. Its alert is the whole asset's.
-  Where such a one mends an exhausted circuit, the next probe is of the partition that opened it.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
@@ -65,24 +75,37 @@ from dagster_contracts.core.circuit.judgement import (
     asked_of,
     batch_window,
     is_probe,
+    judge_alone,
     judge_opening,
     judge_probe,
     judge_tick,
     made_at,
     of_another_partition,
+    of_names,
     rewound,
+    still_stands,
     tick_window,
     trimmed,
     unmeasured,
     why_late,
+    why_outdated,
 )
-from dagster_contracts.core.circuit.state import Circuit, CircuitState, Lease, Override
+from dagster_contracts.core.circuit.state import (
+    BadPartition,
+    Circuit,
+    CircuitState,
+    Lease,
+    Override,
+)
 from dagster_contracts.core.circuit.waiting import in_words, probe_wait, recent_openings
 from dagster_contracts.core.condition import Observation
 from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, ProbeMode
 
 REMEMBERED_EVALUATIONS: Final = 64
 """How many evaluation ids a circuit knows by itself; the store's key knows them all."""
+
+REMEMBERED_PARTITIONS: Final = 256
+"""How many bad partitions a circuit waits for by name: the newest."""
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 
@@ -103,11 +126,13 @@ def advance(
     Total: every event is answered in every state, and the clock may go backwards. A repeated
     evaluation id changes nothing, not even what the passing of time would have changed.
     """
-    turn = _Turn(rewound(circuit, now), policy, now, random)
     if isinstance(event, Observed | Failed) and event.evaluation_id in circuit.recent:
+        turn = _Turn(circuit, policy, now, random)
         turn.note(NoteKind.DUPLICATE, "counted before", evaluation_id=event.evaluation_id)
         return turn.step()
+    turn = _Turn(rewound(circuit, now), policy, now, random)
     turn.settle()
+    turn.grant_after_edit()
     if isinstance(event, Observed | Failed | Forced):
         turn.asked_again()
     match event:
@@ -141,6 +166,7 @@ def advance(
             turn.upstream_closed(event)
         case _:
             assert_never(event)
+    turn.grant_after_edit()
     turn.heal_if_restored(circuit)
     return turn.step()
 
@@ -213,12 +239,32 @@ class _Turn:
     # -- evaluations ----------------------------------------------------------------------------
 
     def observed(self, event: Observed) -> None:
-        late = why_late(self.circuit, event)
-        if late is not None and not is_probe(self.circuit, event.lease_holder):
+        late, outdated = why_late(self.circuit, event), why_outdated(self.circuit, event)
+        bad = self.circuit.bad_partition(event.partition)
+        # What the circuit waits for is never too old, but where more is known of it already.
+        expected = is_probe(self.circuit, event.lease_holder) or (bad and outdated is None)
+        if outdated is None:
+            self._blame(event, late=late is not None)
+        if late is not None and not expected:
             self._remember(event.evaluation_id)
             self.note(NoteKind.LATE, late, evaluation_id=event.evaluation_id)
             return
+        # What has grown old while the circuit waited for it is not asked how old it is.
+        verdict = judge_probe(
+            self._asked,
+            self.circuit,
+            event.metrics,
+            self._now,
+            older=late is not None and bad is not None,
+        )
+        if bad is not None and outdated is not None:
+            verdict = Verdict(good=False, explanation=outdated)
         self._count(event, late=late is not None)
+        self._weigh(event, verdict)
+        self._say_unmeasured(event)
+
+    def _weigh(self, event: Observed, verdict: Verdict) -> None:
+        """What a counted evaluation does; ``verdict`` is the one of it as a probe."""
         if self.circuit.frozen:
             self.note(
                 NoteKind.RECORDED,
@@ -227,17 +273,22 @@ class _Turn:
             )
             if self.circuit.state is CircuitState.CLOSED:
                 self._shadow(self._look(event))
+            else:
+                self._absolve(event, verdict)
             return
         match self.circuit.state:
             case CircuitState.CLOSED:
                 self._observed_closed(event)
             case CircuitState.OPEN | CircuitState.HALF_OPEN:
                 if self._is_the_probe(event):
-                    self._judged_probe(event)
+                    self._judged_probe(event, verdict)
+                else:
+                    self._absolve(event, verdict)
             case CircuitState.EXHAUSTED:
-                verdict = judge_probe(self._asked, self.circuit, event.metrics, self._now)
-                if not verdict.good:
-                    self._recorded(event.evaluation_id, verdict.explanation)
+                another = of_another_partition(self.circuit, event)
+                if another is not None or not verdict.good:
+                    said = another if verdict.good and another else verdict.explanation
+                    self._recorded(event.evaluation_id, said)
                     return
                 self._move(
                     CircuitState.HALF_OPEN,
@@ -246,7 +297,51 @@ class _Turn:
                     AlertTopic.PROBING,
                     evaluation_id=event.evaluation_id,
                 )
-                self._judged_probe(event)
+                self._judged_probe(event, verdict)
+
+    def _blame(self, event: Observed, *, late: bool) -> None:
+        """What is bad by itself while the circuit is not closed must be good before it closes."""
+        if self.circuit.state is CircuitState.CLOSED:
+            return
+        verdict = judge_alone(self._asked, event.metrics, self._now, late=late)
+        if verdict is None:
+            return
+        opened_by = tuple(dict.fromkeys((*self.circuit.opened_by, *verdict.conditions)))
+        self.circuit = replace(self.circuit, opened_by=opened_by)
+        partition = event.partition
+        if partition is None or self.circuit.key.partition is not None:
+            return
+        seen = BadPartition(partition, made_at(self.circuit, event, self._now))
+        known = self.circuit.bad_partitions
+        if self.circuit.bad_partition(partition) is not None:
+            waiting = tuple(seen if bad.name == partition else bad for bad in known)
+            self.circuit = replace(self.circuit, bad_partitions=waiting)
+            return
+        forgotten = known[: max(0, len(known) + 1 - REMEMBERED_PARTITIONS)]
+        self.circuit = replace(
+            self.circuit,
+            bad_partitions=(*known[len(forgotten) :], seen),
+            bad_forgotten=self.circuit.bad_forgotten + len(forgotten),
+        )
+        self.note(
+            NoteKind.BAD_PARTITION,
+            f"{partition} must be good as well before the circuit closes: {verdict.explanation}",
+            evaluation_id=event.evaluation_id,
+        )
+        if forgotten:
+            self.note(
+                NoteKind.BAD_PARTITION,
+                f"{of_names(forgotten)} is no longer waited for: more than"
+                f" {REMEMBERED_PARTITIONS} partitions are bad",
+            )
+
+    def _absolve(self, event: Observed, verdict: Verdict) -> None:
+        """A bad partition that became good by itself; the last one is left to the probe."""
+        known, lease = self.circuit.bad_partitions, self.circuit.lease
+        being_probed = lease is not None and self.circuit.awaited_partition == event.partition
+        left = tuple(bad for bad in known if bad.name != event.partition)
+        if verdict.good and left and left != known and not being_probed:
+            self.circuit = replace(self.circuit, bad_partitions=left)
 
     def failed(self, event: Failed) -> None:
         self._remember(event.evaluation_id)
@@ -328,12 +423,30 @@ class _Turn:
         self._recorded(
             event.evaluation_id, f"{self.circuit.checks} in the window, nothing speaks for opening"
         )
-        missing = unmeasured(self._asked, event.metrics)
-        if missing:
-            names = ", ".join(missing)
-            explanation = f"could not be measured: {names}"
-            self.note(NoteKind.UNKNOWN_METRIC, explanation, evaluation_id=event.evaluation_id)
-            self._alert(AlertTopic.UNKNOWN_METRIC, explanation, f"unknown:{names}")
+
+    def _say_unmeasured(self, event: Observed) -> None:
+        """One alert for each spell in which a metric could not be measured and the primary is read.
+
+        What an evaluation did not even try (others report it) is said once in a generation: that
+        another one measures it ends nothing.
+        """
+        said = tuple(n for n in self.circuit.unmeasured if event.metrics.get(n) is None)
+        missing: tuple[str, ...] = ()
+        if self.circuit.effective_state is CircuitState.CLOSED:
+            missing = unmeasured(self._asked, event.metrics)
+        tried = tuple(name for name in missing if name in event.metrics)
+        self.circuit = replace(self.circuit, unmeasured=tuple(dict.fromkeys((*said, *tried))))
+        if not missing:
+            return
+        told = f"could not be measured: {', '.join(missing)}"
+        self.note(NoteKind.UNKNOWN_METRIC, told, evaluation_id=event.evaluation_id)
+        begun = [name for name in tried if name not in said]
+        untried = [name for name in missing if name not in tried]
+        for names, spell in ((begun, f":{event.evaluation_id}"), (untried, "")):
+            if names:
+                listed = ", ".join(names)
+                explanation = f"could not be measured: {listed}"
+                self._alert(AlertTopic.UNKNOWN_METRIC, explanation, f"unknown:{listed}{spell}")
 
     def _shadow(self, verdict: Verdict | None) -> None:
         """Under metrics only: say once what would have happened, and once that it is over."""
@@ -407,14 +520,22 @@ class _Turn:
                 expires_at = self._now + self._policy.recovery.probe_timeout
                 lease = Lease(event.holder, expires_at, circuit.generation)
                 self.circuit = replace(circuit, lease=lease, probe_blocked=None)
-            opened = circuit.opened_partition
-            gone = ""
-            if opened is not None and event.partition not in (None, opened):
-                gone = f", of {event.partition}: {opened}, which opened the circuit, is gone"
-                self.circuit = replace(self.circuit, opened_partition=event.partition)
+            gone = self._take_off_before(event.partition)
             self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe{gone}")
             return
         self.note(NoteKind.PROBE_REFUSED, f"{event.holder} is not the probe: {refusal}")
+
+    def _take_off_before(self, partition: str | None) -> str:
+        """Whoever starts a probe of a partition says that those to be probed before it are gone."""
+        known = self.circuit.bad_partitions
+        if not known or partition in (None, known[0].name):
+            return ""
+        names = [bad.name for bad in known]
+        first = names.index(partition) if partition in names else len(known)
+        waiting = known[first:] or (BadPartition(partition or "", self._now),)
+        self.circuit = replace(self.circuit, bad_partitions=waiting)
+        verb = "is" if first == 1 else "are"
+        return f", of {partition}: {of_names(known[:first])}, to be good first, {verb} gone"
 
     def probe_blocked(self, event: ProbeBlocked) -> None:
         circuit = self.circuit
@@ -424,34 +545,38 @@ class _Turn:
         if circuit.probe_blocked != event.reason:
             self.note(NoteKind.PROBE_BLOCKED, f"no probe can be started: {event.reason}")
 
-    def _judged_probe(self, event: Observed) -> None:
-        verdict = judge_probe(self._asked, self.circuit, event.metrics, self._now)
-        another = of_another_partition(self._policy, self.circuit, event) if verdict.good else None
+    def _judged_probe(self, event: Observed, verdict: Verdict) -> None:
+        another = of_another_partition(self.circuit, event) if verdict.good else None
         if another is not None:
             self._recorded(event.evaluation_id, another)
         elif verdict.good:
-            self._good_probe(event.evaluation_id, verdict.explanation)
+            self._good_probe(event, verdict)
         else:
             self._bad_probe(
                 TransitionCause.PROBE_BAD, verdict.explanation, evaluation_id=event.evaluation_id
             )
 
-    def _good_probe(self, evaluation_id: str, explanation: str) -> None:
+    def _good_probe(self, event: Observed, verdict: Verdict) -> None:
         good = self.circuit.good_probes + 1
         needed = self._policy.recovery.probes
+        said = f"good probe {good} of {max(good, needed)}: {verdict.explanation}"
+        waiting = self.circuit.bad_partitions
+        left = tuple(bad for bad in waiting if event.partition not in (None, bad.name))
         self.circuit = replace(self.circuit, good_probes=good, lease=None, last_good_at=self._now)
-        if good < needed:
-            self.note(
-                NoteKind.PROBE_COUNTED,
-                f"good probe {good} of {needed}: {explanation}",
-                evaluation_id=evaluation_id,
-            )
+        if not left and not verdict.conditions and good >= needed:
+            forgotten = self.circuit.bad_forgotten
+            if forgotten:
+                said += f"; of {forgotten} more bad partitions nothing is known since"
+            self._close(TransitionCause.PROBE_GOOD, said, evaluation_id=event.evaluation_id)
             return
-        self._close(
-            TransitionCause.PROBE_GOOD,
-            f"good probe {good} of {needed}: {explanation}",
-            evaluation_id=evaluation_id,
-        )
+        if left:
+            said += f"; next is {of_names(left)}"
+        elif verdict.conditions:
+            said += f"; {'; '.join(verdict.conditions)} is asked of the newest partition"
+        # With nothing else to ask for, further good probes are of the same partition.
+        waiting = left if left or verdict.conditions else waiting
+        self.circuit = replace(self.circuit, bad_partitions=waiting)
+        self.note(NoteKind.PROBE_COUNTED, said, evaluation_id=event.evaluation_id)
 
     def _bad_probe(
         self, cause: TransitionCause, explanation: str, *, evaluation_id: str | None = None
@@ -507,6 +632,7 @@ class _Turn:
         if self.circuit.upstream:
             explanation = f"{explanation} ({_and(self.circuit.upstream)} upstream is open)"
         attempts = min(1, policy.recovery.max_retries)
+        waiting = self._bad_partition(partition) if self.circuit.key.partition is None else None
         self.circuit = replace(self.circuit, openings=openings)
         self._move(
             CircuitState.OPEN,
@@ -518,8 +644,8 @@ class _Turn:
             good_probes=0,
             opened_at=self._now,
             reason=explanation,
-            opened_by=verdict.conditions if evaluation_id is not None else (),
-            opened_partition=partition if self.circuit.key.partition is None else None,
+            opened_by=verdict.conditions,
+            bad_partitions=() if waiting is None else (waiting,),
             next_probe_at=self._next_probe_at(attempts),
             window=(),
             averaged=(),
@@ -538,6 +664,17 @@ class _Turn:
                 AlertTopic.EXHAUSTED,
                 next_probe_at=None,
             )
+
+    def _bad_partition(self, partition: str | None) -> BadPartition | None:
+        """The partition by which the circuit opens; time does by what an override held back."""
+        checks = [observation for observation in self.circuit.window if observation.check]
+        if partition is not None:
+            return BadPartition(partition, checks[-1].at if checks else self._now)
+        last = self.circuit.last_partition
+        if last is None or not checks:
+            return None
+        bad = judge_alone(self._asked, checks[-1].metrics, self._now, late=False)
+        return None if bad is None else BadPartition(last, checks[-1].at)
 
     def _close(
         self,
@@ -559,7 +696,9 @@ class _Turn:
             opened_at=None,
             reason=None,
             opened_by=(),
-            opened_partition=None,
+            bad_partitions=(),
+            bad_forgotten=0,
+            edited=False,
             probe_blocked=None,
             next_probe_at=None,
             lease=None,
@@ -599,7 +738,7 @@ class _Turn:
         )
         explanation = f"{event.override} by {event.actor} {_until(event.until)}: {event.reason}"
         self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
-        self._alert(AlertTopic.OVERRIDE, explanation, f"{event.override}:{self._now.isoformat()}")
+        self._alert_override(event.override, explanation)
 
     def inherited(self, event: Inherited) -> None:
         circuit = self.circuit
@@ -642,9 +781,12 @@ class _Turn:
         )
         self.note(kind, explanation, actor=actor)
         if not inherited:
-            self._alert(
-                AlertTopic.OVERRIDE, explanation, f"{lifted}:lifted:{self._now.isoformat()}"
-            )
+            self._alert_override(f"{lifted}:lifted", explanation)
+
+    def _alert_override(self, what: str, explanation: str) -> None:
+        # Two operators may decide the same at the same moment; who and why tell them apart.
+        told = hashlib.sha256(explanation.encode()).hexdigest()[:12]
+        self._alert(AlertTopic.OVERRIDE, explanation, f"{what}:{self._now.isoformat()}:{told}")
 
     def reset(self, event: Reset) -> None:
         said = f"reset by {event.actor}: {event.reason}"
@@ -678,12 +820,20 @@ class _Turn:
             attempts=min(self.circuit.attempts, retries),
             window=(),
             averaged=(),
-            opened_by=(),
             would_open=None,
         )
         if not before:
             return
+        if self.circuit.state is not CircuitState.CLOSED:
+            opened_by = still_stands(self.circuit.opened_by, self._policy)
+            self.circuit = replace(self.circuit, opened_by=opened_by, edited=True)
         self.note(NoteKind.POLICY_BOUND, f"bound to {event.policy_hash[:12]}, was {before[:12]}")
+
+    def grant_after_edit(self) -> None:
+        """An edit gives an exhausted circuit one more probe, as soon as no override stands."""
+        if not self.circuit.edited or self.circuit.frozen or not self._bound:
+            return
+        self.circuit = replace(self.circuit, edited=False)
         if self.circuit.state is CircuitState.EXHAUSTED:
             self._move(
                 CircuitState.HALF_OPEN,

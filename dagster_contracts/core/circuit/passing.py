@@ -8,14 +8,12 @@ from dagster_contracts.core.circuit.events import Observed
 from dagster_contracts.core.circuit.judgement import (
     asked_of,
     is_probe,
-    judge_opening,
+    judge_alone,
     rewound,
     why_late,
 )
 from dagster_contracts.core.circuit.state import Circuit
-from dagster_contracts.core.condition import Observation, without_holds
 from dagster_contracts.core.contract import CircuitPolicy
-from dagster_contracts.core.metrics import speaks_of_newest
 
 
 def why_not_passed(
@@ -29,15 +27,7 @@ def why_not_passed(
     asked of this evaluation alone. What could not be measured speaks against it where the policy
     says ``on_unknown: open``. A late batch is not asked what speaks of the newest.
     """
-    circuit, policy = rewound(circuit, now), asked_of(policy, circuit)
-    metrics = batch.metrics
+    circuit = rewound(circuit, now)
     late = why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder)
-    if late:
-        metrics = {name: v for name, v in metrics.items() if not speaks_of_newest(name)}
-    verdict = judge_opening(
-        policy,
-        [Observation(now, metrics)],
-        conditions=[without_holds(condition) for condition in policy.open_when],
-        unknown_opens=not late,
-    )
+    verdict = judge_alone(asked_of(policy, circuit), batch.metrics, now, late=late)
     return None if verdict is None else verdict.explanation

@@ -57,6 +57,14 @@ class Lease:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class BadPartition:
+    """A partition that must be good before the circuit closes, and when it was evaluated last."""
+
+    name: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Circuit:
     """One circuit.
@@ -64,9 +72,15 @@ class Circuit:
     ``generation`` counts state changes and orders them, because clocks do not. ``attempts`` is the
     number of the probe that comes next (or runs), 0 while closed. ``reason``, ``evaluation_id`` and
     ``opened_at`` are those of the opening, however many probes failed since; ``opened_by`` are the
-    conditions, as text, by which an evaluation opened it, and ``opened_partition`` is the partition
-    whose batch or failure did: a good probe is of that one. It is ``None`` where time opened the
-    circuit. ``probe_blocked`` says why no probe can be started.
+    conditions, as text, that held at the opening and at evaluations since: a good probe knows that
+    they do not. ``probe_blocked`` says why no probe can be started.
+
+    ``bad_partitions`` are those that a whole asset's circuit waits for, in the order in which they
+    are probed: whose batch or failure opened it, and each whose last evaluation since, by itself,
+    held ``open_when``. None where time opened it and nothing bad came since. ``bad_forgotten``
+    counts those that were too many to remember. ``edited`` is a probe that a new version of the
+    contract grants as soon as the override is over. ``unmeasured`` are the metrics of which an
+    alert has said that they could not be measured, until they are.
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
     window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
@@ -93,7 +107,8 @@ class Circuit:
     reason: str | None = None
     evaluation_id: str | None = None
     opened_by: tuple[str, ...] = ()
-    opened_partition: str | None = None
+    bad_partitions: tuple[BadPartition, ...] = ()
+    bad_forgotten: int = 0
     probe_blocked: str | None = None
     next_probe_at: datetime | None = None
     lease: Lease | None = None
@@ -117,7 +132,9 @@ class Circuit:
     window: tuple[Observation, ...] = ()
     averaged: tuple[Observation, ...] = ()
     openings: tuple[datetime, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    edited: bool = False
     dismissed: bool = False
     policy_hash: str = ""
     recent: tuple[str, ...] = ()
@@ -142,6 +159,15 @@ class Circuit:
     def overridden(self) -> Override:
         """The circuit's own override, which comes before the one of the whole asset."""
         return Override.NONE if self.inherited else self.override
+
+    @property
+    def awaited_partition(self) -> str | None:
+        """The partition that is probed next; ``None`` where the newest one will do."""
+        return self.bad_partitions[0].name if self.bad_partitions else None
+
+    def bad_partition(self, name: str | None) -> BadPartition | None:
+        """The entry of a partition that must be good before the circuit closes."""
+        return next((bad for bad in self.bad_partitions if bad.name == name), None)
 
     @property
     def idle(self) -> bool:
