@@ -19,6 +19,7 @@ from dagster_contracts.core.contract import (
     OnExhausted,
     Resilience,
     SchemaObject,
+    SourceKind,
 )
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import WiringError
@@ -56,6 +57,14 @@ class Binding:
         if self.contract.resilience is None:
             raise WiringError("the contract has no resilience section", where=self.contract.ref)
         return self.contract.resilience
+
+    @property
+    def keeps_last_valid(self) -> bool:
+        """Whether a fallback is the last batch that passed, so that such batches are kept."""
+        resilience = self.contract.resilience
+        return resilience is not None and any(
+            level.source.kind is SourceKind.LAST_VALID for level in resilience.levels
+        )
 
     @property
     def blocks(self) -> bool:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey
-from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.engine.frames import frame_kind, to_arrow
 from dagster_contracts.engine.validation import validate
@@ -115,9 +114,9 @@ def evaluate_batch(
     )
     kind = frame_kind(data)
     table, not_kept = None, None
-    if together and _keeps_last_valid(binding):
+    if together and binding.keeps_last_valid:
         not_kept = "one table holds several partitions, and nobody knows which row is whose"
-    elif kind is not None and _keeps_last_valid(binding):
+    elif kind is not None and binding.keeps_last_valid:
         try:
             table = to_arrow(data)
         except Exception as error:  # what Arrow cannot hold is still judged; it is only not kept
@@ -153,7 +152,7 @@ def evaluate_batch(
         verdict = next((v for v in verdicts if v.refused), verdicts[0])
     else:
         verdict = count(key, report)
-    if verdict.not_passed is not None and _keeps_last_valid(binding):
+    if verdict.not_passed is not None and binding.keeps_last_valid:
         not_kept = f"it did not pass: {verdict.not_passed}"
     quarantined = None
     if verdict.refused and not published and kind is not None:
@@ -185,10 +184,3 @@ def _timed(
     partitions = (report.partition,) if report.partition is not None else together
     times = [runtime.reader.time_of(binding, partition) for partition in partitions]
     return replace(report, event_time=max(filter(None, times), default=None))
-
-
-def _keeps_last_valid(binding: Binding) -> bool:
-    resilience = binding.contract.resilience
-    return resilience is not None and any(
-        level.source.kind is SourceKind.LAST_VALID for level in resilience.levels
-    )

@@ -182,6 +182,8 @@ def published_batch(
         "contract/released_because": batch.decision_reason,
         "dagster/row_count": batch.rows,
     }
+    if binding.keeps_last_valid:
+        metadata["contract/not_kept_as_last_valid"] = f"it did not pass by itself: {said}"
     if circuit is not None:
         metadata["contract/circuit"] = circuit.effective_state.value
     return dg.MaterializeResult(
