@@ -9,7 +9,12 @@ from pathlib import Path
 
 import click
 
-from dagster_contracts.cli.output import format_option, print_json, print_line
+from dagster_contracts.cli.output import (
+    format_option,
+    print_json,
+    print_line,
+    progress_of_steps,
+)
 from dagster_contracts.cli.parameters import DURATION
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.sources import read_one
@@ -77,7 +82,8 @@ def backtest_command(
         if since is not None:
             with store.read() as conn:
                 begin = store.now(conn) - since
-        result = backtest(store, found, since=begin, asset=asset)
+        with progress_of_steps("replaying") as told:
+            result = backtest(store, found, since=begin, asset=asset, progress=told)
     if picture is not None:
         from dagster_contracts.cli.backtest_picture import draw
 

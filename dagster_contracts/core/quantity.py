@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 
@@ -91,6 +92,7 @@ def find_rate(text: str) -> Fraction | None:
     return 1 / found[1] if found is not None and found[0] is Dimension.DURATION else None
 
 
+@lru_cache(maxsize=4096)  # each evaluation says the thresholds of its contract again
 def render_quantity(quantity: Quantity) -> str:
     """Write a quantity so that it reads back as exactly the same value.
 
@@ -144,6 +146,7 @@ def _exact_duration(seconds: Fraction) -> str:
     return _mixed(seconds)
 
 
+@lru_cache(maxsize=4096)
 def format_quantity(
     value: Fraction, dimension: Dimension, *, apart_from: Fraction | None = None
 ) -> str:

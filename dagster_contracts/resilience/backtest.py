@@ -8,11 +8,12 @@ due is the probe. Jitter is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
+from itertools import count
 from sys import intern
 
 import sqlalchemy as sa
@@ -54,6 +55,7 @@ from dagster_contracts.store.tables import observations
 
 _NO_JITTER = 0.5
 _ALL_HISTORY = 1_000_000
+_TOLD_EVERY = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +169,13 @@ def backtest(
     since: datetime | None = None,
     asset: str | None = None,
     now: datetime | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Backtest:
     """Replay what was recorded of ``contract`` (by name) through the rules of ``contract``.
 
     ``since``: only evaluations from there on; ``None`` for all that the store still has. ``asset``
-    leaves out the circuits of other assets. Nothing is written.
+    leaves out the circuits of other assets. ``progress`` is told now and then how far the replay
+    is. Nothing is written.
 
     Raises
     ------
@@ -206,11 +210,12 @@ def backtest(
     begins = _partition_times(contract, groups, [stored.circuit for stored in known])
     superseded = _superseded(begins, groups, begin)
     found = []
+    counted = _counted(progress, len(recorded))
     for key, group in sorted(groups.items()):
         first = min(kept.get(key, group[0].at), group[0].at)
         start, oldest = max(begin, first), oldest_of.get(key)
         really, told = _recorded_openings(histories.get(key, []), oldest, start, until)
-        turn = _replay(contract, key, group, sources, start, until, superseded.get(key))
+        turn = _replay(contract, key, group, sources, start, until, superseded.get(key), counted)
         found.append(
             CircuitBacktest(
                 key=key,
@@ -269,6 +274,18 @@ def read_recorded(
         )
         for row in conn.execute(query)
     ]
+
+
+def _counted(progress: Callable[[str], None] | None, total: int) -> Callable[[], None]:
+    """What is called after each evaluation; every thousandth is told."""
+    numbers = count(1)
+
+    def one() -> None:
+        number = next(numbers)
+        if progress is not None and number % _TOLD_EVERY == 0:
+            progress(f"{number:,} of {total:,} evaluations")
+
+    return one
 
 
 def _first_recorded(
@@ -388,6 +405,7 @@ def _replay(
     begin: datetime,
     until: datetime,
     superseded: tuple[datetime, datetime] | None,
+    counted: Callable[[], None],
 ) -> _Replay:
     turn = _Replay(contract, key, sources, begin)
     for one in recorded:
@@ -396,6 +414,7 @@ def _replay(
             superseded = None
         turn.wait(one.at)
         turn.take(one)
+        counted()
     if superseded is not None and superseded[1] < until:
         turn.supersede(*superseded)
     turn.wait(until)

@@ -195,6 +195,8 @@ def store_error(error: sa.exc.DBAPIError, where: str) -> StoreError:
         hint = "the file is no SQLite database; set `store` to another path or move the file away"
     elif "no such table" in lowered or ("relation" in lowered and "not exist" in lowered):
         hint = "the store is not whole: restore the whole backup, or begin anew in another place"
+    elif "malformed" in lowered:
+        hint = "the file is damaged: restore it from a backup, or move it away and begin anew"
     elif "locked" in lowered:
         hint = f"another process held a write lock for more than {BUSY_TIMEOUT_SECONDS:g} s"
     elif "disk is full" in lowered or "no space" in lowered:

@@ -297,6 +297,16 @@ def test_what_did_not_pass_is_never_the_last_valid_batch(
     assert circuit.stretches[-1].level == "last_valid"
 
 
+def test_a_long_replay_tells_how_far_it_is(breaker, contract, report, clock, store, monkeypatch):
+    monkeypatch.setattr("dagster_contracts.resilience.backtest._TOLD_EVERY", 2)
+    for _ in range(5):
+        breaker.record(contract, report(), key=circuit_key(contract, "orders"))
+        clock.advance(minutes=5)
+    told = []
+    backtest(store, contract, progress=told.append)
+    assert told == ["2 of 5 evaluations", "4 of 5 evaluations"]
+
+
 def test_without_a_history_there_is_nothing(contract, store):
     found = backtest(store, contract)
     assert found.circuits == ()
