@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,11 @@ from dagster_contracts.core.contract import HealMode
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.launching import cannot_run
-from dagster_contracts.orchestration.materialized import known_partitions
+from dagster_contracts.orchestration.materialized import (
+    known_partitions,
+    materializations_since,
+    was_stored,
+)
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG
 from dagster_contracts.resilience.healing import HealRequest
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
 _LOG = logging.getLogger(__name__)
+
+_CLOCKS = timedelta(minutes=10)
+"""So far the clocks of the database and of a run's machine may be apart."""
 
 
 class HealRuns:
@@ -61,6 +69,7 @@ class HealRuns:
     def requests(self) -> Iterator[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
         self._follow_up()
+        self._follow_pending()
         with known_partitions(self._instance):
             due = self._runtime.healing.due(
                 lambda key: self._waits_for(key) is None,
@@ -91,6 +100,41 @@ class HealRuns:
             if run.is_finished:
                 self._runtime.healing.finished(request.run_key, succeeded=run.is_success)
 
+    def _follow_pending(self) -> None:
+        """Drop the reads of runs that ended without storing what they would have built.
+
+        A run that nobody knows here any more counts as one that did store it.
+        """
+        pending = [r for r in self._runtime.ledger.open_reads() if r.pending]
+        if not pending:
+            return
+        wanted = dg.RunsFilter(run_ids=sorted({read.run_id for read in pending}))
+        runs = {run.run_id: run for run in self._instance.get_runs(wanted)}
+        for read in pending:
+            run = runs.get(read.run_id)
+            if run is None and _key(read.consumer) not in self._graph.upstream:
+                continue  # Another instance of Dagster may be building it.
+            if run is not None and not run.is_finished:
+                continue
+            if run is not None and not self._stored(read):
+                status = run.status.value.lower()
+                told = f"run {run.run_id} ended as {status} and stored nothing of it"
+                self._runtime.ledger.drop(read, told)
+                continue
+            self._runtime.ledger.renew(
+                consumer=read.consumer,
+                consumer_partition=read.consumer_partition,
+                run_id=read.run_id,
+            )
+
+    def _stored(self, read: DegradedRead) -> bool:
+        """Whether the run of a read has a materialization of its consumer that was not refused."""
+        assert read.read_at is not None
+        made = materializations_since(
+            self._instance, _key(read.consumer), read.consumer_partition, read.read_at - _CLOCKS
+        )
+        return any(event.run_id == read.run_id and was_stored(event) for event in made)
+
     # ---- whose it is -----------------------------------------------------------------------------
 
     def _is_ours(self, consumer: str) -> bool:
@@ -101,6 +145,8 @@ class HealRuns:
     def _reads(self) -> dict[Target, list[DegradedRead]]:
         found: dict[Target, list[DegradedRead]] = {}
         for read in self._runtime.ledger.open_reads():
+            if read.pending:
+                continue
             found.setdefault(read.target, []).append(read)
         return found
 

@@ -55,6 +55,18 @@ def was_never_stored(instance: dg.DagsterInstance, key: dg.AssetKey, partition: 
     return instance.get_latest_materialization_event(key) is not None
 
 
+def materializations_since(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partition: str | None, since: datetime
+) -> Iterator[dg.EventLogEntry]:
+    """The materializations of the asset, or of one partition of it, newest first."""
+    cursor = None
+    while True:
+        page, cursor = _page(instance, key, partition, limit=_PAGE, cursor=cursor, since=since)
+        yield from page
+        if cursor is None:
+            return
+
+
 def was_stored(event: dg.EventLogEntry) -> bool:
     """Whether the batch of this materialization reached its storage."""
     made = event.asset_materialization
@@ -69,10 +81,13 @@ def _page(
     *,
     limit: int,
     cursor: str | None = None,
+    since: datetime | None = None,
 ) -> tuple[list[dg.EventLogEntry], str | None]:
     """Materializations, newest first, and where the next page begins, if there is one."""
     wanted = dg.AssetRecordsFilter(
-        asset_key=key, asset_partitions=None if partition is None else [partition]
+        asset_key=key,
+        asset_partitions=None if partition is None else [partition],
+        after_timestamp=None if since is None else since.timestamp(),
     )
     found = instance.fetch_materializations(wanted, limit=limit, cursor=cursor)
     events = [record.event_log_entry for record in found.records]

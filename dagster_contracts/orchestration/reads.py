@@ -382,6 +382,7 @@ class Reader:
                 upstream=upstream,
                 upstream_partition=partition,
                 run_id=step.run_id,
+                pending=True,
             )
         if not found:
             return Read.good(upstream, partition, position)
@@ -458,6 +459,7 @@ class Reader:
                     reason=read.reason,
                     run_id=step.run_id,
                     generation=read.generation,
+                    pending=True,
                 )
             )
 

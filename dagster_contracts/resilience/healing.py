@@ -186,7 +186,10 @@ class Healing:
         spends no attempt; the ledger keeps the reason, as it does where the attempts are spent,
         until nothing is in the way any more.
         """
-        reads = self._reads.open_reads()
+        found = self._reads.open_reads()
+        reads = tuple(read for read in found if not read.pending)
+        # A run is building them now; what that has stored or not decides.
+        building = {read.target for read in found if read.pending}
         suffering = _by_target(reads)
         with self._store.read() as conn:
             if not reads and not self._has_work(conn):
@@ -195,7 +198,9 @@ class Healing:
         mine = {
             target: found
             for target, found in suffering.items()
-            if asked.get(target) is not HealState.STARTED and (only is None or only(target[0]))
+            if asked.get(target) is not HealState.STARTED
+            and target not in building
+            and (only is None or only(target[0]))
         }
         unhealed, spent = self._unhealed(mine, asked, made_with, why_not)
         with self._store.begin() as conn:
@@ -235,7 +240,7 @@ class Healing:
                 attempts=_attempts(conn),
                 max_attempts=self._max_attempts,
                 made_with=made_with,
-                held=unhealed,
+                held=building.union(unhealed),
                 forgiven=_forgiven(conn),
             )
             for request in fresh:
@@ -406,9 +411,13 @@ class Healing:
         self._reads.explain(dict.fromkeys(targets))
         return targets
 
+    def _built(self) -> tuple[DegradedRead, ...]:
+        """What was stored from a fallback: runs that are under way may yet fail."""
+        return tuple(read for read in self._reads.open_reads() if not read.pending)
+
     def in_flight(self) -> tuple[HealRequest, ...]:
         """Requests whose runs have not ended, oldest first."""
-        suffering = _by_target(self._reads.open_reads())
+        suffering = _by_target(self._built())
         with self._store.read() as conn:
             return tuple(_stored(row, suffering) for row in conn.execute(_flying()))
 
@@ -427,7 +436,7 @@ class Healing:
 
     def given_up(self) -> tuple[HealRequest, ...]:
         """Consumers whose healing was tried as often as the cap allows: for a person."""
-        suffering = _by_target(self._reads.open_reads())
+        suffering = _by_target(self._built())
         with self._store.read() as conn:
             attempts, forgiven = _attempts(conn), _forgiven(conn)
             flying = {_target(row) for row in conn.execute(_flying())}
@@ -449,7 +458,7 @@ class Healing:
 
         Those of a cause that is still to be healed stay: its attempts are counted by them.
         """
-        reads = _by_target(self._reads.open_reads())
+        reads = _by_target(self._built())
         counted = {_request(*target, mine, {}).cause for target, mine in reads.items()}
         with self._store.begin() as conn:
             limit = self._store.now(conn) - older_than

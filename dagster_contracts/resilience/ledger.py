@@ -13,7 +13,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import CircuitKey, NoteKind
+from dagster_contracts.resilience.story import tell
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.columns import UtcTime
 from dagster_contracts.store.database import Store
@@ -30,8 +31,10 @@ class DegradedRead:
     ``circuit`` is the one to blame. ``via`` names the degraded asset through which the mark was
     inherited; it is ``None`` for a read of the fallback itself. ``id``, ``read_at``, ``since``
     (when the edge was first degraded in this generation), the settled and the unhealed fields are
-    filled in by the ledger. ``unhealed_because`` says why no run builds the consumer anew, in words
-    for a person; ``None`` where nothing is known to be in the way.
+    filled in by the ledger. While it is ``pending`` its run has not stored anything yet; it is
+    written before that, so that a run that is killed leaves its mark. ``unhealed_because`` says why
+    no run builds the consumer anew, in words for a person; ``None`` where nothing is known to be in
+    the way.
     """
 
     circuit: CircuitKey
@@ -52,6 +55,7 @@ class DegradedRead:
     settled_by: str | None = None
     unhealed_because: str | None = None
     unhealed_since: datetime | None = None
+    pending: bool = False
 
     @property
     def target(self) -> Target:
@@ -75,7 +79,8 @@ class DegradedReads:
     def record(self, read: DegradedRead) -> DegradedRead:
         """Write one read down; the same read of the same run counts once.
 
-        An older open read of the same edge is superseded: the consumer is being built anew.
+        An older open read of the same edge is superseded: the consumer is being built anew. One
+        that is pending supersedes none that was stored: its run may yet fail.
         """
         with self._store.begin() as conn:
             written = self._record(conn, read)
@@ -91,6 +96,7 @@ class DegradedReads:
         upstream_partition: str | None,
         run_id: str,
         since: int | None = None,
+        pending: bool = False,
     ) -> tuple[DegradedRead, ...]:
         """Mark a consumer of a degraded asset as degraded: one row for each circuit to blame.
 
@@ -121,6 +127,7 @@ class DegradedReads:
                     run_id=run_id,
                     generation=origin.generation,
                     via=upstream,
+                    pending=pending,
                 )
             written = tuple(self._record(conn, mark) for mark in marks.values())
             self._checkpoint("ledger.inherited")
@@ -135,12 +142,12 @@ class DegradedReads:
     def renew(
         self, *, consumer: str, consumer_partition: str | None, run_id: str, anew: bool = False
     ) -> int:
-        """Open again what this run read from a fallback and another run has settled since.
+        """The run stores what it read from a fallback: that is pending no more.
 
-        A run may be slower than the one that heals its consumer, and store degraded data over the
-        good: call it when the data is stored. With ``anew``, just before that, rows that are open
-        are written anew too, so that nobody who had loaded his input before can still close them.
-        Returns how many rows were written.
+        What another run has settled since is opened again. A run may be slower than the one that
+        heals its consumer, and store degraded data over the good: call it when the data is stored.
+        With ``anew``, just before that, rows that are open are written anew too, so that nobody who
+        had loaded his input before can still close them. Returns how many rows were written.
         """
         asked = {
             "of_consumer": consumer,
@@ -151,11 +158,37 @@ class DegradedReads:
             reads = [_read(row) for row in conn.execute(_OF_RUN, asked)]
             # The last row of each edge tells how it stands.
             edges = {(r.circuit, r.upstream, r.upstream_partition, r.via): r for r in reads}
-            due = [read for read in edges.values() if anew or read.settled_at is not None]
+            due = [
+                read
+                for read in edges.values()
+                if anew or read.pending or read.settled_at is not None
+            ]
             for read in due:
-                self._record(conn, _as_asked(read), anew=True)
+                self._record(conn, replace(_as_asked(read), pending=False), anew=True)
             self._checkpoint("ledger.renewed")
         return len(due)
+
+    def drop(self, read: DegradedRead, reason: str) -> bool:
+        """Forget a pending read whose run ended without storing anything; in the history.
+
+        What was built on a fallback before stays. False where it is pending no more.
+        """
+        with self._store.begin() as conn:
+            now = self._store.now(conn)
+            dropped = conn.execute(
+                sa.update(degraded_reads)
+                .where(
+                    degraded_reads.c.id == read.id,
+                    degraded_reads.c.pending.is_(True),
+                    degraded_reads.c.settled_at.is_(None),
+                )
+                .values(settled_at=now, settled_by=read.run_id)
+            ).rowcount
+            if dropped:
+                said = f"{read.consumer_text} was not built on {read.source}: {reason}"
+                tell(conn, read.circuit, NoteKind.READ_DROPPED, said, now=now, run_id=read.run_id)
+            self._checkpoint("ledger.dropped")
+        return bool(dropped)
 
     def open_reads(
         self,
@@ -290,12 +323,14 @@ class DegradedReads:
             before = _read(row)
             if before.generation == read.generation:
                 since = min(since, before.since or now)
-            if not anew and replace(read, generation=before.generation) == _as_asked(before):
+            same = replace(read, generation=before.generation, pending=before.pending)
+            if not anew and same == _as_asked(before):
                 return before
-        if older:
+        superseded = [row.id for row in older if row.pending or not read.pending]
+        if superseded:
             conn.execute(
                 sa.update(degraded_reads)
-                .where(degraded_reads.c.id.in_([row.id for row in older]))
+                .where(degraded_reads.c.id.in_(superseded))
                 .values(settled_at=now, settled_by=read.run_id)
             )
         values = {
@@ -307,6 +342,7 @@ class DegradedReads:
             "run_id": read.run_id,
             "read_at": now,
             "since": since,
+            "pending": read.pending,
         }
         number = conn.execute(_WRITE, values).scalar_one()
         return replace(read, id=number, read_at=now, since=since)
@@ -428,4 +464,5 @@ def _read(row: sa.Row[Any]) -> DegradedRead:
         settled_by=row.settled_by,
         unhealed_because=row.unhealed_because,
         unhealed_since=row.unhealed_since,
+        pending=row.pending,
     )

@@ -88,6 +88,7 @@ def _waiting(conn: sa.Connection, heal: Heal, contract: Contract | None) -> tupl
             reads.circuit_asset == heal.key.asset,
             reads.circuit_partition == (heal.key.partition or ""),
             reads.settled_at.is_(None),
+            reads.pending.is_(False),
         )
         .distinct()
         .order_by(reads.consumer, reads.consumer_partition)

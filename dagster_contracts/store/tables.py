@@ -141,6 +141,8 @@ degraded_reads = sa.Table(
     sa.Column("settled_by", PlainText, nullable=True),
     sa.Column("unhealed_because", PlainText, nullable=True),
     sa.Column("unhealed_since", UtcTime, nullable=True),
+    # Until its run has stored what it built from the fallback.
+    sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(None, "settled_at", "contract", "circuit_asset"),
     sa.Index(None, "consumer", "consumer_partition", "settled_at"),
 )
@@ -184,10 +186,10 @@ snapshots = sa.Table(
     sa.Index(None, "sha256"),
 )
 
-# One row for each refused batch, with the report that refused it. `altered` is why the kept rows are
-# not all that the batch was, null where they are. While a released batch is to be published,
-# `publish_asked_at` is when its run was asked for, null while none is; `unpublished_because` is what
-# was in the way last.
+# One row for each refused batch, with the report that refused it. `altered` is why the kept rows
+# are not all that the batch was, null where they are. While a released batch is to be published,
+# `publish_asked_at` is when its run was asked for, null while none is; `unpublished_because` is
+# what was in the way last.
 quarantine = sa.Table(
     f"{PREFIX}quarantine",
     metadata,
