@@ -47,7 +47,7 @@ from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.circuit_rows import read_circuits, read_history
 from dagster_contracts.resilience.history import HistoryEntry
 from dagster_contracts.resilience.oldest import OldestEvent, oldest_events
-from dagster_contracts.resilience.wake import clock_metrics, wake_at
+from dagster_contracts.resilience.wake import clock_metrics, is_unjudged, wake_at
 from dagster_contracts.resilience.watched import policy_of, watched_metrics
 from dagster_contracts.store.columns import UtcTime
 from dagster_contracts.store.database import Store
@@ -444,6 +444,7 @@ class _Replay:
             level.source.kind is SourceKind.LAST_VALID for level in self._resilience.levels
         )
         self._now = begin
+        self._unjudged = False
         self._passed_at: datetime | None = None
         self._current: CurrentLevel | None = None
         self._arrived = dict.fromkeys(sources, 0)
@@ -454,13 +455,17 @@ class _Replay:
 
     def wait(self, until: datetime) -> None:
         """Let time pass up to ``until``, stopping wherever waiting changes something."""
+        if self._unjudged and self._now < until:
+            self._tick(self._now)
         while True:
             wake = wake_at(self.circuit, self._contract, self._now)
             moments = [m for m in (wake, *self._route_moments()) if m and self._now < m < until]
             if not moments:
                 return
-            now = min(moments)
-            self._advance(Ticked(metrics=clock_metrics(self.circuit, self._contract, now)), now)
+            self._tick(min(moments))
+
+    def _tick(self, now: datetime) -> None:
+        self._advance(Ticked(metrics=clock_metrics(self.circuit, self._contract, now)), now)
 
     def supersede(self, time: datetime, at: datetime) -> None:
         """A newer partition was evaluated: time no longer speaks of this one."""
@@ -472,9 +477,13 @@ class _Replay:
         event: CircuitEvent
         if one.is_failure:
             clock = clock_metrics(self.circuit, self._contract, one.at)
+            (metric,) = one.metrics
             event = Failed(
                 evaluation_id=one.evaluation_id,
-                what=one.explanation or next(iter(one.metrics)),
+                what=one.explanation or metric,
+                metric=metric,
+                # Only what is late of failures is recorded so.
+                late="a backfill, or an older partition" if one.backfill else None,
                 metrics={**clock, **one.metrics},
             )
         else:
@@ -484,7 +493,9 @@ class _Replay:
                 event_time=one.event_time,
                 partition=one.partition,
                 backfill=one.backfill,
-                evaluated_at=min(one.evaluated_at, one.at),
+                arrived=one.rows is not None,
+                # What others reported saw no rows; it goes by its own time.
+                evaluated_at=min(one.evaluated_at, one.at) if one.rows is None else None,
             )
             if self._keeps_batches and self._passes(event, max(one.at, self._now)):
                 self._passed_at = max(one.at, self._now)
@@ -506,6 +517,7 @@ class _Replay:
         step = advance(self.circuit, event, policy=self._policy, now=now, random=_NO_JITTER)
         self.circuit = step.circuit
         self.transitions.extend(step.transitions)
+        self._unjudged = is_unjudged(event, step, self._contract, now)
         self._serve(now)
 
     def _serve(self, now: datetime) -> None:

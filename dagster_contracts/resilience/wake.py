@@ -102,22 +102,23 @@ def wake_after(
     waking = wake_at(circuit, contract, now)
     if circuit.state is CircuitState.CLOSED and _opens_by(circuit, contract) & OF_HISTORY:
         waking = min(waking or now + _LOOK_AGAIN, now + _LOOK_AGAIN)
-    closed = circuit.state is CircuitState.CLOSED and not circuit.frozen
-    return now if closed and not judged_by_clock(event, step, contract, now) else waking
+    return now if is_unjudged(event, step, contract, now) else waking
 
 
-def judged_by_clock(event: CircuitEvent, step: Step, contract: Contract, now: datetime) -> bool:
-    """Whether nothing is left for a tick at this very moment to say of a closed circuit."""
+def is_unjudged(event: CircuitEvent, step: Step, contract: Contract, now: datetime) -> bool:
+    """Whether a tick at this very moment may open what ``event`` has left closed."""
+    if step.circuit.state is not CircuitState.CLOSED or step.circuit.frozen:
+        return False
     if any(note.kind is NoteKind.LATE for note in step.notes):
-        return False
-    if isinstance(event, Ticked | Failed | Recovered | ProbeAsked):
         return True
-    if not isinstance(event, Observed) or contract.resilience is None:
+    if isinstance(event, Ticked | Failed | Recovered | ProbeAsked):
         return False
+    if not isinstance(event, Observed) or contract.resilience is None:
+        return True
     open_when = asked_of(contract.resilience.circuit, step.circuit).open_when
     comparisons = [c for condition in open_when for c in comparisons_of(condition)]
     crossings = _crossings(step.circuit, contract, comparisons, now)
-    return all(crossing > now for crossing in crossings)
+    return any(crossing <= now for crossing in crossings)
 
 
 def _opens_by(circuit: Circuit, contract: Contract) -> frozenset[str]:
