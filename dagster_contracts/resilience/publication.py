@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitState, NoteKind
+from dagster_contracts.core.circuit import CircuitKey, CircuitState, NoteKind
 from dagster_contracts.errors import StoreError
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.quarantine import (
@@ -15,6 +15,7 @@ from dagster_contracts.resilience.quarantine import (
     circuit_of,
     read_batch,
     read_publishing,
+    read_unpublished,
     set_batch,
     superseded,
     tell_circuit,
@@ -85,6 +86,16 @@ class Publication:
         """The batches that are to be published, oldest first."""
         with self._store.read() as conn:
             return read_publishing(conn)
+
+    def unpublished(self) -> dict[CircuitKey, list[QuarantinedBatch]]:
+        """By circuit: batches that are to be published, and those that were to be and are not."""
+        found: dict[CircuitKey, list[QuarantinedBatch]] = {}
+        with self._store.read() as conn:
+            for batch in read_unpublished(conn):
+                key = circuit_of(conn, batch)
+                if key is not None:
+                    found.setdefault(key, []).append(batch)
+        return found
 
     def ask(self, batch_id: int) -> QuarantinedBatch | None:
         """The batch whose run is to be asked for now, under :func:`publish_run_key`.

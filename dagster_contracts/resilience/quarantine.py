@@ -344,6 +344,18 @@ def read_publishing(conn: sa.Connection) -> tuple[QuarantinedBatch, ...]:
     return tuple(_batch(row) for row in conn.execute(query.order_by(quarantine.c.id)))
 
 
+def read_unpublished(conn: sa.Connection) -> tuple[QuarantinedBatch, ...]:
+    """Those that are to be published, and those held that were to be and could not; in order."""
+    columns = quarantine.c
+    given_up = (columns.state == QuarantineState.HELD.value) & (
+        columns.unpublished_because.is_not(None)
+    )
+    query = sa.select(quarantine).where(
+        given_up | (columns.state == QuarantineState.PUBLISHING.value)
+    )
+    return tuple(_batch(row) for row in conn.execute(query.order_by(columns.id)))
+
+
 def held_batch(conn: sa.Connection, batch_id: int, *, or_waiting: bool = False) -> QuarantinedBatch:
     """The batch, locked; ``StoreError`` unless it can still be decided on.
 

@@ -90,6 +90,8 @@ def test_what_the_command_releases_becomes_the_primary_and_what_was_built_on_a_f
         cwd=deployment.root, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "reset orders" in said.stdout
+    (unpublished,) = deployment.runtime.publication.unpublished().values()
+    assert [each.id for each in unpublished] == [batch]
 
     tick = asked(deployment, defs)
     (request,) = tick.run_requests

@@ -182,6 +182,7 @@ def test_a_request_is_resumed_and_a_failed_run_is_asked_for_again_up_to_a_limit(
         assert standing.unpublished_because == "the disk is full"
     assert len(set(keys)) == 3
     assert standing.state is QuarantineState.HELD
+    assert publication.unpublished() == {key: [standing]}
     assert told(breaker, key)[0] == (
         "batch 1 was not published because the disk is full; it is held again"
     )
