@@ -9,7 +9,7 @@ from dagster_contracts.store.tables import VERSION_TABLE, metadata
 
 # The newest revision in migrations/versions; a test compares them. It stands here so that opening
 # a store that is up to date does not import Alembic.
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 _version = sa.table(VERSION_TABLE, sa.column("version_num"))
 

@@ -32,6 +32,7 @@ metadata = sa.MetaData(
 # One row for each circuit. `version` counts the appended events and is the guard of every update;
 # `body` is the whole Circuit as JSON, the other columns repeat what is searched by. `wake_at` is
 # the next moment at which the passing of time can change the circuit, null where it cannot.
+# `partition_time` is when the circuit's own partition begins, where partitions have an order.
 circuits = sa.Table(
     f"{PREFIX}circuits",
     metadata,
@@ -46,8 +47,10 @@ circuits = sa.Table(
     sa.Column("wake_at", UtcTime, nullable=True),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("body", JsonText, nullable=False),
+    sa.Column("partition_time", UtcTime, nullable=True),
     sa.Index(None, "wake_at"),
     sa.Index(None, "contract", "policy_hash"),
+    sa.Index(None, "contract", "asset", "partition_time"),
 )
 
 # One row for each change of a circuit, appended in the transaction that changes it. `changes` holds

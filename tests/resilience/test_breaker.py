@@ -639,3 +639,21 @@ def test_what_a_read_asks_is_one_query(breaker, contract, key, report, store):
     assert [text for text in sent if not text.startswith("BEGIN")] == sent[-1:]
     assert (standing.position, standing.degraded) == (0, False)
     assert standing.circuit == breaker.circuit(key)
+
+
+def test_the_newest_partition_is_found_by_an_index(breaker, contract_of, report, store, clock):
+    contract = contract_of("data_freshness > 1h", scope=CircuitScope.PARTITION)
+
+    def record(day):
+        key = circuit_key(contract, "orders", f"day {day}")
+        time = clock() - timedelta(days=100 - day)
+        result = report(partition=f"day {day}")
+        breaker.record(contract, result, key=key, partition_time=time)
+        return breaker.circuit(key).superseded
+
+    assert [record(day) for day in (5, 4, 5, 6, 5)] == [False, True, False, False, True]
+    with store.read() as conn:
+        if conn.dialect.name == "sqlite":
+            of = "contract = 'orders' AND asset = 'orders' AND partition_time > 0"
+            plan = sa.text(f"EXPLAIN QUERY PLAN SELECT 1 FROM {circuits.name} WHERE {of}")
+            assert "asset=? AND partition_time>?" in str(conn.execute(plan).all())

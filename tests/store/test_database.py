@@ -240,6 +240,18 @@ def at_first_revision(url: str) -> None:
         command.upgrade(config, "0001")
         first = sa.table(degraded_reads.name, *(sa.column(c.name, c.type) for c in old))
         conn.execute(sa.insert(first).values(**{**row, "generation": 3}))
+        old_circuits = [c for c in circuits.c if c.name != "partition_time"]
+        table = sa.table(circuits.name, *(sa.column(c.name, c.type) for c in old_circuits))
+        for partition, body in (
+            ("", {}),
+            ("a", {"partition_time": "2026-03-02T06:00:00+01:00"}),
+            ("b", {}),
+        ):
+            values = {c.name: row.get(c.name, "x") for c in old_circuits}
+            numbers = {"version": 1, "generation": 1, "wake_at": None}
+            times = {"updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
+            mine = {"partition": partition, "body": body, **numbers, **times}
+            conn.execute(sa.insert(table).values(**{**values, **mine}))
     engine.dispose()
 
 
@@ -250,6 +262,8 @@ def is_upgraded_with_what_it_held(url: str) -> None:
         assert (held["consumer"], held["generation"]) == ("consumer", 3)
         assert (held["unhealed_because"], held["unhealed_since"]) == (None, None)
         assert held["pending"] is False
+        began = dict(conn.execute(sa.select(circuits.c.partition, circuits.c.partition_time)).all())
+        assert began == {"": None, "a": datetime(2026, 3, 2, 5, tzinfo=UTC), "b": None}
         revision = conn.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     assert revision == SCHEMA_REVISION
     store.close()
