@@ -17,6 +17,8 @@ from dagster_contracts.monitoring.history import Evaluation
 from dagster_contracts.monitoring.standing import LevelStanding
 from dagster_contracts.resilience.history import short_id, without_holders
 from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.publication import publishing_sentence
+from dagster_contracts.resilience.quarantine import QuarantinedBatch
 
 _HEADLINE_METRICS = (
     "schema_validation_errors",
@@ -45,6 +47,7 @@ class Standing:
     lapsed: Circuit | None = None
     evaluation: Evaluation | None
     reads: tuple[DegradedRead, ...]
+    unpublished: tuple[QuarantinedBatch, ...] = ()
     levels: tuple[LevelStanding, ...] = ()
 
     def to_json(self) -> dict[str, Json]:
@@ -86,6 +89,10 @@ class Standing:
             "last_good_at": _iso(circuit.last_good_at),
             "last_evaluation": _evaluation_json(self.evaluation),
             "degraded_reads": [_read_json(read) for read in self.reads],
+            "to_be_published": [
+                {"batch": each.id, "standing": publishing_sentence(each)}
+                for each in self.unpublished
+            ],
             "service_levels": [level.to_json() for level in self.levels],
         }
 
@@ -132,6 +139,9 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
             "last good",
             f"{moment(circuit.last_good_at, now)}, {distance(circuit.last_good_at, now)}",
         )
+    for each in standing.unpublished:
+        said = f"batch {each.id}, released by {each.decided_by}: {publishing_sentence(each)}"
+        yield "quarantine", said
     yield from _levels(standing.levels)
     for position, read in enumerate(standing.reads):
         if position == _MOST_READS:
@@ -243,7 +253,8 @@ def _degraded(read: DegradedRead, now: datetime) -> str:
     since = read.since or read.read_at
     when = f" since {moment(since, now)}" if since else ""
     through = f" through {read.via}" if read.via else ""
-    told = f"{read.consumer_text} was built on {read.level} ({read.source}){through}{when}"
+    built = "is being built" if read.pending else "was built"
+    told = f"{read.consumer_text} {built} on {read.level} ({read.source}){through}{when}"
     return f"{told}; {unhealed(read, now)}" if read.unhealed_because else told
 
 
@@ -283,6 +294,7 @@ def _read_json(read: DegradedRead) -> dict[str, Json]:
         "reason": read.reason,
         "run_id": read.run_id,
         "since": _iso(read.since or read.read_at),
+        "pending": read.pending,
         "unhealed_because": read.unhealed_because,
         "unhealed_since": _iso(read.unhealed_since),
     }

@@ -24,6 +24,8 @@ from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.governed import why_unasked
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads, Target
+from dagster_contracts.resilience.publication import Publication
+from dagster_contracts.resilience.quarantine import QuarantinedBatch
 from dagster_contracts.store.database import Store
 
 _COLOURS = {
@@ -75,6 +77,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
         declared = {contract.name: contract for contract in declared_contracts(places)}
         circuits, unasked = _asked(circuits, declared)
         newest = MetricHistory(store).newest(circuits)
+        unpublished = Publication(store).unpublished()
         standings = [
             _standing(
                 store,
@@ -82,6 +85,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
                 lapsed.get(circuit.key),
                 newest.get(circuit.key),
                 declared.get(circuit.key.contract),
+                unpublished.get(circuit.key, []),
             )
             for circuit in circuits
         ]
@@ -158,6 +162,7 @@ def _standing(
     lapsed: Circuit | None,
     evaluation: Evaluation | None,
     contract: Contract | None,
+    unpublished: Sequence[QuarantinedBatch],
 ) -> Standing:
     key = circuit.key
     return Standing(
@@ -165,6 +170,7 @@ def _standing(
         lapsed=lapsed,
         evaluation=evaluation,
         reads=DegradedReads(store).open_reads(key),
+        unpublished=tuple(unpublished),
         levels=()
         if contract is None
         else standing_levels(store, contract, key.asset, partition=key.partition),
@@ -195,7 +201,7 @@ def _print(
         print_line()
     if silent:
         print_line(f"not evaluated yet: {', '.join(silent)}")
-    waiting = sum(len(standing.reads) for standing in standings)
+    waiting = sum(not read.pending for standing in standings for read in standing.reads)
     healing = f"; {count(waiting, 'read')} to be healed" if waiting else ""
     if spent := len(_told_of(standings, given_up)):
         healing += f", {spent} given up: mend what is in the way, then `heal` tries again"

@@ -117,9 +117,16 @@ def test_a_batch_that_is_not_there_is_a_clear_error(held: Project) -> None:
 
 def test_publish_says_what_happens_next_and_is_decided_once(held: Project) -> None:
     publish = ["quarantine", "publish", "1", "--reason", "refunds are new", "--actor", "ada"]
+    held.evaluate("bad.csv")
     ran = held.run(*publish, "--reset")
 
     assert ran.code == 0
+    assert "the circuit orders/orders is reset in the moment" in ran.stdout
+    told = "batch 1, released by ada: waits for the circuit sensor"
+    assert told in held.run("status").stdout
+    (circuit,) = held.run("status", "--format", "json").json["circuits"]
+    assert [each["batch"] for each in circuit["to_be_published"]] == [1]
+    assert "batch 1 released by ada: refunds are new" in held.run("history", "orders").stdout
     assert "batch 1 of orders[2026-03-01] is to be published: 3 rows" in ran.stdout
     assert "waits for the circuit sensor" in held.run("quarantine", "list").stdout
     shown = held.run("quarantine", "show", "1")
