@@ -99,7 +99,7 @@ def _read_breaker(section: Section) -> CircuitPolicy:
         on_unknown=section.choice("on_unknown", OnUnknown, default.on_unknown),
         flapping_openings=section.integer("flapping_openings", minimum=2)
         or default.flapping_openings,
-        flapping_window=section.duration("flapping_window") or default.flapping_window,
+        flapping_window=_some_time(section, "flapping_window") or default.flapping_window,
         location=section.place("open_when"),
         open_places=section.places("open_when"),
         close_places=section.places("close_when"),
@@ -124,9 +124,23 @@ def _read_breaker(section: Section) -> CircuitPolicy:
     return policy
 
 
+def _some_time(section: Section, key: str) -> timedelta | None:
+    """A length of time that is more than nothing."""
+    found = section.duration(key)
+    if found is None or found > timedelta(0):
+        return found
+    section.findings.error(
+        section.place(key),
+        "wrong-value",
+        f"{key!r} must be more than nothing",
+        f"write a length of time such as {key}: 1h, or leave it out",
+    )
+    return None
+
+
 def _read_recovery(section: Section) -> Recovery:
     default = Recovery()
-    retry_after = section.duration("retry_after")
+    retry_after = _some_time(section, "retry_after")
     max_wait = section.duration("max_wait")
     max_retries = section.integer("max_retries", minimum=0)
     backoff = section.number("backoff")
@@ -144,10 +158,6 @@ def _read_recovery(section: Section) -> Recovery:
             "write 10%",
         )
         jitter = None
-    if retry_after is not None and retry_after <= timedelta(0):
-        section.findings.error(
-            section.place("retry_after"), "wrong-value", "'retry_after' must be more than nothing"
-        )
     wait = retry_after or default.retry_after
     if max_wait is not None and max_wait < wait:
         section.findings.error(
@@ -163,7 +173,7 @@ def _read_recovery(section: Section) -> Recovery:
         max_wait=max_wait or max(default.max_wait, wait),
         jitter=default.jitter if jitter is None else Fraction(jitter),
         probes=section.integer("probes", minimum=1) or default.probes,
-        probe_timeout=section.duration("probe_timeout") or default.probe_timeout,
+        probe_timeout=_some_time(section, "probe_timeout") or default.probe_timeout,
         probe=section.choice("probe", ProbeMode, default.probe),
     )
     section.finish(words.RECOVERY, synonyms={"retries": "max_retries", "delay": "retry_after"})

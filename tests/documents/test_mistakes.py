@@ -252,6 +252,17 @@ MORE = [
         "list of mappings",
         "- {expression: amount > 0}",
     ),
+    # A length of time that would be none at all
+    ("retry_after: 5min", "retry_after: 0s", 17, 31, "more than nothing", "retry_after: 1h"),
+    ("retry_after: 5min", "probe_timeout: 0s", 17, 33, "more than nothing", "probe_timeout: 1h"),
+    (
+        "recovery: {retry_after: 5min}",
+        "flapping_window: 0min",
+        17,
+        24,
+        "'flapping_window' must be more than nothing",
+        "flapping_window: 1h",
+    ),
     ("email: string", "email: {quality: [email != '']}", 7, 25, "mappings", '{expression: "email'),
 ]
 

@@ -71,6 +71,31 @@ def test_the_probe_is_of_the_partition_that_opened(deployment: Deployment, openi
     assert deployment.state() == "closed"
 
 
+def test_each_bad_partition_is_probed_before_the_circuit_closes(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, SHOPS))
+    shops = ["oslo", "rome", "sofia"]
+    deployment.instance.add_dynamic_partitions("shops", shops)
+    breaker, key = deployment.runtime.breaker, CircuitKey("orders", "orders")
+    deployment.delivered.update(dict.fromkeys(shops, BAD))
+    deployment.run(defs, "orders", partition="oslo", raise_on_error=False)
+    breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="no probe meanwhile")
+    for shop in shops[1:]:
+        deployment.run(defs, "orders", partition=shop, raise_on_error=False)
+    breaker.force(key, Override.NONE, actor="ann", reason="done")
+    deployment.instance.delete_dynamic_partition("shops", "rome")
+    deployment.delivered.update(oslo=GOOD, sofia=GOOD)
+
+    probed = []
+    for left in (["rome", "sofia"], []):
+        asked = deployment.tick(defs, SENSOR)
+        probed += [request.partition_key for request in asked.run_requests]
+        run_requests(deployment, defs, asked)
+        assert [bad.name for bad in breaker.circuit(key).bad_partitions] == left
+    assert deployment.state() == "closed"
+    assert probed == ["oslo", "sofia"]
+
+
 def test_without_a_partition_there_is_no_probe_and_no_retry_is_spent(
     deployment: Deployment,
 ) -> None:

@@ -114,7 +114,8 @@ CIRCUIT_BREAKER: Final = Table(
         Key(
             "window",
             integer(1),
-            "How many of the latest evaluations the conditions look at.",
+            "Over how many of the latest evaluations ratios are averaged; counts, durations and what "
+            "is of the moment are judged by the last one.",
             _CIRCUIT.window,
         ),
         Key(
