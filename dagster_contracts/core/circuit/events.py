@@ -112,9 +112,9 @@ class Inherited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """When a partition begins, and whether a newer one of its asset was evaluated."""
+    """When a partition begins, if known, and whether a newer one of its asset was evaluated."""
 
-    time: datetime
+    time: datetime | None
     superseded: bool
 
 

@@ -114,8 +114,8 @@ CIRCUIT_BREAKER: Final = Table(
         Key(
             "window",
             integer(1),
-            "Over how many of the latest evaluations ratios are averaged; counts, durations and what "
-            "is of the moment are judged by the last one.",
+            "Over how many of the latest evaluations ratios are averaged; counts, durations and "
+            "what is of the moment are judged by the last one.",
             _CIRCUIT.window,
         ),
         Key(
