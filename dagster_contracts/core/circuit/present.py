@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from dagster_contracts.core.circuit.events import Placed
@@ -15,5 +16,9 @@ def standing_at(circuit: Circuit, now: datetime) -> Circuit:
     The next read, tick or evaluation writes that down. Until then the row still says what was
     decided, and who looks at it would take it for standing.
     """
-    unmoved = Placed(time=circuit.partition_time, superseded=circuit.superseded)
-    return advance(circuit, unmoved, policy=None, now=now, random=0.0).circuit
+    if circuit.override_until is None or now < circuit.override_until:
+        return circuit
+    # Any event would do: what is due is settled before it.
+    event = Placed(time=circuit.partition_time or now, superseded=circuit.superseded)
+    settled = advance(circuit, event, policy=None, now=now, random=0.0).circuit
+    return replace(settled, partition_time=circuit.partition_time)
