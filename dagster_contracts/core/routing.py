@@ -11,6 +11,8 @@ from typing import Final
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
 from dagster_contracts.core.condition import Observation, Truth, evaluate
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
+from dagster_contracts.core.quantity import Dimension, format_quantity
+from dagster_contracts.core.service_levels import seconds
 
 _ACTIVE: Final = "its activation conditions hold"
 _DWELLS: Final = "it serves for at least"
@@ -174,10 +176,16 @@ def _obstacle(status: LevelStatus) -> str | None:
         return f"it lacks columns that this consumer needs: {', '.join(status.missing_columns)}"
     limit = status.level.max_age
     if limit is not None and status.age is None:
-        return f"its age is not known, and it may be at most {limit} old"
+        return f"its age is not known, and it may be at most {_length(limit)} old"
     if limit is not None and status.age is not None and status.age > limit:
-        return f"it is {status.age} old, and may be at most {limit}"
+        age = _length(status.age, apart_from=limit)
+        return f"it is {age} old, and may be at most {_length(limit)}"
     return None
+
+
+def _length(span: timedelta, *, apart_from: timedelta | None = None) -> str:
+    other = None if apart_from is None else seconds(apart_from)
+    return format_quantity(seconds(span), Dimension.DURATION, apart_from=other)
 
 
 def _dwelling(
@@ -213,7 +221,9 @@ def _why_fallback(
     if circuit.effective_state is not CircuitState.CLOSED:
         state = circuit.state.replace("_", "-")
         opened = circuit.opened_at
-        since = "" if opened is None else f" since {opened:%Y-%m-%d %H:%M:%S} UTC"
+        # Of a half-open circuit that is when it opened, and not when it began to be probed.
+        known = "" if circuit.state is CircuitState.OPEN else ", not closed"
+        since = "" if opened is None else f"{known} since {opened:%Y-%m-%d %H:%M:%S} UTC"
         because = "" if circuit.reason is None else f": {circuit.reason}"
         return RouteReason.CIRCUIT_OPEN, f"the circuit is {state}{since}{because}"
     name = "the primary" if primary is None else primary.level.name
@@ -222,9 +232,8 @@ def _why_fallback(
 
 def _by_operator(circuit: Circuit) -> str:
     override = circuit.override.replace("_", " ")
-    until = (
-        "" if circuit.override_until is None else f" until {circuit.override_until.isoformat(' ')}"
-    )
+    ends = circuit.override_until
+    until = "" if ends is None else f" until {ends:%Y-%m-%d %H:%M:%S} UTC"
     return f"{override} by {circuit.override_actor}{until}: {circuit.override_reason}"
 
 

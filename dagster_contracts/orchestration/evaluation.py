@@ -164,7 +164,10 @@ def evaluate_batch(
         report=report,
         circuit=verdict.circuit if binding.protects else None,
         refused=verdict.refused,
-        explanation=verdict.explanation,
+        # What the circuit did with it (a probe, say) is no reason for a batch that is refused.
+        explanation=verdict.not_passed or verdict.explanation
+        if verdict.refused
+        else verdict.explanation,
         quarantined=quarantined,
         anomalies=anomalies.sentences,
         not_kept=None if verdict.refused else not_kept,

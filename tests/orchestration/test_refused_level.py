@@ -136,3 +136,17 @@ def test_a_level_of_which_every_batch_was_refused_says_so(deployment: Deployment
     assert not result.success
     (failure,) = result.get_step_failure_events()
     assert "archive only delivered refused batches" in str(failure.step_failure_data)
+
+
+def test_a_refused_batch_of_a_contract_without_a_circuit_names_what_failed(
+    deployment: Deployment,
+) -> None:
+    defs = build(deployment, [])
+    deployment.delivered["archive"] = BAD
+
+    result = deployment.run(defs, "archive", raise_on_error=False)
+
+    (made,) = result.asset_materializations_for_node("archive")
+    told = str(made.metadata["contract/refused_because"].value)
+    assert told.startswith("failed: ")
+    assert "amount" in told
