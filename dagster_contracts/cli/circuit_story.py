@@ -254,7 +254,10 @@ def _degraded(read: DegradedRead, now: datetime) -> str:
     when = f" since {moment(since, now)}" if since else ""
     through = f" through {read.via}" if read.via else ""
     built = "is being built" if read.pending else "was built"
-    told = f"{read.consumer_text} {built} on {read.level} ({read.source}){through}{when}"
+    # Of several partitions that it reads each is another line.
+    part = read.upstream_partition if read.upstream_partition != read.consumer_partition else None
+    whose = f" for {read.upstream}[{part}]" if part else ""
+    told = f"{read.consumer_text} {built} on {read.level} ({read.source}){whose}{through}{when}"
     return f"{told}; {unhealed(read, now)}" if read.unhealed_because else told
 
 

@@ -163,6 +163,29 @@ def test_what_cannot_be_probed_or_healed_is_told_with_the_reason(project: Projec
     assert "not healed" not in project.run("history", "orders").stdout
 
 
+def test_reads_of_several_partitions_are_told_apart(project: Project) -> None:
+    verdict = project.evaluate("bad.csv")
+    store = project.store()
+    for day in ("2026-03-01", "2026-03-02"):
+        DegradedReads(store).record(
+            DegradedRead(
+                circuit=CircuitKey("orders", "orders"),
+                consumer="total",
+                upstream="orders",
+                upstream_partition=day,
+                level="last",
+                source="last_valid of orders",
+                reason="the circuit is open",
+                run_id="run-1",
+                generation=verdict.circuit.generation,
+            )
+        )
+    store.close()
+    told = " ".join(project.run("status", "orders").stdout.split())
+    for day in ("2026-03-01", "2026-03-02"):
+        assert f"total was built on last (last_valid of orders) for orders[{day}] since" in told
+
+
 def test_what_was_given_up_is_a_finding_until_it_is_tried_again(project: Project) -> None:
     read_a_fallback(project, project.evaluate("good.csv").circuit.generation)
     assert project.run("status", "orders").code == 0
