@@ -45,7 +45,7 @@ from dagster_contracts.core.circuit import (
     would_open,
 )
 from dagster_contracts.core.circuit.judgement import trimmed
-from dagster_contracts.core.circuit.machine import REMEMBERED_PARTITIONS
+from dagster_contracts.core.circuit.probing import REMEMBERED_PARTITIONS
 from dagster_contracts.core.condition import (
     Condition,
     Observation,

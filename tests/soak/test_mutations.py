@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from dagster_contracts.core.circuit import AlertTopic, CircuitState, ProbeAsked, machine
+from dagster_contracts.core.circuit import (
+    AlertTopic,
+    CircuitState,
+    ProbeAsked,
+    machine,
+    probing,
+    turn,
+)
 from dagster_contracts.core.circuit.events import TransitionCause
 from dagster_contracts.core.contract import HealMode, OnUnknown
 from dagster_contracts.resilience import breaker, ledger
@@ -49,12 +56,20 @@ def _around(patch: pytest.MonkeyPatch, owner: Any, name: str, wrapper: Callable[
     patch.setattr(owner, name, lambda *args, **more: wrapper(original, *args, **more))
 
 
+def _everywhere(patch: pytest.MonkeyPatch, name: str, function: Callable[..., Any]) -> None:
+    """Replace a function in each part of the state machine that calls it."""
+    users = [part for part in (machine, probing, turn) if hasattr(part, name)]
+    assert users
+    for user in users:
+        patch.setattr(user, name, function)
+
+
 # -- the machine -----------------------------------------------------------------------------------
 
 
 @_of(QUICK)
 def anybody_is_the_probe(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "is_probe", lambda circuit, holder: True)
+    _everywhere(patch, "is_probe", lambda circuit, holder: True)
 
 
 @_of(CORE)
@@ -110,7 +125,7 @@ def one_good_probe_is_enough(patch: pytest.MonkeyPatch) -> None:
 
 @_of(QUICK)
 def a_probe_does_not_wait(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "probe_wait", lambda policy, **more: timedelta(0))
+    _everywhere(patch, "probe_wait", lambda policy, **more: timedelta(0))
 
 
 @_of(CORE)
@@ -146,12 +161,12 @@ def a_reset_leaves_the_override(patch: pytest.MonkeyPatch) -> None:
 
 @_of(QUICK)
 def late_is_taken_for_news(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "why_late", lambda circuit, event: None)
+    _everywhere(patch, "why_late", lambda circuit, event: None)
 
 
 @_of(CORE)
 def another_partition_answers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(machine, "of_another_partition", lambda *args: None)
+    _everywhere(patch, "of_another_partition", lambda *args: None)
 
 
 @_of(CORE)

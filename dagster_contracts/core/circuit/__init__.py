@@ -42,7 +42,8 @@ from dagster_contracts.core.circuit.judgement import (
     of_newest,
     would_open,
 )
-from dagster_contracts.core.circuit.machine import advance, inherited_from, obeys
+from dagster_contracts.core.circuit.machine import advance
+from dagster_contracts.core.circuit.override import inherited_from, obeys
 from dagster_contracts.core.circuit.passing import why_not_passed
 from dagster_contracts.core.circuit.state import (
     BadPartition,

@@ -38,22 +38,17 @@ What the table leaves open is decided here, on the side of the consumer:
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from dagster_contracts.core.circuit.events import (
-    Alert,
     AlertTopic,
     CircuitEvent,
     Dismissed,
-    Effect,
     Failed,
     Forced,
-    Heal,
     Inherited,
-    Note,
     NoteKind,
     Observed,
     Placed,
@@ -61,9 +56,7 @@ from dagster_contracts.core.circuit.events import (
     ProbeAsked,
     ProbeBlocked,
     Recovered,
-    RequestProbe,
     Reset,
-    StateTransition,
     Step,
     Ticked,
     TransitionCause,
@@ -72,16 +65,13 @@ from dagster_contracts.core.circuit.events import (
 )
 from dagster_contracts.core.circuit.judgement import (
     Verdict,
-    asked_of,
     batch_window,
     is_probe,
-    judge_alone,
     judge_opening,
     judge_probe,
     judge_tick,
     made_at,
     of_another_partition,
-    of_names,
     rewound,
     still_stands,
     tick_window,
@@ -90,22 +80,15 @@ from dagster_contracts.core.circuit.judgement import (
     why_late,
     why_outdated,
 )
+from dagster_contracts.core.circuit.override import OverrideTurn
+from dagster_contracts.core.circuit.probing import ProbeTurn
 from dagster_contracts.core.circuit.state import (
-    BadPartition,
     Circuit,
     CircuitState,
-    Lease,
     Override,
 )
-from dagster_contracts.core.circuit.waiting import in_words, probe_wait, recent_openings
 from dagster_contracts.core.condition import Observation
-from dagster_contracts.core.contract import CircuitMode, CircuitPolicy, ProbeMode
-
-REMEMBERED_EVALUATIONS: Final = 64
-"""How many evaluation ids a circuit knows by itself; the store's key knows them all."""
-
-REMEMBERED_PARTITIONS: Final = 256
-"""How many bad partitions a circuit waits for by name: the newest."""
+from dagster_contracts.core.contract import CircuitMode, CircuitPolicy
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
 
@@ -171,29 +154,8 @@ def advance(
     return turn.step()
 
 
-class _Turn:
+class _Turn(ProbeTurn, OverrideTurn):
     """One event being worked out; lives for one call of :func:`advance`."""
-
-    def __init__(
-        self, circuit: Circuit, policy: CircuitPolicy | None, now: datetime, random: float
-    ) -> None:
-        self.circuit = circuit
-        self._policy = policy or CircuitPolicy()
-        # What evaluations are judged by: less is asked of an older partition.
-        self._asked = asked_of(self._policy, circuit)
-        self._bound = policy is not None
-        self._now = now
-        self._random = random
-        self._transitions: list[StateTransition] = []
-        self._notes: list[Note] = []
-        self._effects: list[Effect] = []
-
-    def step(self) -> Step:
-        return Step(
-            self.circuit, tuple(self._transitions), tuple(self._notes), tuple(self._effects)
-        )
-
-    # -- the passing of time --------------------------------------------------------------------
 
     def settle(self) -> None:
         """What has come due since the last event: overrides and leases end."""
@@ -235,8 +197,6 @@ class _Turn:
             self._shadow(verdict)
         elif verdict is not None:
             self._open(TransitionCause.TICK, verdict, partition=partition)
-
-    # -- evaluations ----------------------------------------------------------------------------
 
     def observed(self, event: Observed) -> None:
         late, outdated = why_late(self.circuit, event), why_outdated(self.circuit, event)
@@ -299,50 +259,6 @@ class _Turn:
                 )
                 self._judged_probe(event, verdict)
 
-    def _blame(self, event: Observed, *, late: bool) -> None:
-        """What is bad by itself while the circuit is not closed must be good before it closes."""
-        if self.circuit.state is CircuitState.CLOSED:
-            return
-        verdict = judge_alone(self._asked, event.metrics, self._now, late=late)
-        if verdict is None:
-            return
-        opened_by = tuple(dict.fromkeys((*self.circuit.opened_by, *verdict.conditions)))
-        self.circuit = replace(self.circuit, opened_by=opened_by)
-        partition = event.partition
-        if partition is None or self.circuit.key.partition is not None:
-            return
-        seen = BadPartition(partition, made_at(self.circuit, event, self._now))
-        known = self.circuit.bad_partitions
-        if self.circuit.bad_partition(partition) is not None:
-            waiting = tuple(seen if bad.name == partition else bad for bad in known)
-            self.circuit = replace(self.circuit, bad_partitions=waiting)
-            return
-        forgotten = known[: max(0, len(known) + 1 - REMEMBERED_PARTITIONS)]
-        self.circuit = replace(
-            self.circuit,
-            bad_partitions=(*known[len(forgotten) :], seen),
-            bad_forgotten=self.circuit.bad_forgotten + len(forgotten),
-        )
-        self.note(
-            NoteKind.BAD_PARTITION,
-            f"{partition} must be good as well before the circuit closes: {verdict.explanation}",
-            evaluation_id=event.evaluation_id,
-        )
-        if forgotten:
-            self.note(
-                NoteKind.BAD_PARTITION,
-                f"{of_names(forgotten)} is no longer waited for: more than"
-                f" {REMEMBERED_PARTITIONS} partitions are bad",
-            )
-
-    def _absolve(self, event: Observed, verdict: Verdict) -> None:
-        """A bad partition that became good by itself; the last one is left to the probe."""
-        known, lease = self.circuit.bad_partitions, self.circuit.lease
-        being_probed = lease is not None and self.circuit.awaited_partition == event.partition
-        left = tuple(bad for bad in known if bad.name != event.partition)
-        if verdict.good and left and left != known and not being_probed:
-            self.circuit = replace(self.circuit, bad_partitions=left)
-
     def failed(self, event: Failed) -> None:
         self._remember(event.evaluation_id)
         if event.late is not None and not is_probe(self.circuit, event.lease_holder):
@@ -376,15 +292,6 @@ class _Turn:
         self._in_a_row(event.metric, 0)
         if self.circuit.state is CircuitState.CLOSED:
             self._tick_closed(Ticked(metrics=event.metrics))
-
-    def _in_a_row(self, metric: str, count: int) -> None:
-        counted = {**dict(self.circuit.failures), metric: count}
-        failures = tuple(sorted((name, times) for name, times in counted.items() if times))
-        self.circuit = replace(self.circuit, failures=failures)
-
-    def _remember(self, evaluation_id: str, **changes: object) -> None:
-        recent = (*self.circuit.recent, evaluation_id)[-REMEMBERED_EVALUATIONS:]
-        self.circuit = replace(self.circuit, recent=recent, **changes)  # type: ignore[arg-type]
 
     def _count(self, event: Observed, *, late: bool) -> None:
         at = made_at(self.circuit, event, self._now)
@@ -460,355 +367,6 @@ class _Turn:
             self.circuit = replace(self.circuit, would_open=None)
             self.note(NoteKind.WOULD_CLOSE, f"no longer: {before}")
 
-    # -- probes ---------------------------------------------------------------------------------
-
-    def _is_the_probe(self, event: Observed | Failed) -> bool:
-        """Whether an evaluation of an open circuit is its probe; the reason is noted if not."""
-        self._probe_if_due()
-        if self.circuit.state is CircuitState.OPEN:
-            self._recorded(
-                event.evaluation_id, f"open; next probe {in_words(self.circuit.next_probe_at)}"
-            )
-            return False
-        lease = self.circuit.lease
-        if lease is None or is_probe(self.circuit, event.lease_holder):
-            return True
-        self._recorded(event.evaluation_id, f"the probe is {lease.holder}'s")
-        return False
-
-    def _probe_if_due(self) -> None:
-        due = self.circuit.next_probe_at
-        if self.circuit.state is not CircuitState.OPEN or (due is not None and self._now < due):
-            return
-        self._move(
-            CircuitState.HALF_OPEN,
-            TransitionCause.PROBE_DUE,
-            f"probe {self.circuit.attempts} of {self._policy.recovery.max_retries} is due",
-            AlertTopic.PROBING,
-            next_probe_at=None,
-            good_probes=0,
-        )
-
-    def _request_probe(self) -> None:
-        circuit = self.circuit
-        waiting = circuit.state is CircuitState.HALF_OPEN and circuit.lease is None
-        if waiting and not self._inert and self._policy.recovery.probe is ProbeMode.REQUEST:
-            self._effects.append(
-                RequestProbe(
-                    key=circuit.key,
-                    generation=circuit.generation,
-                    dedupe_key=f"{circuit.key}:{circuit.generation}:probe:{circuit.good_probes}",
-                )
-            )
-
-    def probe_asked(self, event: ProbeAsked) -> None:
-        if not self._inert:
-            self._probe_if_due()
-        circuit = self.circuit
-        if circuit.frozen:
-            refusal = self._frozen_by
-        elif circuit.upstream and circuit.lease is None:
-            refusal = f"{_and(circuit.upstream)} upstream is open"
-        elif circuit.state is not CircuitState.HALF_OPEN:
-            refusal = (
-                f"the circuit is {circuit.state}; next probe {in_words(circuit.next_probe_at)}"
-            )
-        elif circuit.lease is not None and circuit.lease.holder != event.holder:
-            refusal = f"{circuit.lease.holder} probes until {in_words(circuit.lease.expires_at)}"
-        else:
-            if circuit.lease is None:
-                expires_at = self._now + self._policy.recovery.probe_timeout
-                lease = Lease(event.holder, expires_at, circuit.generation)
-                self.circuit = replace(circuit, lease=lease, probe_blocked=None)
-            gone = self._take_off_before(event.partition)
-            self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe{gone}")
-            return
-        self.note(NoteKind.PROBE_REFUSED, f"{event.holder} is not the probe: {refusal}")
-
-    def _take_off_before(self, partition: str | None) -> str:
-        """Whoever starts a probe of a partition says that those to be probed before it are gone."""
-        known = self.circuit.bad_partitions
-        if not known or partition in (None, known[0].name):
-            return ""
-        names = [bad.name for bad in known]
-        first = names.index(partition) if partition in names else len(known)
-        waiting = known[first:] or (BadPartition(partition or "", self._now),)
-        self.circuit = replace(self.circuit, bad_partitions=waiting)
-        verb = "is" if first == 1 else "are"
-        return f", of {partition}: {of_names(known[:first])}, to be good first, {verb} gone"
-
-    def probe_blocked(self, event: ProbeBlocked) -> None:
-        circuit = self.circuit
-        if circuit.state in (CircuitState.CLOSED, CircuitState.EXHAUSTED):
-            return
-        self.circuit = replace(circuit, probe_blocked=event.reason, lease=None)
-        if circuit.probe_blocked != event.reason:
-            self.note(NoteKind.PROBE_BLOCKED, f"no probe can be started: {event.reason}")
-
-    def _judged_probe(self, event: Observed, verdict: Verdict) -> None:
-        another = of_another_partition(self.circuit, event) if verdict.good else None
-        if another is not None:
-            self._recorded(event.evaluation_id, another)
-        elif verdict.good:
-            self._good_probe(event, verdict)
-        else:
-            self._bad_probe(
-                TransitionCause.PROBE_BAD, verdict.explanation, evaluation_id=event.evaluation_id
-            )
-
-    def _good_probe(self, event: Observed, verdict: Verdict) -> None:
-        good = self.circuit.good_probes + 1
-        needed = self._policy.recovery.probes
-        said = f"good probe {good} of {max(good, needed)}: {verdict.explanation}"
-        waiting = self.circuit.bad_partitions
-        left = tuple(bad for bad in waiting if event.partition not in (None, bad.name))
-        self.circuit = replace(self.circuit, good_probes=good, lease=None, last_good_at=self._now)
-        if not left and not verdict.conditions and good >= needed:
-            forgotten = self.circuit.bad_forgotten
-            if forgotten:
-                said += f"; of {forgotten} more bad partitions nothing is known since"
-            self._close(TransitionCause.PROBE_GOOD, said, evaluation_id=event.evaluation_id)
-            return
-        if left:
-            said += f"; next is {of_names(left)}"
-        elif verdict.conditions:
-            said += f"; {'; '.join(verdict.conditions)} is asked of the newest partition"
-        # With nothing else to ask for, further good probes are of the same partition.
-        waiting = left if left or verdict.conditions else waiting
-        self.circuit = replace(self.circuit, bad_partitions=waiting)
-        self.note(NoteKind.PROBE_COUNTED, said, evaluation_id=event.evaluation_id)
-
-    def _bad_probe(
-        self, cause: TransitionCause, explanation: str, *, evaluation_id: str | None = None
-    ) -> None:
-        circuit = self.circuit
-        retries = self._policy.recovery.max_retries
-        if circuit.upstream:
-            attempts = min(circuit.attempts, retries)
-            explanation = (
-                f"{explanation} ({_and(circuit.upstream)} upstream is open: no retry spent)"
-            )
-        elif circuit.attempts < retries:
-            attempts = circuit.attempts + 1
-        else:
-            self._move(
-                CircuitState.EXHAUSTED,
-                cause,
-                f"{explanation}; no probe is left of {retries}",
-                AlertTopic.EXHAUSTED,
-                evaluation_id=evaluation_id,
-                lease=None,
-                good_probes=0,
-                attempts=min(circuit.attempts, retries),
-                next_probe_at=None,
-            )
-            return
-        self._move(
-            CircuitState.OPEN,
-            cause,
-            explanation,
-            AlertTopic.STILL_OPEN,
-            evaluation_id=evaluation_id,
-            lease=None,
-            good_probes=0,
-            attempts=attempts,
-            next_probe_at=self._next_probe_at(attempts),
-        )
-
-    # -- opening and closing --------------------------------------------------------------------
-
-    def _open(
-        self,
-        cause: TransitionCause,
-        verdict: Verdict,
-        *,
-        evaluation_id: str | None = None,
-        partition: str | None = None,
-    ) -> None:
-        policy = self._policy
-        openings = (*recent_openings(self.circuit.openings, policy, self._now), self._now)
-        flapping = len(openings) >= policy.flapping_openings > 0
-        explanation = verdict.explanation
-        if self.circuit.upstream:
-            explanation = f"{explanation} ({_and(self.circuit.upstream)} upstream is open)"
-        attempts = min(1, policy.recovery.max_retries)
-        waiting = self._bad_partition(partition) if self.circuit.key.partition is None else None
-        self.circuit = replace(self.circuit, openings=openings)
-        self._move(
-            CircuitState.OPEN,
-            cause,
-            explanation,
-            AlertTopic.FLAPPING if flapping else AlertTopic.OPENED,
-            evaluation_id=evaluation_id,
-            attempts=attempts,
-            good_probes=0,
-            opened_at=self._now,
-            reason=explanation,
-            opened_by=verdict.conditions,
-            bad_partitions=() if waiting is None else (waiting,),
-            next_probe_at=self._next_probe_at(attempts),
-            window=(),
-            averaged=(),
-        )
-        self.circuit = replace(self.circuit, evaluation_id=evaluation_id)
-        if flapping:
-            self.note(
-                NoteKind.FLAPPING,
-                f"opened {len(openings)} times within {policy.flapping_window}: waits longer",
-            )
-        if not attempts:
-            self._move(
-                CircuitState.EXHAUSTED,
-                TransitionCause.NO_RETRIES,
-                "the contract allows no probes",
-                AlertTopic.EXHAUSTED,
-                next_probe_at=None,
-            )
-
-    def _bad_partition(self, partition: str | None) -> BadPartition | None:
-        """The partition by which the circuit opens; time does by what an override held back."""
-        checks = [observation for observation in self.circuit.window if observation.check]
-        if partition is not None:
-            return BadPartition(partition, checks[-1].at if checks else self._now)
-        last = self.circuit.last_partition
-        if last is None or not checks:
-            return None
-        bad = judge_alone(self._asked, checks[-1].metrics, self._now, late=False)
-        return None if bad is None else BadPartition(last, checks[-1].at)
-
-    def _close(
-        self,
-        cause: TransitionCause,
-        explanation: str,
-        *,
-        evaluation_id: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        self._move(
-            CircuitState.CLOSED,
-            cause,
-            explanation,
-            AlertTopic.RESOLVED,
-            evaluation_id=evaluation_id,
-            actor=actor,
-            attempts=0,
-            good_probes=0,
-            opened_at=None,
-            reason=None,
-            opened_by=(),
-            bad_partitions=(),
-            bad_forgotten=0,
-            edited=False,
-            probe_blocked=None,
-            next_probe_at=None,
-            lease=None,
-            window=(),
-            averaged=(),
-        )
-        self.circuit = replace(self.circuit, evaluation_id=None)
-
-    def _next_probe_at(self, attempts: int) -> datetime:
-        return self._now + probe_wait(
-            self._policy,
-            attempts=attempts,
-            openings=len(recent_openings(self.circuit.openings, self._policy, self._now)),
-            random=self._random,
-        )
-
-    # -- operators and contracts ----------------------------------------------------------------
-
-    def forced(self, event: Forced) -> None:
-        if event.override is Override.NONE:
-            if self.circuit.overridden is not Override.NONE:
-                self._lift(
-                    NoteKind.OVERRIDE_LIFTED,
-                    f"{self.circuit.override} lifted by {event.actor}: {event.reason}",
-                    actor=event.actor,
-                )
-            return
-        self.circuit = replace(
-            self.circuit,
-            override=event.override,
-            override_until=event.until,
-            override_actor=event.actor,
-            override_reason=event.reason,
-            inherited=False,
-            would_open=None,
-            lease=None,
-        )
-        explanation = f"{event.override} by {event.actor} {_until(event.until)}: {event.reason}"
-        self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
-        self._alert_override(event.override, explanation)
-
-    def inherited(self, event: Inherited) -> None:
-        circuit = self.circuit
-        if obeys(circuit, event, self._now):
-            return
-        if event.override is Override.NONE:
-            said = f"{circuit.override} of the whole asset was lifted"
-            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=circuit.override_actor)
-            return
-        self.circuit = replace(
-            circuit,
-            override=event.override,
-            override_until=event.until,
-            override_actor=event.actor,
-            override_reason=event.reason,
-            inherited=True,
-            would_open=None,
-            lease=None,
-        )
-        self.note(
-            NoteKind.OVERRIDE_SET,
-            f"{event.override} by {event.actor} {_until(event.until)}, as the whole asset:"
-            f" {event.reason}",
-            actor=event.actor,
-        )
-
-    def placed(self, event: Placed) -> None:
-        self.circuit = replace(self.circuit, partition_time=event.time, superseded=event.superseded)
-
-    def _lift(self, kind: NoteKind, explanation: str, *, actor: str | None = None) -> None:
-        lifted, inherited = self.circuit.override, self.circuit.inherited
-        self.circuit = replace(
-            self.circuit,
-            override=Override.NONE,
-            override_until=None,
-            override_actor=None,
-            override_reason=None,
-            inherited=False,
-            would_open=None,
-        )
-        self.note(kind, explanation, actor=actor)
-        if not inherited:
-            self._alert_override(f"{lifted}:lifted", explanation)
-
-    def _alert_override(self, what: str, explanation: str) -> None:
-        # Two operators may decide the same at the same moment; who and why tell them apart.
-        told = hashlib.sha256(explanation.encode()).hexdigest()[:12]
-        self._alert(AlertTopic.OVERRIDE, explanation, f"{what}:{self._now.isoformat()}:{told}")
-
-    def reset(self, event: Reset) -> None:
-        said = f"reset by {event.actor}: {event.reason}"
-        if self.circuit.overridden is not Override.NONE:
-            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=event.actor)
-        if self.circuit.state is CircuitState.CLOSED:
-            self.circuit = replace(self.circuit, window=(), averaged=())
-            self.note(NoteKind.RECORDED, f"{said} (already closed)", actor=event.actor)
-            return
-        self._close(TransitionCause.RESET, said, actor=event.actor)
-
-    def dismissed(self, event: Dismissed) -> None:
-        said = f"dismissed by {event.actor}: {event.reason}"
-        if self.circuit.overridden is not Override.NONE:
-            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=event.actor)
-        self.circuit = replace(self.circuit, dismissed=True, lease=None)
-        self.note(NoteKind.DISMISSED, said, actor=event.actor)
-
-    def asked_again(self) -> None:
-        if self.circuit.dismissed:
-            self.circuit = replace(self.circuit, dismissed=False)
-
     def policy_changed(self, event: PolicyChanged) -> None:
         before = self.circuit.policy_hash
         if before == event.policy_hash:
@@ -858,133 +416,3 @@ class _Turn:
         due = self.circuit.next_probe_at
         if not left and due is not None and due > self._now:
             self.circuit = replace(self.circuit, next_probe_at=self._now)
-
-    # -- what is written ------------------------------------------------------------------------
-
-    @property
-    def _inert(self) -> bool:
-        """Whether no probe is started by itself: nothing may move, or an upstream explains it."""
-        return self.circuit.frozen or bool(self.circuit.upstream)
-
-    @property
-    def _frozen_by(self) -> str:
-        if self.circuit.override is not Override.NONE:
-            return f"{self.circuit.override} by {self.circuit.override_actor}"
-        return "the contract's mode is metrics_only"
-
-    def _recorded(self, evaluation_id: str, explanation: str) -> None:
-        self.note(NoteKind.RECORDED, explanation, evaluation_id=evaluation_id)
-
-    def note(
-        self,
-        kind: NoteKind,
-        explanation: str,
-        *,
-        evaluation_id: str | None = None,
-        actor: str | None = None,
-    ) -> None:
-        self._notes.append(
-            Note(
-                kind=kind,
-                key=self.circuit.key,
-                generation=self.circuit.generation,
-                at=self._now,
-                explanation=explanation,
-                evaluation_id=evaluation_id,
-                actor=actor,
-            )
-        )
-
-    def _alert(self, topic: AlertTopic, explanation: str, dedupe: str, group: str = "") -> None:
-        circuit = self.circuit
-        self._effects.append(
-            Alert(
-                topic=topic,
-                key=circuit.key,
-                generation=circuit.generation,
-                explanation=explanation,
-                dedupe_key=f"{circuit.key}:{circuit.generation}:{dedupe}",
-                group=f"{circuit.key}{group}",
-                explained_by=circuit.upstream,
-            )
-        )
-
-    def _move(
-        self,
-        after: CircuitState,
-        cause: TransitionCause,
-        explanation: str,
-        topic: AlertTopic,
-        *,
-        evaluation_id: str | None = None,
-        actor: str | None = None,
-        **changes: object,
-    ) -> None:
-        """The only place where a state changes: generation, transition and alert go with it."""
-        before = self.circuit
-        generation = before.generation + 1
-        self.circuit = replace(before, state=after, generation=generation, **changes)  # type: ignore[arg-type]
-        self._transitions.append(
-            StateTransition(
-                key=before.key,
-                generation=generation,
-                before=before.state,
-                after=after,
-                at=self._now,
-                cause=cause,
-                explanation=explanation,
-                evaluation_id=evaluation_id,
-                actor=actor,
-            )
-        )
-        self._alert(topic, explanation, topic, ":flapping" if topic is AlertTopic.FLAPPING else "")
-
-    def heal_if_restored(self, before: Circuit) -> None:
-        """Consumers may read the primary again, because it is good and not because it is forced."""
-        after = self.circuit
-        # Forced closed over an open circuit is not good yet: what ends both at once restores it.
-        if _healthy(after) and not _healthy(before):
-            dedupe = f"{after.key}:{after.generation}:heal:{self._now.isoformat()}"
-            self._effects.append(
-                Heal(key=after.key, generation=after.generation, dedupe_key=dedupe)
-            )
-
-
-def inherited_from(whole: Circuit | None, now: datetime) -> Inherited:
-    """What the circuits of an asset's partitions must obey now; ``whole`` is the asset's own."""
-    if whole is None or whole.override is Override.NONE:
-        return Inherited()
-    if whole.override_until is not None and now >= whole.override_until:
-        return Inherited()
-    return Inherited(
-        override=whole.override,
-        actor=whole.override_actor,
-        reason=whole.override_reason,
-        until=whole.override_until,
-    )
-
-
-def obeys(circuit: Circuit, said: Inherited, now: datetime) -> bool:
-    """Whether a partition's circuit knows of the whole asset's override, or need not."""
-    own = circuit.overridden is not Override.NONE
-    if own and (circuit.override_until is None or now < circuit.override_until):
-        return True
-    return said == Inherited(
-        override=circuit.override,
-        actor=circuit.override_actor,
-        reason=circuit.override_reason,
-        until=circuit.override_until,
-    )
-
-
-def _until(moment: datetime | None) -> str:
-    return "until it is lifted" if moment is None else f"until {in_words(moment)}"
-
-
-def _healthy(circuit: Circuit) -> bool:
-    closed = CircuitState.CLOSED
-    return circuit.effective_state is closed and circuit.state is closed
-
-
-def _and(names: tuple[str, ...]) -> str:
-    return " and ".join(names)
