@@ -454,6 +454,10 @@ class DurableServices:
             # A sensor that dies before this asks for the same run again, under the same key.
             if self._calm or self._world.random.random() > self._trouble:
                 self._healing.started(request.run_key, f"healing by {request.run_key}")
+        if requests is not None:
+            given_up = [read for request in self._healing.given_up() for read in request.reads]
+            untold = [read for read in given_up if read.unhealed_because is None]
+            demand(not untold, f"given up, and nobody is told why: {untold}")
         return requests or ()
 
     def healed(self, request: HealRequest, *, succeeded: bool) -> None:

@@ -188,7 +188,8 @@ class LockstepServices(DurableServices):
 
 
 def _plain(read: DegradedRead) -> DegradedRead:
-    return replace(read, id=None, read_at=None)
+    """What the model knows of a read; why it is not healed is told by the plan of healing."""
+    return replace(read, id=None, read_at=None, unhealed_because=None, unhealed_since=None)
 
 
 def _place(target: Target) -> str:
