@@ -66,6 +66,7 @@ class Standing:
             "next_probe_at": _iso(circuit.next_probe_at),
             "probe_blocked": blocked(circuit),
             "probed_by": circuit.lease.holder if circuit.lease else None,
+            "bad_partitions": [bad.name for bad in circuit.bad_partitions],
             "metrics_only": circuit.metrics_only,
             "would_open": circuit.would_open,
             "override": {
@@ -202,6 +203,11 @@ def _trouble(circuit: Circuit, now: datetime) -> Iterator[tuple[str, str]]:
     said = coming(circuit, now)
     if said:
         yield "probes", said
+    waiting = circuit.bad_partitions
+    if waiting:
+        more = f" and {len(waiting) - _MOST_READS} more" if len(waiting) > _MOST_READS else ""
+        names = ", ".join(bad.name for bad in waiting[:_MOST_READS])
+        yield "waits for", f"a good batch of {names}{more}"
 
 
 def coming(circuit: Circuit, now: datetime) -> str:

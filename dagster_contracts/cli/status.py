@@ -76,7 +76,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
             check_known(places, name)
         declared = {contract.name: contract for contract in declared_contracts(places)}
         circuits, unasked = _asked(circuits, declared)
-        newest = MetricHistory(store).newest(circuits)
+        newest = MetricHistory(store).newest(circuits, of_batches=True)
         unpublished = Publication(store).unpublished()
         standings = [
             _standing(

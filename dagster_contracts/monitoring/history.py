@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.anomaly import SeriesPoint
 from dagster_contracts.core.circuit import Circuit, CircuitKey
+from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import metric_points, observations
 
@@ -88,30 +89,44 @@ class MetricHistory:
             ).one_or_none()
         return None if row is None else Evaluation(row)
 
-    def newest(self, circuits: Iterable[Circuit]) -> dict[CircuitKey, Evaluation]:
+    def newest(
+        self, circuits: Iterable[Circuit], *, of_batches: bool = False
+    ) -> dict[CircuitKey, Evaluation]:
         """The newest evaluation that each circuit was told of, as :meth:`latest` by asset.
 
-        The circuit of a partition has its own evaluations, backfills among them. One query on the
-        primary key for 500 circuits; one more for an asset whose newest evaluation was a backfill.
+        ``of_batches`` passes over runs and reads that failed: they saw no batch. The circuit of a
+        partition has its own evaluations, backfills among them. One query on the primary key for
+        500 circuits; one more for an asset whose newest evaluation was a backfill.
         """
-        told = {each.recent[-1]: each.key for each in circuits if each.recent}
-        marks = sorted(told)
+        known = [each for each in circuits if each.recent]
+        told = {each.recent[-1]: each.key for each in known}
         found: dict[CircuitKey, Evaluation] = {}
-        with self._store.read() as conn:
-            for start in range(0, len(marks), _AT_ONCE):
-                wanted = marks[start : start + _AT_ONCE]
-                rows = conn.execute(
-                    sa.select(observations).where(observations.c.evaluation_id.in_(wanted))
-                )
-                for row in rows:
-                    key = told[row.evaluation_id]
-                    if key.partition is not None or not row.backfill:
-                        found[key] = Evaluation(row)
+        for evaluation in self._evaluations(told):
+            key = told[evaluation.evaluation_id]
+            if key.partition is not None or not evaluation.backfill:
+                found[key] = evaluation
+        if of_batches:
+            failed = [each for each in known if each.key in found and not found[each.key].saw_batch]
+            before = {mark: each.key for each in failed for mark in each.recent}
+            order = {mark: at for each in failed for at, mark in enumerate(each.recent)}
+            seen = [e for e in self._evaluations(before) if e.saw_batch and not e.backfill]
+            for evaluation in sorted(seen, key=lambda each: order[each.evaluation_id]):
+                found[before[evaluation.evaluation_id]] = evaluation
         for key in told.values():
             if key not in found and key.partition is None:
                 latest = self.latest(key.contract, key.asset)
                 if latest is not None:
                     found[key] = latest
+        return found
+
+    def _evaluations(self, marks: Iterable[str]) -> list[Evaluation]:
+        wanted = sorted(marks)
+        found: list[Evaluation] = []
+        with self._store.read() as conn:
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                query = sa.select(observations).where(observations.c.evaluation_id.in_(some))
+                found += [Evaluation(row) for row in conn.execute(query)]
         return found
 
     def newest_of_assets(self, circuits: Iterable[Circuit]) -> dict[tuple[str, str], Evaluation]:
@@ -160,8 +175,14 @@ class Evaluation:
         self.event_time: datetime | None = columns["event_time"]
         self.status: str = columns["status"]
         self.rows: int | None = columns["rows"]
+        self.backfill: bool = columns["backfill"]
         self.metrics: Mapping[str, Fraction | None] = {
             name: None if value is None else Fraction(value)
             for name, value in columns["metrics"].items()
         }
         self.unknown_because: Mapping[str, str] = columns["unknown_because"]
+
+    @property
+    def saw_batch(self) -> bool:
+        """Whether there was anything to judge: a run or a read that failed brought none."""
+        return self.status != OutcomeStatus.NOT_EVALUATED.value or self.rows is not None

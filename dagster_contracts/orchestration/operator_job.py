@@ -127,9 +127,9 @@ def _decide(
             raise PolicyError("a reset has no duration", hint="leave 'duration' empty")
         try:
             lasting = parse_duration(config.duration)
-        except ConditionSyntaxError as error:
+        except ConditionSyntaxError:
             raise PolicyError(
-                f"{config.duration!r} is no duration", hint=error.hint or "write it like 2h"
+                f"{config.duration!r} is no duration", hint="write it like 2h, 30min or 1h30min"
             ) from None
     now = runtime.now()
     said: list[str] = []

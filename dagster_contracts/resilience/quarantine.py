@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import CircuitKey, Note, NoteKind, Step
+from dagster_contracts.core.circuit import CircuitKey, NoteKind
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.metrics import REFUSED
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import PolicyError, StoreError
-from dagster_contracts.resilience.circuit_rows import lock_circuit, read_circuit, write_step
+from dagster_contracts.resilience.circuit_rows import read_circuit
 from dagster_contracts.resilience.operator import require_operator
 from dagster_contracts.resilience.report_document import report_document
+from dagster_contracts.resilience.story import tell
 from dagster_contracts.resilience.vault import ParquetVault
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
@@ -458,18 +459,16 @@ def tell_circuit(
     key = circuit_of(conn, batch)
     if key is None:
         return
-    stored = lock_circuit(conn, key, now)
-    note = Note(
-        kind=kind,
-        key=key,
-        generation=stored.circuit.generation,
-        at=now,
-        explanation=said,
+    tell(
+        conn,
+        key,
+        kind,
+        said,
+        now=now,
         evaluation_id=batch.evaluation_id,
         actor=actor,
+        run_id=run_id,
     )
-    steps = [("quarantine", Step(stored.circuit, notes=(note,)))]
-    write_step(conn, stored, steps, wake_at=stored.wake_at, now=now, run_id=run_id)
 
 
 def _batch(row: sa.Row[tuple[object, ...]]) -> QuarantinedBatch:

@@ -17,6 +17,7 @@ def tell(
     said: str,
     *,
     now: datetime,
+    evaluation_id: str | None = None,
     actor: str | None = None,
     run_id: str | None = None,
 ) -> None:
@@ -28,6 +29,7 @@ def tell(
         generation=stored.circuit.generation,
         at=now,
         explanation=said,
+        evaluation_id=evaluation_id,
         actor=actor,
     )
     steps = [(kind.value, Step(stored.circuit, notes=(note,)))]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
+from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.health import health
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.circuit_rows import forget_events, lock_circuit
@@ -240,6 +241,38 @@ def test_history_tells_decisions_once_and_ends_with_how_it_stands(project: Proje
     assert re.search(r"is > 5%; next probe (\S+ )?\d\d:\d\d UTC$", opened)
     assert re.search(r"UTC forced open by ada until \S+ \S+ UTC: cents$", forced)
     assert now.startswith("now orders/orders: forced open (open for consumers); next probe ")
+
+
+def test_status_tells_the_last_batch_though_a_run_failed_since(project: Project) -> None:
+    project.evaluate("bad.csv")
+    store = project.store()
+    CircuitBreaker(store).observe_failure(
+        project.contract(),
+        CircuitKey("orders", "orders"),
+        run_id="run-2",
+        what="failed_materializations",
+    )
+    store.close()
+
+    told = project.run("status", "orders").stdout
+
+    assert re.search(r"evaluated +.*: failed, \d rows?, schema_validation_errors 100%", told)
+    assert "not evaluated" not in told
+
+
+def test_status_names_the_partitions_that_an_open_circuit_waits_for(project: Project) -> None:
+    store = project.store()
+    contract, key = project.contract(), CircuitKey("orders", "orders")
+    for day in ("d1", "d2"):
+        report = validate(str(project.root / "bad.csv"), contract, asset="orders", partition=day)
+        CircuitBreaker(store).record(contract, report, key=key, run_id=f"run-{day}")
+    store.close()
+
+    told = project.run("status", "orders")
+
+    assert "a good batch of d1, d2" in told.stdout
+    (circuit,) = project.run("status", "orders", "--format", "json").json["circuits"]
+    assert circuit["bad_partitions"] == ["d1", "d2"]
 
 
 def test_history_of_a_probe_names_no_machine_s_tag(project: Project) -> None:

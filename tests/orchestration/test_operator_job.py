@@ -87,6 +87,7 @@ def test_reset_closes_what_a_bad_batch_opened(deployment: Deployment, defs: dg.D
         ({"reason": " "}, "say who does it and why"),
         ({"actor": ""}, "say who does it and why"),
         ({"duration": "soon"}, "'soon' is no duration"),
+        ({"duration": "5%"}, "write it like 2h"),
         ({"decision": "RESET", "duration": "2h"}, "a reset has no duration"),
     ],
 )
