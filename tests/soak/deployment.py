@@ -135,6 +135,7 @@ class Deployment:
             self.services.deliver()
         if self.events % 5000 == 0:
             self.services.check(at_the_end=False)
+        if self.events % 500 == 0:
             self._demand_nothing_forgotten()
 
     def _let_time_pass(self) -> None:
@@ -221,7 +222,7 @@ class Deployment:
                 if read is None:
                     self.note("{} cannot read {}[{}]", run_id, name, part)
                     if asset.terms is not None and holder is not None:
-                        yield from self._fail(asset, partition, run_id, holder, MADE_NOTHING)
+                        yield from self._fail_to_make(asset, partition, run_id, holder)
                     return False
                 tainted, marked = read
                 edges[edge] = tainted
@@ -229,7 +230,7 @@ class Deployment:
                     good.append((edge, position))
         if self._breaks_down(asset):
             if asset.terms is not None:
-                yield from self._fail(asset, partition, run_id, holder, MADE_NOTHING)
+                yield from self._fail_to_make(asset, partition, run_id, holder)
             return False
         batch = self._batch(asset, partition)
         yield
@@ -294,8 +295,8 @@ class Deployment:
         """Send one evaluation in, now or later, once or twice, from a machine of its own clock."""
         terms = self.assets[asset.name].terms
         assert terms is not None
-        skew = timedelta(seconds=0 if self._calm else self.random.randint(-20, 20))
-        old = partition in PARTITIONS[1:] and not self._calm
+        wrong = 5 * 3600 if self.random.random() < 0.1 else 20
+        skew = timedelta(seconds=0 if self._calm else self.random.randint(-wrong, wrong))
         evaluation = Evaluation(
             id=f"evaluation {batch.number}",
             contract=self.contracts[asset.name],
@@ -304,7 +305,7 @@ class Deployment:
             partition=partition,
             evaluated_at=self.now + skew,
             holder=holder,
-            backfill=old and not terms.by_partition and self.random.random() < 0.3,
+            backfill=self._is_backfill(asset, partition),
             audited=asset.audited,
         )
         while self.random.random() < 0.3:
@@ -318,6 +319,11 @@ class Deployment:
                 return outcome
             yield
         return None
+
+    def _is_backfill(self, asset: Asset, partition: str | None) -> bool:
+        assert asset.terms is not None
+        old = partition in PARTITIONS[1:] and not self._calm
+        return old and not asset.terms.by_partition and self.random.random() < 0.3
 
     def _record(self, evaluation: Evaluation) -> Outcome:
         guard = self.guard(evaluation.key)
@@ -347,12 +353,24 @@ class Deployment:
             demand(False, "a batch opened the circuit and was published")
         return outcome
 
-    def _fail(
-        self, asset: Asset, partition: str | None, run_id: str, holder: str | None, what: str
+    def _fail_to_make(
+        self, asset: Asset, partition: str | None, run_id: str, holder: str | None
     ) -> Answer[None]:
-        key = self.key(asset.name, partition)
-        contract = self.contracts[asset.name]
-        failure = Failure(contract, key, what, run_id, partition, holder)
+        yield from self._fail(
+            Failure(
+                contract=self.contracts[asset.name],
+                key=self.key(asset.name, partition),
+                what=MADE_NOTHING,
+                run_id=run_id,
+                partition=partition,
+                holder=holder,
+                backfill=self._is_backfill(asset, partition),
+                made=True,
+            )
+        )
+
+    def _fail(self, failure: Failure) -> Answer[None]:
+        contract, key = failure.contract, failure.key
         outcome = self.services.failed(failure)
         self.note("{}: {}", failure, outcome)
         if outcome.applied:
@@ -360,7 +378,15 @@ class Deployment:
             if outcome.duplicate:
                 self.guard(key).took(moves, self.now)
             else:
-                self.guard(key).failed(what, partition, holder, self.now, moves)
+                self.guard(key).failed(
+                    failure.what,
+                    failure.partition,
+                    failure.holder,
+                    self.now,
+                    moves,
+                    backfill=failure.backfill,
+                    made=failure.made,
+                )
         yield
 
     # -- reads ----------------------------------------------------------------------------------
@@ -395,10 +421,15 @@ class Deployment:
             level = route.level.name
             circuit = self.services.circuit(key)
             if level == "primary":
-                if (upstream.name, partition) not in self.stored:
+                if (upstream.name, partition) not in self.stored or self._slips():
                     gone = True
-                    yield from self._fail(upstream, partition, run_id, None, NOT_THERE)
+                    contract = self.contracts[upstream.name]
+                    yield from self._fail(
+                        Failure(contract, key, NOT_THERE, run_id, partition, None)
+                    )
                     continue
+                if not self._loaded(upstream.name, key):
+                    return None
                 self.counts["primary reads"] += 1
                 tainted = self.stored[upstream.name, partition].tainted
                 marked = self.services.inherit(target, (upstream.name, partition), run_id)
@@ -426,6 +457,18 @@ class Deployment:
                 return None
             yield
             return True, True
+
+    def _loaded(self, name: str, key: CircuitKey) -> bool:
+        """The primary was loaded: what could not be loaded before is in a row no more."""
+        if not self.services.circuit(key).in_a_row(NOT_THERE):
+            demand(not self.guard(key).fails(NOT_THERE), f"{key} has forgotten what failed")
+            return True
+        contract = self.contracts[name]
+        outcome = self.services.recovered(contract, key, NOT_THERE)
+        self.note("{} can be read again: {}", key, outcome)
+        if outcome.applied:
+            self.guard(key).recovered(NOT_THERE, self.now, self._bind(key, contract, outcome))
+        return outcome.applied and not outcome.died
 
     def _route(
         self, asset: Asset, partition: str | None, holder: str | None, *, gone: bool = False

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ from dagster_contracts.store.tables import (
     observations,
     outbox,
 )
-from tests.soak.plan import per_cent
+from tests.soak.plan import PARTITIONS, per_cent
 from tests.soak.services import Evaluation, Failure, Outcome, World
 from tests.soak.truth import demand
 
@@ -79,6 +79,13 @@ _KINDS_OF_EVENTS = (
 def _survive_no_power_cut(connection: Any, record: Any) -> None:
     """The deaths that are simulated need no disk to be waited for."""
     connection.execute("PRAGMA synchronous = OFF")
+
+
+def _began(partition: str | None) -> datetime | None:
+    """When a partition begins: each is a day older than the one before it."""
+    if partition is None:
+        return None
+    return datetime(2026, 3, 2, tzinfo=UTC) - timedelta(days=PARTITIONS.index(partition))
 
 
 class Died(BaseException):
@@ -323,10 +330,16 @@ class DurableServices:
                 what=failure.what,
                 partition=failure.partition,
                 probe_holder=failure.holder,
+                backfill=failure.backfill,
+                began=_began if failure.made else None,
             )
 
         verdict, outcome = self._moved(failure.contract, failure.key, call)
         return replace(outcome, duplicate=verdict is not None and verdict.duplicate)
+
+    def recovered(self, contract: Contract, key: CircuitKey, what: str) -> Outcome:
+        call = self._breaker.observe_recovery
+        return self._moved(contract, key, lambda: call(contract, key, what))[1]
 
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
         return self._moved(contract, key, lambda: self._breaker.standing(contract, key))[1]

@@ -46,6 +46,7 @@ class Terms:
     binding: bool
     max_age: timedelta | None
     failures: int | None
+    unavailable: int | None
     heal: HealMode
     edition: int = 0
 
@@ -105,6 +106,7 @@ def _terms(random: Random, earlier: list[str], partitioned: bool) -> Terms:
         binding=random.random() < 0.3,
         max_age=random.choice((None, None, timedelta(hours=12))),
         failures=random.choice((None, 1, 2)),
+        unavailable=random.choice((None, None, 2, 3)),
         heal=random.choice((HealMode.RUN,) * 4 + (HealMode.NOTIFY,) * 2 + (HealMode.OFF,)),
     )
 
@@ -120,6 +122,8 @@ def contract_of(asset: Asset) -> Contract:
         open_when.append(parse_condition(f"data_freshness > {hours}h"))
     if terms.failures is not None:
         open_when.append(parse_condition(f"failed_materializations >= {terms.failures}"))
+    if terms.unavailable is not None:
+        open_when.append(parse_condition(f"source_unavailable >= {terms.unavailable}"))
     policy = CircuitPolicy(
         open_when=tuple(open_when),
         recovery=Recovery(

@@ -27,6 +27,7 @@ from dagster_contracts.core.circuit import (
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
+    Recovered,
     Reset,
     StateTransition,
     Ticked,
@@ -86,7 +87,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Failure:
-    """A materialization that failed (``what``), or a primary that cannot be read."""
+    """A materialization that failed (``what``), or a primary that cannot be read.
+
+    ``made`` is the partition of a materialization: those have an order, and one may be older than
+    what was evaluated. Nobody asks how old a partition is that cannot be read.
+    """
 
     contract: Contract
     key: CircuitKey
@@ -94,6 +99,8 @@ class Failure:
     run_id: str
     partition: str | None
     holder: str | None
+    backfill: bool = False
+    made: bool = False
 
     @property
     def id(self) -> str:
@@ -114,6 +121,7 @@ class Services(Protocol):
 
     def record(self, evaluation: Evaluation) -> Outcome: ...
     def failed(self, failure: Failure) -> Outcome: ...
+    def recovered(self, contract: Contract, key: CircuitKey, what: str) -> Outcome: ...
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome: ...
     def ask(
         self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
@@ -178,6 +186,7 @@ class PureServices:
             "schema_validation_errors": per_cent(batch.broken),
             "data_freshness": per_cent(0),
             "failed_materializations": per_cent(0),
+            "source_unavailable": per_cent(0),
         }
         watched = watched_metrics(contract)
         event = Observed(
@@ -211,11 +220,15 @@ class PureServices:
         if failure.id in self._seen:
             return replace(bound, duplicate=True)
         self._seen.add(failure.id)
-        count = self.circuit(key).in_a_row(failure.what) + 1
+        circuit = self.circuit(key)
+        late = failed_late(failure, circuit.watermark_partition)
+        probe = circuit.lease is not None and circuit.lease.holder == failure.holder
+        count = circuit.in_a_row(failure.what) + (probe or not late)
         event = Failed(
             evaluation_id=failure.id,
             what=failure.what,
             metric=failure.what,
+            late="of older data" if late else None,
             metrics={
                 **clock_metrics(self.circuit(key), contract, self._world.now),
                 failure.what: Fraction(count),
@@ -223,6 +236,12 @@ class PureServices:
             partition=failure.partition,
             lease_holder=failure.holder,
         )
+        return _both(bound, self._advance(contract, key, event))
+
+    def recovered(self, contract: Contract, key: CircuitKey, what: str) -> Outcome:
+        bound = self._bind(contract, key)
+        metrics = clock_metrics(self.circuit(key), contract, self._world.now)
+        event = Recovered(metric=what, metrics={**metrics, what: Fraction(0)})
         return _both(bound, self._advance(contract, key, event))
 
     def tick(self, contract: Contract, key: CircuitKey) -> Outcome:
@@ -463,6 +482,16 @@ class PureServices:
                 demand(lease.generation == circuit.generation, "a lease of another generation")
         if at_the_end:
             demand(not self._flying, "a healing run never ended")
+
+
+def failed_late(failure: Failure, newest: str | None) -> bool:
+    """Whether a failure is of older data than the circuit of a whole asset has seen."""
+    if failure.key.partition is not None:
+        return False
+    older = failure.made and None not in (failure.partition, newest)
+    if older and PARTITIONS.index(str(failure.partition)) > PARTITIONS.index(str(newest)):
+        return True
+    return failure.backfill
 
 
 def _both(first: Outcome, then: Outcome) -> Outcome:

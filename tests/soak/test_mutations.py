@@ -36,7 +36,7 @@ QUICK: dict[str, Break] = {}
 CORE: dict[str, Break] = {}
 STORE: dict[str, Break] = {}
 SMALL = {"seeds": 5, "within": 4_000, "contracts": 12, "plain": 12}
-LARGE = {"seeds": 3, "within": 9_000, "contracts": 30, "plain": 60}
+LARGE = {"seeds": 6, "within": 12_000, "contracts": 30, "plain": 60}
 """Most are found out within some hundreds of events."""
 
 _Turn = machine._Turn
@@ -170,6 +170,43 @@ def another_partition_answers(patch: pytest.MonkeyPatch) -> None:
 
 
 @_of(CORE)
+def only_the_first_bad_partition_counts(patch: pytest.MonkeyPatch) -> None:
+    def short_sighted(blame: Any, turn: Any, *args: Any, **more: Any) -> None:
+        known = turn.circuit.bad_partitions
+        blame(turn, *args, **more)
+        turn.circuit = replace(turn.circuit, bad_partitions=known or turn.circuit.bad_partitions)
+
+    _around(patch, _Turn, "_blame", short_sighted)
+
+
+@_of(CORE)
+def a_late_batch_is_never_blamed(patch: pytest.MonkeyPatch) -> None:
+    def lenient(blame: Any, turn: Any, event: Any, *, late: bool) -> None:
+        if not late:
+            blame(turn, event, late=late)
+
+    _around(patch, _Turn, "_blame", lenient)
+
+
+@_of(CORE)
+def a_probe_need_not_measure_what_broke(patch: pytest.MonkeyPatch) -> None:
+    def trusting(judge: Any, policy: Any, circuit: Any, *args: Any, **more: Any) -> Any:
+        return judge(policy, replace(circuit, opened_by=()), *args, **more)
+
+    _around(patch, machine, "judge_probe", trusting)
+
+
+@_of(CORE)
+def a_backfill_that_fails_is_news(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(services, "failed_late", lambda *args: False)
+
+
+@_of(CORE)
+def a_read_that_succeeds_ends_no_row(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_Turn, "recovered", lambda *args: None)
+
+
+@_of(CORE)
 def the_failed_partition_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     def forgetful(failed: Any, turn: Any, event: Any) -> None:
         failed(turn, replace(event, partition=None))
@@ -282,6 +319,20 @@ def what_was_seen_counts_again(patch: pytest.MonkeyPatch) -> None:
         return True
 
     _around(patch, breaker, "record_report", forgetful)
+
+
+@_of(STORE)
+def a_backfill_that_fails_counts_in_the_store(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(breaker, "_why_late", lambda *args, **more: None)
+
+
+@_of(STORE)
+def an_evaluation_is_of_the_time_on_its_machine(patch: pytest.MonkeyPatch) -> None:
+    def by_the_wall(observed: Any, contract: Any, report: Any, *args: Any) -> Any:
+        event = observed(contract, report, *args)
+        return replace(event, evaluated_at=report.evaluated_at)
+
+    _around(patch, breaker, "_observed", by_the_wall)
 
 
 @_of(STORE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from dagster_contracts.core.circuit import CircuitState, StateTransition, TransitionCause
-from tests.soak.plan import Asset, Terms
+from tests.soak.plan import PARTITIONS, Asset, Terms
 
 MINUTE = timedelta(minutes=1)
 _BY_JUDGEMENT = (
@@ -218,7 +218,13 @@ class Guard:
 
     def _conditions(self) -> set[str]:
         """What the contract asks."""
-        asked = {"errors": True, "stale": self.terms.stale_after, "failures": self.terms.failures}
+        terms = self.terms
+        asked = {
+            "errors": True,
+            "stale": terms.stale_after,
+            "failed_materializations": terms.failures,
+            "source_unavailable": terms.unavailable,
+        }
         return {name for name, term in asked.items() if term is not None}
 
     def failed(
@@ -228,24 +234,55 @@ class Guard:
         holder: str | None,
         now: datetime,
         moves: Sequence[StateTransition],
+        *,
+        backfill: bool,
+        made: bool,
     ) -> None:
-        """A materialization failed, or the primary could not be loaded."""
+        """A materialization failed (``made``), or the primary could not be loaded."""
         served = self.healthy
         self.settle(now)
+        probe = self.lease is not None and self.lease[0] == holder
+        if not probe and not self.of_partition and (backfill or (made and self._older(partition))):
+            self._judge(moves, now, opens=False, good=False)
+            self._end(served)
+            return
         self._counted += 1
         self._failures[what] = self._failures.get(what, 0) + 1
-        if self.lease is not None and self.lease[0] == holder:
+        if probe:
             self.lease = None
-        blames = self._spoken(now) | ({"failures"} if self._fails_too_often(what) else set())
+        blames = self._spoken(now) | ({what} if self._fails_too_often(what) else set())
         held_back = self._held_back()
         self._judge(moves, now, opens=bool(blames), good=False, judged=True)
         if blames:
             self._opened(held_back if partition is None else partition, blames)
         self._end(served)
 
+    def _older(self, partition: str | None) -> bool:
+        """Whether a partition begins before the newest that was counted."""
+        newest = self._newest[0] if self._newest is not None else None
+        if partition is None or newest is None:
+            return False
+        return PARTITIONS.index(partition) > PARTITIONS.index(newest)
+
+    def fails(self, what: str) -> bool:
+        """Whether something failed when it was tried last."""
+        return self._failures.get(what, 0) > 0
+
+    def recovered(self, what: str, now: datetime, moves: Sequence[StateTransition]) -> None:
+        """What had failed went well."""
+        served = self.healthy
+        self.settle(now)
+        self._failures.pop(what, None)
+        blames, held_back = self._spoken(now), self._held_back()
+        self._judge(moves, now, opens=bool(blames), good=False)
+        if blames:
+            self._opened(held_back, blames)
+        self._end(served)
+
     def _fails_too_often(self, what: str) -> bool:
-        limit = self.terms.failures
-        if what != "failed_materializations" or limit is None or self.barred or self.frozen:
+        made = what == "failed_materializations"
+        limit = self.terms.failures if made else self.terms.unavailable
+        if limit is None or self.barred or self.frozen:
             return False
         return self._counted >= self.terms.enough and self._failures[what] >= limit
 
@@ -438,7 +475,8 @@ class Guard:
         if broken is not None:
             return broken <= self.terms.limit
         # What is not known is no news, unless it is what the circuit opened by.
-        others = self.terms.stale_after is not None or self.terms.failures is not None
+        terms = self.terms
+        others = any(t is not None for t in (terms.stale_after, terms.failures, terms.unavailable))
         return others and not self.terms.unknown_opens and "errors" not in self._blames
 
     def _held(self) -> bool | None:
