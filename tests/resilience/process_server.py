@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -168,6 +169,12 @@ class Jobs:
     def degrade(self, consumer="sales", run_id="r1"):
         self.ledger.record(degraded(consumer, run_id))
 
+    def forsake(self):
+        """Read a fallback for what then is never stored."""
+        self.ledger.record(replace(degraded("draft"), pending=True))
+        for read in self.ledger.open_reads(consumer="draft"):
+            self.ledger.drop(read, "the run failed")
+
     def inherit(self):
         self.ledger.inherit(
             consumer="board",
@@ -194,6 +201,16 @@ class Jobs:
     def healed(self):
         for request in self.healing.in_flight():
             self.healing.finished(request.run_key, succeeded=True)
+
+    def give_up(self):
+        while requests := self.healing.due(lambda key: True):
+            for request in requests:
+                self.healing.finished(request.run_key, succeeded=False)
+
+    def try_again(self):
+        # What is being healed, or was not tried yet, is not given up.
+        with suppress(PolicyError):
+            self.healing.try_again("orders", actor="ann", reason="mended")
 
     def enqueue(self, count):
         for number in range(count):

@@ -64,6 +64,8 @@ PATHS = {
     "renew": ("ledger.renewed",),
     "settle": ("ledger.settled",),
     "explain": ("ledger.explained",),
+    "forsake": ("ledger.dropped",),
+    "try_again": ("healing.forgiven",),
     "heal": ("healing.requested",),
     "healed": ("healing.finished",),
     "deliver_again": ("outbox.claimed", "outbox.done"),
@@ -154,10 +156,11 @@ class World:
                 self.breaker.circuit(key)
             )
         transitions = sorted(e.generation for e in events if e.before != e.after)
+        # What operators decide, and healing that was given up, are told too, and are no transitions.
         alerts = sorted(
             m.payload["generation"]
             for m in self.outbox.messages(limit=10_000)
-            if m.kind.startswith("circuit.") and m.payload["topic"] != "override"
+            if m.kind.startswith("circuit.") and m.payload.get("topic", "override") != "override"
         )
         assert transitions == alerts == list(range(1, len(transitions) + 1))
         counted = {row.evaluation_id for row in self.rows(observations)}
@@ -337,6 +340,27 @@ def test_a_killed_writer_of_the_ledger_leaves_it_as_it_was(world):
     assert [read.unhealed_because for read in world.ledger.open_reads()] == ["no job makes it"]
     world.do("settle")
     assert world.ledger.open_reads() == ()
+
+
+def test_a_killed_sensor_keeps_what_was_never_built_until_it_is_told(world):
+    world.kill("forsake", "ledger.dropped")
+    assert [(read.consumer, read.pending) for read in world.ledger.open_reads()] == [
+        ("draft", True)
+    ]
+    assert [event.kind for event in world.breaker.history(KEY)].count("read_dropped") == 0
+    world.do("forsake")
+    assert world.ledger.open_reads() == ()
+    assert [event.kind for event in world.breaker.history(KEY)].count("read_dropped") == 1
+
+
+def test_a_killed_command_lets_nothing_be_healed_again(world):
+    world.do("degrade")
+    world.do("give_up")
+    world.kill("try_again", "healing.forgiven")
+    assert [request.consumer for request in world.healing.given_up()] == ["sales"]
+    world.do("try_again")
+    assert world.healing.given_up() == ()
+    assert len(world.do("heal")) == 1
 
 
 def test_a_killed_sensor_requests_again_and_once(world):
