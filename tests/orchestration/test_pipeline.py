@@ -127,6 +127,7 @@ WHERE: dict[str, Sequence[Part]] = {
     "flat": DAYS,
     "meter": DAYS,
     "meter_archive": DAYS,
+    "events": DAYS,
     "grid": CELLS,
     "tenants": TENANTS,
     "branches": BRANCHES,

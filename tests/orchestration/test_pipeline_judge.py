@@ -10,11 +10,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from dagster_contracts.core.circuit import CircuitState
+from dagster_contracts.core.circuit import CircuitState, machine
 from dagster_contracts.core.condition import Decision, Truth
-from dagster_contracts.orchestration import reads
+from dagster_contracts.orchestration import circuit_sensor, reads
 from dagster_contracts.resilience import breaker, healing
 from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.publication import Publication
+from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from tests.orchestration.pipeline.judge import Judge
 from tests.orchestration.pipeline.truth import DAYS, TENANTS
@@ -70,7 +72,51 @@ def nothing_is_healed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(healing, "plan_healing", lambda *args, **more: ())
 
 
+def only_the_first_bad_partition_counts(patch: pytest.MonkeyPatch) -> None:
+    blame = machine._Turn._blame
+
+    def short_sighted(turn: Any, event: Any, *, late: bool) -> None:
+        known = turn.circuit.bad_partitions
+        blame(turn, event, late=late)
+        turn.circuit = replace(turn.circuit, bad_partitions=known or turn.circuit.bad_partitions)
+
+    patch.setattr(machine._Turn, "_blame", short_sighted)
+
+
+def the_last_bad_partition_is_probed(patch: pytest.MonkeyPatch) -> None:
+    first = circuit_sensor.first_known
+    patch.setattr(
+        circuit_sensor, "first_known", lambda *of: first(*of[:-1], list(reversed(of[-1])))
+    )
+
+
+def a_released_batch_closes_the_circuit(patch: pytest.MonkeyPatch) -> None:
+    publish = Quarantine.publish
+    patch.setattr(Quarantine, "publish", lambda *of, **how: publish(*of, **{**how, "reset": True}))
+
+
+def a_reset_with_a_released_batch_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    publish = Quarantine.publish
+    patch.setattr(Quarantine, "publish", lambda *of, **how: publish(*of, **{**how, "reset": False}))
+
+
+def a_released_batch_is_asked_for_again(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        Publication, "ask", lambda self, wanted: next(b for b in self.waiting() if b.id == wanted)
+    )
+
+
+def a_released_batch_never_arrives(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Publication, "ask", lambda self, wanted: None)
+
+
 MUTATIONS = [
+    only_the_first_bad_partition_counts,
+    the_last_bad_partition_is_probed,
+    a_released_batch_closes_the_circuit,
+    a_reset_with_a_released_batch_is_forgotten,
+    a_released_batch_is_asked_for_again,
+    a_released_batch_never_arrives,
     another_partition_serves,
     the_refused_batch_serves,
     the_primary_serves_while_open,
@@ -98,7 +144,35 @@ def story(judge: Judge) -> None:
     judge.consume("revenue", DAYS[6])
     judge.consume("told", DAYS[6])
     assert judge.marks() == judge.truth.degraded == {(n, DAYS[6]) for n in ("revenue", "told")}
+    released(judge)
+    waited_for(judge)
     judge.healed_exactly()
+
+
+def released(judge: Judge) -> None:
+    """A refused batch is declared right; with a reset its consumers read it, without they wait."""
+    judge.publish("orders", DAYS[6])
+    judge.consume("revenue", DAYS[6])
+    judge.produce("orders", DAYS[6:], good=False)
+    judge.publish("orders", DAYS[6], reset=True)
+    judge.consume("silent", DAYS[6])
+
+
+def waited_for(judge: Judge) -> None:
+    """Three days of ``events`` are bad, one of them late: each must be good before it closes."""
+    judge.produce("events", DAYS[3:6])
+    judge.produce("events", DAYS[5:6], good=False)
+    judge.produce("events", DAYS[6:])
+    judge.produce("events", DAYS[6:], good=False)
+    judge.produce("events", DAYS[3:4], good=False)
+    for day in (DAYS[3], DAYS[5], DAYS[6]):
+        judge.consume("event_copy", day)
+    for day in (DAYS[5], DAYS[6]):
+        judge.probe("events", day)
+        judge.consume("event_copy", DAYS[3])
+        judge.consume("event_copy", DAYS[6])
+    judge.probe("events", DAYS[3])
+    judge.consume("event_copy", DAYS[6])
 
 
 def test_the_story_holds(judge: Judge) -> None:

@@ -324,6 +324,10 @@ def what_was_seen_counts_again(patch: pytest.MonkeyPatch) -> None:
 @_of(STORE)
 def a_backfill_that_fails_counts_in_the_store(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(breaker, "_why_late", lambda *args, **more: None)
+    # Many runs of whole assets fail, so that few events suffice.
+    patch.setattr(Deployment, "_breaks_down", lambda of, asset: of.random.random() < 0.3)
+    whole = {"by_partition": False, "failures": 1}
+    _around(patch, plan, "_terms", lambda of, *args: replace(of(*args), **whole))
 
 
 @_of(STORE)

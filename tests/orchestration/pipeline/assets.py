@@ -41,7 +41,7 @@ data_contract:
     circuit_breaker:
       open_when: [schema_validation_errors > 50%]
       scope: {scope}
-      recovery: {{retry_after: 1h, jitter: 0}}
+      recovery: {{retry_after: {retry_after}, jitter: 0}}
     fallback_modes:
       {levels}
 """
@@ -53,7 +53,12 @@ def write_contracts(root: Path, seeds: str) -> None:
         levels = [f"- {_level(level, name, seeds)}" for level in source.levels]
         folder = root / "contracts" / name
         folder.mkdir(parents=True)
-        text = CONTRACT.format(name=name, scope=source.scope, levels="\n      ".join(levels))
+        text = CONTRACT.format(
+            name=name,
+            scope=source.scope,
+            retry_after="1ms" if source.impatient else "1h",
+            levels="\n      ".join(levels),
+        )
         (folder / "1.0.0.yaml").write_text(text)
 
 
@@ -309,6 +314,7 @@ def build(
         producer("branches", BRANCHES),
         producer("meter", DAILY),
         producer("meter_archive", DAILY),
+        producer("events", DAILY),
         bulk,
         flat,
         consumer("revenue", "orders", pd.DataFrame, partitions_def=DAILY),
@@ -357,6 +363,7 @@ def build(
         consumer("all_tenants", "tenants", dict[str, pl.DataFrame], asked=missing),
         consumer("bulk_copy", "bulk", pd.DataFrame, partitions_def=DAILY),
         consumer("meter_copy", "meter", pd.DataFrame, partitions_def=DAILY),
+        consumer("event_copy", "events", pd.DataFrame, partitions_def=DAILY),
         consumer("span_copy", "span", pd.DataFrame, partitions_def=DAILY),
         running,
         span,

@@ -16,6 +16,7 @@ import fsspec
 import polars as pl
 
 from dagster_contracts.orchestration.runtime import ContractsRuntime
+from dagster_contracts.orchestration.step import HEAL_TAG, PROBE_TAG, PUBLISH_TAG
 from tests.orchestration.pipeline.assets import build, write_contracts
 from tests.orchestration.pipeline.truth import CONSUMERS, DAYS, SOURCES, Node, Part, Rows, Truth
 
@@ -32,6 +33,8 @@ class Judge:
     store: str
     truth: Truth = field(default_factory=Truth)
     batches: int = 0
+    asked: list[dg.RunRequest] = field(default_factory=list)
+    """Healing that a tick asked for, and whose runs have yet to start."""
 
     def __post_init__(self) -> None:
         seeds = f"memory://{self.root.name}"
@@ -65,11 +68,7 @@ class Judge:
     def produce(self, asset: str, parts: Iterable[Part], *, good: bool = True) -> None:
         """Deliver a batch of each partition, and run the producer: one run for all of a range."""
         parts = list(parts)
-        path = self.root / "delivered" / f"{asset}.json"
-        told = json.loads(path.read_text()) if path.exists() else {}
-        for part in parts:
-            told[part or ""] = self._rows(good=good)
-        path.write_text(json.dumps(told))
+        told = self._deliver(asset, parts, good=good)
         ranges = asset in ("bulk", "flat")
         ranged = DAYS[DAYS.index(str(parts[0])) :][: len(parts)] if ranges else None
         together = parts == ranged
@@ -81,6 +80,48 @@ class Judge:
             rows = [tuple(row) for row in told[part or ""]]
             in_table = together and asset == "flat" and len(parts) > 1
             self.truth.produce(asset, part, rows, in_table=in_table)
+
+    def probe(self, asset: str, part: Part, *, good: bool = True) -> None:
+        """The sensor asks for a run of just this partition, to whom another batch is delivered."""
+        told = self._deliver(asset, [part], good=good)
+        request = self._only(self._asked_with(PROBE_TAG), asset, part)
+        self._run([asset], [part], dict(request.tags))
+        self.truth.produce(asset, part, [tuple(row) for row in told[part or ""]])
+
+    def publish(self, asset: str, part: Part, *, reset: bool = False) -> None:
+        """A person declares the refused batch right, and the one run that is asked for ends."""
+        quarantine = self.runtime.quarantine
+        batch = max(
+            held.id for held in quarantine.list() if (held.asset, held.partition) == (asset, part)
+        )
+        quarantine.publish(batch, actor="ada", reason="it is right", reset=reset)
+        request = self._only(self._publishing(), asset, part)
+        assert not self._publishing()
+        self._run([asset], [part], {**request.tags, "dagster/run_key": str(request.run_key)})
+        assert not self._publishing()
+        self.truth.publish(asset, part, reset=reset)
+
+    def _only(self, requests: list[dg.RunRequest], asset: str, part: Part) -> dg.RunRequest:
+        asked = [(request.asset_selection, request.partition_key) for request in requests]
+        assert asked == [([dg.AssetKey(asset)], part)], asked
+        return requests[0]
+
+    def _publishing(self) -> list[dg.RunRequest]:
+        return self._asked_with(PUBLISH_TAG)
+
+    def _asked_with(self, tag: str) -> list[dg.RunRequest]:
+        """What a tick asks for under a tag; the healing that it asks for as well waits."""
+        requests = self.tick().run_requests or []
+        self.asked += [request for request in requests if HEAL_TAG in request.tags]
+        return [request for request in requests if tag in request.tags]
+
+    def _deliver(self, asset: str, parts: list[Part], *, good: bool) -> dict[str, Any]:
+        path = self.root / "delivered" / f"{asset}.json"
+        told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        for part in parts:
+            told[part or ""] = self._rows(good=good)
+        path.write_text(json.dumps(told))
+        return told
 
     def consume_in_processes(self, consumer: str, part: str) -> None:
         """As :meth:`consume`, by Dagster's own command and a process for each step."""
@@ -187,9 +228,11 @@ class Judge:
         for _ in range(20):
             tick = self.tick(cursor)
             cursor = tick.cursor
-            if not tick.run_requests:
+            requests = [*self.asked, *(tick.run_requests or ())]
+            self.asked.clear()
+            if not requests:
                 break
-            for request in tick.run_requests:
+            for request in requests:
                 names = [key.to_user_string() for key in request.asset_selection]
                 tags = {**request.tags, "dagster/run_key": request.run_key}
                 run = self._run(names, [request.partition_key], tags)

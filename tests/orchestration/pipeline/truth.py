@@ -22,11 +22,15 @@ Node = tuple[str, Part]
 
 @dataclass(frozen=True)
 class Source:
-    """An asset under contract: whose circuit it is, and what stands in for it, best first."""
+    """An asset under contract: whose circuit it is, and what stands in for it, best first.
+
+    An ``impatient`` one is tried again at once: then each good batch is a probe of its partition.
+    """
 
     scope: str
     levels: tuple[str, ...]
     audited: bool = True
+    impatient: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ SOURCES = {
     "bulk": Source("partition", ("last_valid", "folder")),
     "flat": Source("partition", ("last_valid",)),
     "meter": Source("partition", ("any meter_archive", "last_valid")),
+    "events": Source("asset", ("last_valid",), audited=False, impatient=True),
 }
 
 CONSUMERS = {
@@ -78,6 +83,7 @@ CONSUMERS = {
     "flat_copy": [Input("flat", same)],
     "bulk_copy": [Input("bulk", same)],
     "meter_copy": [Input("meter", same)],
+    "event_copy": [Input("events", same)],
     "running": [Input("orders", same), Input("running", before)],
     "span": [Input("orders", two_days)],
     "span_copy": [Input("span", same)],
@@ -110,6 +116,8 @@ class Truth:
     """The partitions that were ever valid, the newest last."""
     newest: dict[Node, Rows] = field(default_factory=dict)
     open: set[Node] = field(default_factory=set)
+    bad: dict[Node, set[Part]] = field(default_factory=dict)
+    """By circuit that is open: the partitions that must be good before it closes."""
     seeds: dict[str, Mapping[str, Rows]] = field(default_factory=dict)
     latest: dict[str, str] = field(default_factory=dict)
     """The newest day that an asset ever delivered, good or bad."""
@@ -136,6 +144,30 @@ class Truth:
             self.kept = [*(n for n in self.kept if n != node), node]
         elif source is not None and not late:
             self.open.add(self.circuit(asset, part))
+        if source is not None:
+            self._wait_for(self.circuit(asset, part), part, good=good, closes=source.impatient)
+
+    def _wait_for(self, circuit: Node, part: Part, *, good: bool, closes: bool) -> None:
+        """An open circuit waits for each bad partition, late or not; the last good one closes it.
+
+        Where a probe is not due, the last one stays until an operator closes the circuit.
+        """
+        if circuit not in self.open:
+            return
+        bad = self.bad.setdefault(circuit, set())
+        if not good:
+            bad.add(part)
+        elif closes:
+            bad.discard(part)
+            if not bad:
+                self.open.discard(circuit)
+
+    def publish(self, asset: str, part: Part, *, reset: bool) -> None:
+        """A person declares the refused batch right; only a reset closes the circuit."""
+        self.published[asset, part] = self.newest[asset, part]
+        if reset:
+            self.open.discard(self.circuit(asset, part))
+            self.bad.pop(self.circuit(asset, part), None)
 
     def _late(self, asset: str, part: Part) -> bool:
         """Whether the asset's one circuit has seen a newer day; other partitions have no order."""
@@ -222,3 +254,4 @@ class Truth:
     def close_all(self) -> None:
         """An operator resets every circuit."""
         self.open.clear()
+        self.bad.clear()
