@@ -16,8 +16,10 @@ from dagster_contracts.core.circuit import (
     Override,
     Step,
     advance,
+    changes_between,
     circuit_from_json,
     circuit_to_json,
+    fold_changes,
     inherited_from,
     obeys,
 )
@@ -217,7 +219,7 @@ def write_step(
     key = circuit.key
     for kind, step in steps:
         lines = _lines(circuit, step)
-        changes = _changes(circuit, step.circuit)
+        changes = changes_between(circuit, step.circuit)
         if changes and not lines:
             lines = [{"kind": kind, "explanation": said}]
         for index, line in enumerate(lines):
@@ -268,7 +270,7 @@ def replay_events(conn: sa.Connection, key: CircuitKey) -> StoredCircuit | None:
         return None
     body = circuit_to_json(Circuit(key=key))
     for row in rows:
-        _fold(body, row.changes)
+        fold_changes(body, row.changes)
     return StoredCircuit(circuit=circuit_from_json(body), version=rows[-1].version)
 
 
@@ -308,7 +310,7 @@ def forget_events(conn: sa.Connection, older_than: datetime) -> int:
             continue
         body: dict[str, Json] = {}
         for row in beginning:
-            _fold(body, row.changes)
+            fold_changes(body, row.changes)
         last = beginning[-1]
         # Before it there is nothing left that could be unset.
         conn.execute(
@@ -366,23 +368,6 @@ def _lines(before: Circuit, step: Step) -> list[dict[str, Any]]:
         # What is noted of a generation was noted after the transition that began it.
         lines.append((note.generation, 1, line))
     return [line for _, _, line in sorted(lines, key=lambda entry: entry[:2])]
-
-
-def _changes(before: Circuit, after: Circuit) -> dict[str, Json]:
-    """How ``after`` differs: values that are ``set``, and ``unset`` ones back at their default."""
-    old, new = circuit_to_json(before), circuit_to_json(after)
-    values: dict[str, Json] = {n: v for n, v in new.items() if n not in old or old[n] != v}
-    defaults: list[Json] = [name for name in old if name not in new]
-    return {
-        **({"set": values} if values else {}),
-        **({"unset": defaults} if defaults else {}),
-    }
-
-
-def _fold(body: dict[str, Json], changes: Mapping[str, Any]) -> None:
-    body.update(changes.get("set", {}))
-    for name in changes.get("unset", []):
-        body.pop(name, None)
 
 
 def _key_columns(key: CircuitKey) -> dict[str, str]:

@@ -565,6 +565,77 @@ def test_replaying_the_events_rebuilds_the_row_also_after_old_ones_are_forgotten
     assert breaker.replay(key) == breaker.circuit(key)
 
 
+OPENED_BY_AN_EARLIER_RELEASE = (
+    {"set": {"policy_hash": "v1"}},
+    {
+        "set": {
+            "state": "open",
+            "generation": 1,
+            "attempts": 1,
+            "opened_at": "2026-03-01T06:00:00+00:00",
+            "opened_partition": "p1",
+            "reason": "schema_validation_errors was 7%",
+            "opened_by": ["schema_validation_errors > 5%"],
+            "next_probe_at": "2026-03-01T06:15:00+00:00",
+            "openings": ["2026-03-01T06:00:00+00:00"],
+            "evaluations": 1,
+            "recent": ["old-1"],
+        }
+    },
+    {"set": {"state": "closed", "generation": 2}, "unset": ["opened_at", "opened_partition"]},
+    {
+        "set": {
+            "state": "open",
+            "generation": 3,
+            "opened_at": "2026-03-01T07:00:00+00:00",
+            "opened_partition": "p2",
+            "next_probe_at": "2026-03-01T07:15:00+00:00",
+        }
+    },
+)
+
+
+def test_a_story_that_an_earlier_release_began_is_replayed(
+    breaker, contract, key, report, store, clock
+):
+    body = {"key": {"contract": "orders", "asset": "orders", "partition": None}}
+    named = {"contract": "orders", "asset": "orders", "partition": ""}
+    with store.begin() as conn:
+        for version, changes in enumerate(OPENED_BY_AN_EARLIER_RELEASE, start=1):
+            body |= changes.get("set", {})
+            body = {n: v for n, v in body.items() if n not in changes.get("unset", ())}
+            line = {"generation": body.get("generation", 0), "before": "closed", "after": "open"}
+            conn.execute(
+                sa.insert(circuit_events).values(
+                    **named, **line, version=version, kind="transition", at=clock(), changes=changes
+                )
+            )
+        conn.execute(
+            sa.insert(circuits).values(
+                **named,
+                version=version,
+                generation=3,
+                state="open",
+                override="none",
+                policy_hash="v1",
+                updated_at=clock(),
+                body=body,
+            )
+        )
+    assert [bad.name for bad in breaker.circuit(key).bad_partitions] == ["p2"]
+    assert breaker.replay(key) == breaker.circuit(key)
+
+    for broken, partition in ((0, "p1"), (7, "p3"), (0, "p3"), (0, "p2"), (7, "p4")):
+        breaker.record(contract, report(broken, partition=partition), key=key)
+        assert breaker.replay(key) == breaker.circuit(key)
+        clock.advance(hours=3)
+    states = {entry.after for entry in breaker.history(key, 1000)}
+    assert CircuitState.CLOSED in states
+    forgotten, _ = breaker.prune(events=timedelta(hours=2), observations=timedelta(days=9))
+    assert forgotten
+    assert breaker.replay(key) == breaker.circuit(key)
+
+
 def test_the_breaker_can_have_a_clock_of_its_own(store, contract, key, report, clock):
     later = clock() + timedelta(days=1)
     breaker = CircuitBreaker(store, clock=lambda: later)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dagster_contracts.core.circuit.codec import (
+    changes_between,
     circuit_from_json,
     circuit_to_json,
+    fold_changes,
     transition_from_json,
     transition_to_json,
 )
@@ -21,6 +23,7 @@ from dagster_contracts.core.circuit.events import (
     Note,
     NoteKind,
     Observed,
+    PartitionsGone,
     Placed,
     PolicyChanged,
     ProbeAsked,
@@ -75,6 +78,7 @@ __all__ = [
     "NoteKind",
     "Observed",
     "Override",
+    "PartitionsGone",
     "Placed",
     "PolicyChanged",
     "ProbeAsked",
@@ -90,8 +94,10 @@ __all__ = [
     "UpstreamOpened",
     "advance",
     "asked_of",
+    "changes_between",
     "circuit_from_json",
     "circuit_to_json",
+    "fold_changes",
     "in_words",
     "inherited_from",
     "is_probe",

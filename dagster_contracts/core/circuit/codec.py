@@ -41,12 +41,36 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Json]:
 def circuit_from_json(document: Mapping[str, Json]) -> Circuit:
     """The circuit that was written."""
     known = {field.name for field in fields(Circuit)}
-    values = {name: value for name, value in document.items() if name in known}
-    if document.get("opened_partition") and "bad_partitions" not in document:
-        # Earlier rows knew of one partition, the one that opened the circuit.
-        opened: Json = {"name": document["opened_partition"], "at": document["opened_at"]}
-        values["bad_partitions"] = [opened]
+    present: dict[str, Json] = {}
+    fold_changes(present, {"set": document})
+    values = {name: value for name, value in present.items() if name in known}
     return Circuit(**{name: _read(name, value) for name, value in values.items()})
+
+
+def changes_between(before: Circuit, after: Circuit) -> dict[str, Json]:
+    """How ``after`` differs: values that are ``set``, and ``unset`` ones back at their default."""
+    old, new = circuit_to_json(before), circuit_to_json(after)
+    values: dict[str, Json] = {n: v for n, v in new.items() if n not in old or old[n] != v}
+    defaults: list[Json] = [name for name in old if name not in new]
+    return {
+        **({"set": values} if values else {}),
+        **({"unset": defaults} if defaults else {}),
+    }
+
+
+def fold_changes(document: dict[str, Json], changes: Mapping[str, Any]) -> None:
+    """Apply what :func:`changes_between` wrote to a circuit's document, in this release's form.
+
+    An earlier one knew of one bad partition by name, ``opened_partition``, and no change that is
+    written today would unset it: it becomes ``bad_partitions`` as soon as it is met.
+    """
+    values = dict(changes.get("set", {}))
+    opened = values.pop("opened_partition", None)
+    document.update(values)
+    for name in changes.get("unset", []):
+        document.pop("bad_partitions" if name == "opened_partition" else name, None)
+    if opened and "bad_partitions" not in values and "opened_at" in document:
+        document["bad_partitions"] = [{"name": opened, "at": document["opened_at"]}]
 
 
 def transition_to_json(transition: StateTransition) -> dict[str, Json]:
