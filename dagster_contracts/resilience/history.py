@@ -13,7 +13,7 @@ TRANSITION = "transition"
 # Notes whose explanation is a sentence of its own.
 _SAYS_ALL = ("override_set", "policy_changed", "probe_blocked", "would_open")
 # What tags the run of a probe: the circuit, its generation, and how many probes were good.
-_HOLDER = re.compile(r"probe:.+?:\d+:\d+")
+_HOLDER = re.compile(r"probe:.+?:\d+:\d+(?::\d+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,8 @@ class Circuit:
     held ``open_when``. None where time opened it and nothing bad came since. ``bad_forgotten``
     counts those that were too many to remember. ``edited`` is a probe that a new version of the
     contract grants as soon as the override is over. ``unmeasured`` are the metrics of which an
-    alert has said that they could not be measured, until they are.
+    alert has said that they could not be measured, until they are. ``dropped_leases`` counts those
+    of this generation that ended without a verdict: the next probe is another one.
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
     window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
@@ -112,6 +113,7 @@ class Circuit:
     probe_blocked: str | None = None
     next_probe_at: datetime | None = None
     lease: Lease | None = None
+    dropped_leases: int = 0
     override: Override = Override.NONE
     override_until: datetime | None = None
     override_actor: str | None = None
@@ -164,6 +166,15 @@ class Circuit:
     def awaited_partition(self) -> str | None:
         """The partition that is probed next; ``None`` where the newest one will do."""
         return self.bad_partitions[0].name if self.bad_partitions else None
+
+    @property
+    def probe_names(self) -> tuple[str, ...]:
+        """What the probes that may be asked for now are called; the last one comes next.
+
+        The others lost their leases without a verdict, and may still be under way.
+        """
+        name = f"probe:{self.key}:{self.generation}:{self.good_probes}"
+        return (name, *(f"{name}:{dropped}" for dropped in range(1, self.dropped_leases + 1)))
 
     def bad_partition(self, name: str | None) -> BadPartition | None:
         """The entry of a partition that must be good before the circuit closes."""

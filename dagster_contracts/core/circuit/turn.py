@@ -135,6 +135,7 @@ class Turn:
         """The only place where a state changes: generation, transition and alert go with it."""
         before = self.circuit
         generation = before.generation + 1
+        changes = {"dropped_leases": 0, **changes}
         self.circuit = replace(before, state=after, generation=generation, **changes)  # type: ignore[arg-type]
         self._transitions.append(
             StateTransition(
@@ -181,6 +182,14 @@ class Turn:
             averaged=(),
         )
         self.circuit = replace(self.circuit, evaluation_id=None)
+
+    def count_dropped_lease(self, before: Circuit) -> None:
+        """A lease that ended without a verdict: the run may be over, so the next is another one."""
+        after = self.circuit
+        dropped = before.lease is not None and after.lease != before.lease
+        same = (after.generation, after.good_probes) == (before.generation, before.good_probes)
+        if dropped and same:
+            self.circuit = replace(after, dropped_leases=before.dropped_leases + 1)
 
     def heal_if_restored(self, before: Circuit) -> None:
         """Consumers may read the primary again, because it is good and not because it is forced."""
