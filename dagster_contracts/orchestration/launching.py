@@ -62,6 +62,16 @@ def first_known(
     return None if last is None else str(last)
 
 
+def unknown_partitions(
+    graph: AssetGraph, instance: dg.DagsterInstance, key: dg.AssetKey, named: Iterable[str]
+) -> list[str]:
+    """Those of the named partitions that do not exist any more; none of an asset without any."""
+    partitions = graph.partitions.get(key)
+    if partitions is None:
+        return []
+    return [name for name in named if not _is_known(instance, partitions, name)]
+
+
 def _is_known(
     instance: dg.DagsterInstance, partitions: dg.PartitionsDefinition[Any], partition: str
 ) -> bool:

@@ -32,6 +32,7 @@ from dagster_contracts.core.circuit import (
     Override,
     Placed,
     PolicyChanged,
+    PartitionsGone,
     ProbeAsked,
     ProbeBlocked,
     Recovered,
@@ -494,8 +495,7 @@ class CircuitBreaker:
     ) -> Lease | None:
         """The probe lease, or ``None`` where somebody else holds it or no probe is due.
 
-        ``partition`` is what the probe will make; another than the one that opened the circuit
-        only where that one is gone.
+        ``partition`` is what the probe will make; another than is to be probed next is refused.
         """
         if not holder.strip():
             raise PolicyError("a probe needs the name of its holder")
@@ -519,6 +519,18 @@ class CircuitBreaker:
         self._checkpoint("breaker.committed")
         lease = verdict.circuit.lease
         return lease if lease is not None and lease.holder == holder else None
+
+    def forget_gone(
+        self, contract: Contract, key: CircuitKey, partitions: Iterable[str]
+    ) -> Circuit:
+        """Wait no longer for ``partitions``, which do not exist any more; the history says so."""
+        gone = PartitionsGone(partitions=tuple(partitions))
+        with self._store.begin() as conn:
+            now = self._now(conn)
+            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            verdict = self._apply(conn, stored, contract, [("partitions_gone", gone)], now=now)
+            self._checkpoint("breaker.commit")
+        return verdict.circuit
 
     def block_probe(self, contract: Contract, key: CircuitKey, reason: str) -> Circuit:
         """Write down once why no probe can be started; a lease is given back, no retry is spent.

@@ -24,6 +24,7 @@ from dagster_contracts.core.circuit import (
     NoteKind,
     Observed,
     Override,
+    PartitionsGone,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -908,14 +909,86 @@ def test_a_circuit_that_time_opened_is_closed_by_whatever_is_newest() -> None:
     story.expect(CircuitState.CLOSED)
 
 
-def test_where_the_partition_that_opened_is_gone_the_probes_own_takes_its_place() -> None:
+def test_a_probe_of_another_partition_than_is_next_is_refused_and_proves_nothing() -> None:
     story = Story()
     story.observe(BAD, day=6)
+    story.observe(BAD, day=7)
     story.tick(at=10)
-    step = story.send(ProbeAsked(holder="run 1", partition="day 5"))
-    assert "day 6, to be good first, is gone" in step.notes[0].explanation
+    story.observe(GOOD, day=6)  # after the sensor has read that day 6 is to be probed
+    for day in (6, 8):
+        step = story.send(ProbeAsked(holder="run 1", partition=f"day {day}"))
+        assert _kinds(step) == [NoteKind.PROBE_REFUSED]
+        assert f"day 7 is to be probed, and not day {day}" in step.notes[0].explanation
+        assert (story.circuit.lease, _waiting(story)) == (None, ["day 7"])
+    story.observe(BAD, day=8)
+    step = story.send(ProbeAsked(holder="run 1", partition="day 8"))
+    assert _kinds(step) == [NoteKind.PROBE_REFUSED]
+    assert _waiting(story) == ["day 7", "day 8"]
+
+
+def test_partitions_that_are_gone_are_waited_for_no_longer() -> None:
+    story = Story()
+    story.observe(BAD, day=5)
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=7)
+    assert story.send(PartitionsGone(partitions=("day 4",))) == Step(story.circuit)
+    step = story.send(PartitionsGone(partitions=("day 7", "day 5")), at=10)
+    assert _kinds(step) == [NoteKind.PARTITION_GONE]
+    assert "day 5, day 7, to be good first, are gone; next is day 6" in step.notes[0].explanation
+    assert _waiting(story) == ["day 6"]
+    step = story.send(PartitionsGone(partitions=("day 6",)))
+    assert "day 6, to be good first, is gone; the newest" in step.notes[0].explanation
+    story.expect(CircuitState.OPEN)
+    story.tick()
+    story.send(ProbeAsked(holder="run 1", partition="day 5"))  # the newest that there is
     story.observe(GOOD, day=5, holder="run 1")
     story.expect(CircuitState.CLOSED)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_the_newest_mends_what_waits_for_nothing_that_exists(retries: int) -> None:
+    waiting = replace(POLICY.recovery, probe=ProbeMode.WAIT, max_retries=retries)
+    story = Story(replace(POLICY, recovery=waiting))
+    story.observe(BAD, day=6)
+    story.observe(GOOD, day=7, at=10)
+    assert story.circuit.state in (CircuitState.HALF_OPEN, CircuitState.EXHAUSTED)
+    story.send(PartitionsGone(partitions=("day 6",)))
+    assert _kinds(story.observe(GOOD, day=4)) == [NoteKind.LATE]
+    story.observe(BAD, day=8)  # what is bad since is waited for as ever
+    story.send(PartitionsGone(partitions=("day 8",)))
+    story.observe(GOOD, day=9, at=40)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_failure_of_a_partition_that_is_not_waited_for_is_recorded_only() -> None:
+    story = Story(replace(POLICY, recovery=replace(POLICY.recovery, max_retries=1)))
+    story.observe(BAD, day=6)
+
+    def fails(day: int, holder: str | None = None) -> Step:
+        failed = Failed(
+            evaluation_id=f"failure {day} {holder}",
+            what="boom",
+            partition=f"day {day}",
+            lease_holder=holder,
+        )
+        return story.send(failed)
+
+    story.minute = 10
+    step = fails(7)
+    assert "day 7 failed, but the circuit waits for day 6" in step.notes[-1].explanation
+    story.expect(CircuitState.HALF_OPEN)
+    story.send(ProbeAsked(holder="run 1", partition="day 6"))
+    fails(7, "run 1")  # the run that is the probe has failed, whatever it made
+    story.expect(CircuitState.EXHAUSTED)
+
+
+def test_a_failure_of_what_is_waited_for_is_a_bad_probe() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    failed = Failed(evaluation_id="f", what="boom", partition="day 6")
+    story.send(failed, at=10)
+    story.expect(CircuitState.OPEN)
+    assert story.circuit.attempts == 2
 
 
 def test_a_probe_that_cannot_be_started_is_said_once_and_spends_nothing() -> None:
@@ -938,6 +1011,7 @@ def test_late_observations_are_no_probes_but_for_the_holder_of_the_lease() -> No
     assert _kinds(story.observe(GOOD, day=4, at=30)) == [NoteKind.LATE]
     story.expect(CircuitState.OPEN)
     story.tick()
+    story.send(PartitionsGone(partitions=("day 5",)))
     story.send(ProbeAsked(holder="run 1", partition="day 3"))
     story.observe(GOOD, day=3)
     story.expect(CircuitState.HALF_OPEN)

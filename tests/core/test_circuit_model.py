@@ -29,6 +29,7 @@ from dagster_contracts.core.circuit import (
     Inherited,
     Observed,
     Override,
+    PartitionsGone,
     Placed,
     PolicyChanged,
     ProbeAsked,
@@ -300,7 +301,11 @@ class Model:
         lease = self.c["lease"]
         if self.state == "closed":
             self.look_at_the_clock(None, day)
-        elif self.due() or (self.state == "half_open" and (not lease or lease[0] == holder)):
+            return
+        self.due()
+        mine = lease is not None and lease[0] == holder
+        awaited = day is None or not self.c["bad"] or day in self.c["bad"]
+        if self.state == "half_open" and (mine or (lease is None and awaited)):
             self.bad()
 
     def tick(self, freshness: int | None) -> None:
@@ -337,11 +342,13 @@ class Model:
         if self.frozen() or (c["upstream"] and c["lease"] is None):
             return
         self.due()
-        if self.state == "half_open" and self.c["lease"] is None:
+        turn = day is None or not c["bad"] or c["bad"][0] == day
+        if self.state == "half_open" and self.c["lease"] is None and turn:
             self.c["lease"] = (holder, self.now + self.rules["timeout"])
-        holds = self.state == "half_open" and c["lease"] is not None and c["lease"][0] == holder
-        if holds and day is not None and c["bad"]:
-            c["bad"] = c["bad"][c["bad"].index(day) :] if day in c["bad"] else [day]
+
+    def gone(self, days: set[int]) -> None:
+        self.settle()
+        self.c["bad"] = [day for day in self.c["bad"] if day not in days]
 
     def force(self, kind: str, until: int | None) -> None:
         self.settle()
@@ -542,6 +549,11 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             self.model.now = self.clock = max(self.clock, self.model.c["due"])
         self.model.ask(holder, day)
         self._send(ProbeAsked(holder=holder, partition=day and str(day)))
+
+    @rule(days=st.sets(st.integers(1, 4), min_size=1, max_size=2))
+    def days_are_deleted(self, days: set[int]) -> None:
+        self.model.gone(days)
+        self._send(PartitionsGone(partitions=tuple(map(str, sorted(days)))))
 
     @rule()
     def no_probe_can_be_started(self) -> None:

@@ -73,11 +73,18 @@ class Ticked:
 class ProbeAsked:
     """Somebody wants to be the probe, and will make ``partition``.
 
-    Bad partitions that would be probed before it are gone.
+    Another one than is to be probed next is refused: the list has changed since it was read.
     """
 
     holder: str
     partition: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionsGone:
+    """These partitions do not exist any more, as whoever has the definitions knows."""
+
+    partitions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,7 @@ CircuitEvent: TypeAlias = (
     | Recovered
     | Ticked
     | ProbeAsked
+    | PartitionsGone
     | ProbeBlocked
     | Forced
     | Inherited
@@ -224,6 +232,7 @@ class NoteKind(StrEnum):
     DISMISSED = "dismissed"
     FLAPPING = "flapping"
     BAD_PARTITION = "bad_partition"
+    PARTITION_GONE = "partition_gone"
     UPSTREAM = "upstream"
     BATCH_RELEASED = "batch_released"
     BATCH_PUBLISHED = "batch_published"

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from dagster_contracts.core.circuit.events import Observed
+from dagster_contracts.core.circuit.events import Failed, Observed
 from dagster_contracts.core.circuit.state import (
     BadPartition,
     Circuit,
@@ -286,12 +286,16 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
     return None
 
 
-def of_another_partition(circuit: Circuit, event: Observed) -> str | None:
-    """Why a good evaluation is none of what the circuit waits for; ``None`` where it is."""
+def of_another_partition(circuit: Circuit, event: Observed | Failed) -> str | None:
+    """Why a good evaluation, or a failure, is none of what the circuit waits for.
+
+    ``None`` where it is.
+    """
     waiting = circuit.bad_partitions
     if not waiting or event.partition is None or circuit.bad_partition(event.partition):
         return None
-    return f"{event.partition} is good, but the circuit waits for {of_names(waiting)}"
+    what = "failed" if isinstance(event, Failed) else "is good"
+    return f"{event.partition} {what}, but the circuit waits for {of_names(waiting)}"
 
 
 def of_names(partitions: Sequence[BadPartition]) -> str:

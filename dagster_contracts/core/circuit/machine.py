@@ -22,7 +22,9 @@ What the table leaves open is decided here, on the side of the consumer:
   one takes it off; the last one is left to its probe. A good probe of one of several leads to the
   next probe at once and spends no attempt; the circuit closes when none is left. What is good of
   another partition is recorded only, under ``probe: wait`` and in an exhausted circuit too.
-  A refused batch counts like one that was stored: that partition still lacks its data.
+  A refused batch counts like one that was stored: that partition still lacks its data. A run of
+  another partition that failed is recorded only. Partitions that are gone are taken off by whoever
+  knows that they are, in every state; where none is left, any good batch of the newest is a probe.
 * A bad partition that is older than the newest by now is not asked its age and latency; where these
   opened the circuit, the newest partition is probed last.
 * What held at the opening and at evaluations since must be known not to hold before a probe is
@@ -51,6 +53,7 @@ from dagster_contracts.core.circuit.events import (
     Inherited,
     NoteKind,
     Observed,
+    PartitionsGone,
     Placed,
     PolicyChanged,
     ProbeAsked,
@@ -129,6 +132,8 @@ def advance(
             turn.ticked(event)
         case ProbeAsked():
             turn.probe_asked(event)
+        case PartitionsGone():
+            turn.partitions_gone(event)
         case ProbeBlocked():
             turn.probe_blocked(event)
         case Forced():
@@ -150,6 +155,7 @@ def advance(
         case _:
             assert_never(event)
     turn.grant_after_edit()
+    turn.count_dropped_lease(circuit)
     turn.heal_if_restored(circuit)
     return turn.step()
 

@@ -10,6 +10,7 @@ from dagster_contracts.core.circuit.events import (
     Failed,
     NoteKind,
     Observed,
+    PartitionsGone,
     ProbeAsked,
     ProbeBlocked,
     RequestProbe,
@@ -99,7 +100,10 @@ class ProbeTurn(Turn):
         return None if bad is None else BadPartition(last, checks[-1].at)
 
     def _is_the_probe(self, event: Observed | Failed) -> bool:
-        """Whether an evaluation of an open circuit is its probe; the reason is noted if not."""
+        """Whether an evaluation of an open circuit is its probe; the reason is noted if not.
+
+        A failure of another partition than it waits for says as little as a good batch of one.
+        """
         self._probe_if_due()
         if self.circuit.state is CircuitState.OPEN:
             self._recorded(
@@ -107,8 +111,14 @@ class ProbeTurn(Turn):
             )
             return False
         lease = self.circuit.lease
-        if lease is None or is_probe(self.circuit, event.lease_holder):
+        if is_probe(self.circuit, event.lease_holder):
             return True
+        if lease is None:
+            another = of_another_partition(self.circuit, event)
+            if another is None or isinstance(event, Observed):
+                return True
+            self._recorded(event.evaluation_id, another)
+            return False
         self._recorded(event.evaluation_id, f"the probe is {lease.holder}'s")
         return False
 
@@ -133,7 +143,7 @@ class ProbeTurn(Turn):
                 RequestProbe(
                     key=circuit.key,
                     generation=circuit.generation,
-                    dedupe_key=f"{circuit.key}:{circuit.generation}:probe:{circuit.good_probes}",
+                    dedupe_key=circuit.probe_names[-1],
                 )
             )
 
@@ -152,27 +162,34 @@ class ProbeTurn(Turn):
             )
         elif circuit.lease is not None and circuit.lease.holder != event.holder:
             refusal = f"{circuit.lease.holder} probes until {in_words(circuit.lease.expires_at)}"
+        elif circuit.lease is None and self._is_not_next(event.partition):
+            refusal = f"{circuit.awaited_partition} is to be probed, and not {event.partition}"
         else:
             if circuit.lease is None:
                 expires_at = self._now + self._policy.recovery.probe_timeout
                 lease = Lease(event.holder, expires_at, circuit.generation)
                 self.circuit = replace(circuit, lease=lease, probe_blocked=None)
-            gone = self._take_off_before(event.partition)
-            self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe{gone}")
+            self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe")
             return
         self.note(NoteKind.PROBE_REFUSED, f"{event.holder} is not the probe: {refusal}")
 
-    def _take_off_before(self, partition: str | None) -> str:
-        """Whoever starts a probe of a partition says that those to be probed before it are gone."""
+    def _is_not_next(self, partition: str | None) -> bool:
+        return partition is not None and self.circuit.awaited_partition not in (None, partition)
+
+    def partitions_gone(self, event: PartitionsGone) -> None:
+        """What does not exist any more is waited for no longer; the newest answers for the last."""
         known = self.circuit.bad_partitions
-        if not known or partition in (None, known[0].name):
-            return ""
-        names = [bad.name for bad in known]
-        first = names.index(partition) if partition in names else len(known)
-        waiting = known[first:] or (BadPartition(partition or "", self._now),)
-        self.circuit = replace(self.circuit, bad_partitions=waiting)
-        verb = "is" if first == 1 else "are"
-        return f", of {partition}: {of_names(known[:first])}, to be good first, {verb} gone"
+        gone = tuple(bad for bad in known if bad.name in event.partitions)
+        if not gone:
+            return
+        left = tuple(bad for bad in known if bad not in gone)
+        self.circuit = replace(self.circuit, bad_partitions=left)
+        next_one = f"next is {of_names(left)}" if left else "the newest partition is asked instead"
+        self.note(
+            NoteKind.PARTITION_GONE,
+            f"{of_names(gone)}, to be good first, {'is' if len(gone) == 1 else 'are'} gone;"
+            f" {next_one}",
+        )
 
     def probe_blocked(self, event: ProbeBlocked) -> None:
         """No run can be started as the probe: nothing is spent, and it is said why."""
