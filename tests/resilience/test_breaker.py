@@ -473,6 +473,23 @@ def test_a_clock_that_goes_backwards_breaks_nothing(breaker, contract, key, repo
     assert versions == list(range(len(versions), 0, -1))
 
 
+def test_a_clock_that_is_set_back_by_days_keeps_no_probe_waiting(
+    breaker, contract, key, report, clock
+):
+    breaker.record(contract, report(7), key=key)
+    clock.advance(days=-3)
+    assert breaker.tick(contract, key).circuit.next_probe_at == clock.now + timedelta(minutes=15)
+    clock.advance(minutes=16)
+    assert breaker.ask_probe(contract, key, "a") is not None
+    clock.advance(days=-3)
+    assert breaker.tick(contract, key).circuit.lease.expires_at == clock.now + timedelta(hours=1)
+    clock.advance(hours=2)
+    assert breaker.tick(contract, key).circuit.state is CircuitState.OPEN
+    clock.advance(hours=1)
+    assert breaker.record(contract, report(), key=key).circuit.state is CircuitState.CLOSED
+    assert breaker.replay(key) == breaker.circuit(key)
+
+
 def test_open_reports_of_consumers_can_open_a_circuit(breaker, contract_of, report, store, clock):
     from dagster_contracts.store.tables import feedback
 

@@ -122,6 +122,7 @@ _TIMES = frozenset(
     {
         "opened_at",
         "next_probe_at",
+        "waiting_since",
         "override_until",
         "watermark",
         "partition_time",

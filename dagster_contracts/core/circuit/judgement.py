@@ -350,11 +350,14 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     """The circuit as if its clock had never been ahead of ``now``.
 
     A clock that is set back would else make what was seen before newer than what comes, for as
-    long as it takes to catch up. What was seen keeps its distances.
+    long as it takes to catch up, and a probe would wait as long. All keeps its distances; the end
+    of an override, which an operator named, stays.
     """
     seen = [*(o.at for o in circuit.window), *(o.at for o in circuit.averaged)]
     seen += [bad.at for bad in circuit.bad_partitions]
-    seen += [m for m in (circuit.last_observed_at, circuit.last_good_at) if m is not None]
+    seen += circuit.openings
+    known = (circuit.last_observed_at, circuit.last_good_at, circuit.opened_at)
+    seen += [moment for moment in (*known, circuit.waiting_since) if moment is not None]
     ahead = max(seen, default=now) - now
     if ahead <= timedelta(0):
         return circuit
@@ -365,8 +368,14 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     def earlier(observations: Sequence[Observation]) -> tuple[Observation, ...]:
         return tuple(replace(o, at=o.at - ahead) for o in observations)
 
+    lease = circuit.lease
     return replace(
         circuit,
+        opened_at=back(circuit.opened_at),
+        openings=tuple(opening - ahead for opening in circuit.openings),
+        next_probe_at=back(circuit.next_probe_at),
+        waiting_since=back(circuit.waiting_since),
+        lease=None if lease is None else replace(lease, expires_at=lease.expires_at - ahead),
         window=earlier(circuit.window),
         averaged=earlier(circuit.averaged),
         last=None if circuit.last is None else replace(circuit.last, at=circuit.last.at - ahead),

@@ -168,7 +168,9 @@ class ProbeTurn(Turn):
             if circuit.lease is None:
                 expires_at = self._now + self._policy.recovery.probe_timeout
                 lease = Lease(event.holder, expires_at, circuit.generation)
-                self.circuit = replace(circuit, lease=lease, probe_blocked=None)
+                self.circuit = replace(
+                    circuit, lease=lease, waiting_since=self._now, probe_blocked=None
+                )
             self.note(NoteKind.PROBE_GRANTED, f"{event.holder} is the probe")
             return
         self.note(NoteKind.PROBE_REFUSED, f"{event.holder} is not the probe: {refusal}")

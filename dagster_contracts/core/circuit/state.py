@@ -82,6 +82,7 @@ class Circuit:
     contract grants as soon as the override is over. ``unmeasured`` are the metrics of which an
     alert has said that they could not be measured, until they are. ``dropped_leases`` counts those
     of this generation that ended without a verdict: the next probe is another one.
+    ``waiting_since`` is when the wait for the next probe, or the lease, began.
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
     window; ``averaged`` are the evaluations that the next average needs. Both start empty with each
@@ -112,6 +113,7 @@ class Circuit:
     bad_forgotten: int = 0
     probe_blocked: str | None = None
     next_probe_at: datetime | None = None
+    waiting_since: datetime | None = None
     lease: Lease | None = None
     dropped_leases: int = 0
     override: Override = Override.NONE

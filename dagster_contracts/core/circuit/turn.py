@@ -135,7 +135,8 @@ class Turn:
         """The only place where a state changes: generation, transition and alert go with it."""
         before = self.circuit
         generation = before.generation + 1
-        changes = {"dropped_leases": 0, **changes}
+        since = None if after is CircuitState.CLOSED else self._now
+        changes = {"dropped_leases": 0, "waiting_since": since, **changes}
         self.circuit = replace(before, state=after, generation=generation, **changes)  # type: ignore[arg-type]
         self._transitions.append(
             StateTransition(
@@ -186,7 +187,7 @@ class Turn:
     def count_dropped_lease(self, before: Circuit) -> None:
         """A lease that ended without a verdict: the run may be over, so the next is another one."""
         after = self.circuit
-        dropped = before.lease is not None and after.lease != before.lease
+        dropped = before.lease is not None and after.lease is None
         same = (after.generation, after.good_probes) == (before.generation, before.good_probes)
         if dropped and same:
             self.circuit = replace(after, dropped_leases=before.dropped_leases + 1)
