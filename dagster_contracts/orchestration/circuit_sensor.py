@@ -29,7 +29,11 @@ from dagster_contracts.orchestration.circuit_check import (
 from dagster_contracts.orchestration.foreign import Heard, record_foreign_checks
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.heal_runs import HealRuns
-from dagster_contracts.orchestration.launching import cannot_run, first_known
+from dagster_contracts.orchestration.launching import (
+    cannot_run,
+    first_known,
+    unknown_partitions,
+)
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.released import ReleasedRuns
 from dagster_contracts.orchestration.step import PROBE_TAG
@@ -43,6 +47,9 @@ _LOG = logging.getLogger(__name__)
 
 _SECONDS = 35.0
 """A tick stops asking for more after this long; Dagster kills a sensor after 60 s."""
+
+_TRIED = (CircuitState.HALF_OPEN, CircuitState.EXHAUSTED)
+"""The states of a circuit that a batch of what it waits for may close."""
 
 _OVERLAP = timedelta(minutes=10)
 """How far a tick looks back beyond the one before: slow transactions commit after younger ones."""
@@ -204,7 +211,9 @@ class CircuitTick:
             breaker.tick_all(self._with_contracts(dict.fromkeys(keys)), troubled=self._troubled)
             read = breaker.circuits(troubled=self._of_ours)
         else:
-            due = breaker.due()
+            due = set(breaker.due())
+            if self._now < before.at:  # The clock was set back: no moment is one any more.
+                due |= set(before.circuits)
             for contract, key in self._with_contracts(sorted(due)):
                 try:
                     breaker.tick(contract, key)
@@ -266,12 +275,15 @@ class CircuitTick:
     def probes(self) -> Iterable[dg.RunRequest]:
         """One run of the primary for each half-open circuit that nobody probes.
 
+        Partitions that are gone are waited for no longer, whoever starts the runs: this location
+        has their definition. An exhausted circuit is then mended by a batch of another one.
+
         A probe whose run does not exist is asked for again under the same key, which Dagster starts
         once: the tick that granted its lease may have died before the run was launched.
         """
         for circuit in self._circuits:
             binding = self._binding(circuit.key)
-            if binding is None or circuit.effective_state is not CircuitState.HALF_OPEN:
+            if binding is None or circuit.effective_state not in _TRIED:
                 continue
             try:
                 request = self._probe(binding, circuit)
@@ -292,18 +304,30 @@ class CircuitTick:
             self._troubled(circuit.key, second)
 
     def _probe(self, binding: Binding, circuit: Circuit) -> dg.RunRequest | None:
-        if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
-            return None
         if binding.asset_key not in self._graph.upstream:
             return None  # An asset that is made elsewhere can only be waited for.
+        *dropped, holder = circuit.probe_names
+        selection = self._graph.selection(binding.asset_key)
+        if circuit.lease is None:
+            under_way = self._under_way(dropped)
+            if under_way is not None:  # It lost its lease to an override that is over: it goes on.
+                self._probed.add(binding.asset)
+                self._runtime.breaker.ask_probe(binding.contract, circuit.key, under_way)
+                return None
+        else:
+            self._probed.add(binding.asset)
+            if circuit.lease.holder not in circuit.probe_names:
+                return None
+            holder = circuit.lease.holder
+            if self._launched(binding, circuit, holder):
+                return None
+        seen, circuit = circuit.generation, self._without_gone(binding, circuit)
+        if circuit.effective_state is not CircuitState.HALF_OPEN or circuit.generation != seen:
+            return None
+        if binding.resilience.circuit.recovery.probe is ProbeMode.WAIT:
+            return None
         if circuit.lease is None and circuit.upstream:
             return None
-        holder = f"probe:{circuit.key}:{circuit.generation}:{circuit.good_probes}"
-        selection = self._graph.selection(binding.asset_key)
-        if circuit.lease is not None:
-            self._probed.add(binding.asset)
-            if circuit.lease.holder != holder or self._launched(binding, circuit, holder):
-                return None
         partition = self._partition(binding, circuit)
         why_not = cannot_run(self._graph, self._instance, selection, partition)
         if why_not is not None:
@@ -324,11 +348,29 @@ class CircuitTick:
             tags={PROBE_TAG: holder},
         )
 
+    def _without_gone(self, binding: Binding, circuit: Circuit) -> Circuit:
+        """The circuit when it no longer waits for what does not exist any more."""
+        bad = [partition.name for partition in circuit.bad_partitions]
+        gone = unknown_partitions(self._graph, self._instance, binding.asset_key, bad)
+        if not gone:
+            return circuit
+        left = self._runtime.breaker.forget_gone(binding.contract, circuit.key, gone)
+        self._replace(left)
+        return left
+
+    def _replace(self, changed: Circuit) -> None:
+        self._circuits = [changed if c.key == changed.key else c for c in self._circuits]
+
     def _block(self, binding: Binding, circuit: Circuit, reason: str) -> None:
         if reason != circuit.probe_blocked:
             _LOG.warning("%s: no probe can be started: %s", circuit.key, reason)
-        blocked = self._runtime.breaker.block_probe(binding.contract, circuit.key, reason)
-        self._circuits = [blocked if c.key == circuit.key else c for c in self._circuits]
+        self._replace(self._runtime.breaker.block_probe(binding.contract, circuit.key, reason))
+
+    def _under_way(self, holders: Sequence[str]) -> str | None:
+        """The holder whose run has not ended, among those that lost their leases."""
+        asked = dg.RunsFilter(tags={PROBE_TAG: list(holders)})
+        runs = self._instance.get_runs(asked) if holders else ()
+        return next((run.tags[PROBE_TAG] for run in runs if not run.is_finished), None)
 
     def _launched(self, binding: Binding, circuit: Circuit, holder: str) -> bool:
         """Whether the probe has a run; one that ended without a verdict was a bad probe."""

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import contract_asset
-from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
 from dagster_contracts.orchestration.materialized import known_partitions
+from dagster_contracts.orchestration.step import PROBE_TAG
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
 
@@ -87,7 +88,7 @@ def test_each_bad_partition_is_probed_before_the_circuit_closes(deployment: Depl
     deployment.delivered.update(oslo=GOOD, sofia=GOOD)
 
     probed = []
-    for left in (["rome", "sofia"], []):
+    for left in (["sofia"], []):
         asked = deployment.tick(defs, SENSOR)
         probed += [request.partition_key for request in asked.run_requests]
         run_requests(deployment, defs, asked)
@@ -178,6 +179,54 @@ def test_a_probe_whose_run_made_another_partition_gives_its_lease_back_when_it_e
     assert (circuit.lease, circuit.attempts) == (None, 2)
 
 
+@pytest.mark.parametrize("override", [Override.FORCED_OPEN, Override.METRICS_ONLY])
+def test_a_probe_that_ran_under_an_override_is_tried_again_when_it_ends(
+    deployment: Deployment, override: Override
+) -> None:
+    deployment.contract(IMPATIENT.replace("max_retries: 2", "max_retries: 1"))
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders", raise_on_error=False)
+    asked = deployment.tick(defs, SENSOR)
+    breaker, key = deployment.runtime.breaker, CircuitKey("orders", "orders")
+    breaker.force(key, override, actor="ann", reason="to look at it")
+    deployment.delivered["orders"] = GOOD
+    (run,) = run_requests(deployment, defs, asked)
+    assert run.success
+    breaker.force(key, Override.NONE, actor="ann", reason="go on")
+
+    again = deployment.tick(defs, SENSOR)
+    assert [r.run_key != asked.run_requests[0].run_key for r in again.run_requests] == [True]
+    run_requests(deployment, defs, again)
+    assert deployment.state() == "closed"
+    assert breaker.circuit(key).attempts == 0
+    assert breaker.replay(key) == breaker.circuit(key)
+
+
+def test_a_probe_that_outlives_an_override_gets_its_lease_back(deployment: Deployment) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment))
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders", raise_on_error=False)
+    (request,) = deployment.tick(defs, SENSOR).run_requests
+    job = defs.resolve_implicit_global_asset_job_def()
+    run = deployment.instance.create_run_for_job(
+        job, asset_selection=frozenset(request.asset_selection), tags=request.tags
+    )
+    breaker, key = deployment.runtime.breaker, CircuitKey("orders", "orders")
+    breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="to look at it")
+    breaker.force(key, Override.NONE, actor="ann", reason="go on")
+
+    assert not deployment.tick(defs, SENSOR).run_requests
+    lease = breaker.circuit(key).lease
+    assert lease is not None and lease.holder == request.tags[PROBE_TAG]
+    assert not deployment.tick(defs, SENSOR).run_requests
+
+    deployment.instance.report_run_failed(deployment.instance.get_run_by_id(run.run_id))
+    deployment.tick(defs, SENSOR)
+    assert (breaker.circuit(key).lease, breaker.circuit(key).attempts) == (None, 2)
+
+
 def test_an_override_of_the_whole_asset_stops_probes_serves_fallbacks_and_is_healed(
     deployment: Deployment,
 ) -> None:
@@ -211,3 +260,55 @@ def test_an_override_of_the_whole_asset_stops_probes_serves_fallbacks_and_is_hea
 
     breaker.force(whole, Override.NONE, actor="ada", reason="mended")
     assert sorted(requested(deployment, defs)) == [("orders", "north"), ("revenue", "west")]
+
+
+@pytest.mark.parametrize("how", ["wait", "exhausted"])
+def test_what_is_gone_is_not_waited_for_where_no_probe_is_started(
+    deployment: Deployment, how: str
+) -> None:
+    retries = "probe: wait" if how == "wait" else "max_retries: 0"
+    deployment.contract(IMPATIENT.replace("max_retries: 2", retries))
+    defs = deployment.defs(*assets(deployment, SHOPS))
+    deployment.instance.add_dynamic_partitions("shops", ["oslo", "rome", "sofia"])
+    deployment.delivered.update(oslo=BAD, rome=BAD, sofia=GOOD)
+    for shop in ("oslo", "rome"):
+        deployment.run(defs, "orders", partition=shop, raise_on_error=False)
+    breaker, key = deployment.runtime.breaker, CircuitKey("orders", "orders")
+
+    for left in (["rome"], []):
+        deployment.run(defs, "orders", partition="sofia")
+        gone = "oslo" if left else "rome"
+        deployment.instance.delete_dynamic_partition("shops", gone)
+        assert requested(deployment, defs) == []
+        circuit = breaker.circuit(key)
+        assert circuit.state is not CircuitState.CLOSED
+        assert [bad.name for bad in circuit.bad_partitions] == left
+        noted = [entry for entry in breaker.history(key) if entry.kind == "partition_gone"]
+        assert gone in noted[0].explanation
+        assert "partition gone: " in noted[0].sentence()
+    deployment.run(defs, "orders", partition="sofia")
+    assert deployment.state() == "closed"
+
+
+def test_a_partition_that_became_good_after_the_sensor_had_read_the_circuit_proves_nothing(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+    defs = deployment.defs(*assets(deployment, SHOPS))
+    shops = ["oslo", "rome"]
+    deployment.instance.add_dynamic_partitions("shops", shops)
+    breaker, key = deployment.runtime.breaker, CircuitKey("orders", "orders")
+    deployment.delivered.update(dict.fromkeys(shops, BAD))
+    deployment.run(defs, "orders", partition="oslo", raise_on_error=False)
+    breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="no probe meanwhile")
+    deployment.run(defs, "orders", partition="rome", raise_on_error=False)
+    breaker.force(key, Override.NONE, actor="ann", reason="done")
+    contract = deployment.runtime.read_folder().get("orders", "1.0.0")
+    breaker.tick(contract, key)
+    awaited = breaker.circuit(key).awaited_partition
+
+    deployment.delivered["oslo"] = GOOD
+    deployment.run(defs, "orders", partition="oslo")
+    assert breaker.ask_probe(contract, key, "the sensor", partition=awaited) is None
+    assert "rome is to be probed, and not oslo" in breaker.history(key)[0].explanation
+    assert requested(deployment, defs) == [("orders", "rome")]

@@ -576,6 +576,8 @@ class Deployment:
         circuit = self.services.circuit(key)
         if circuit.lease is not None:
             demand(self.guard(key).lease is not None, f"a lease that nobody holds: {circuit.lease}")
+        if circuit.effective_state is CircuitState.EXHAUSTED:
+            self._forget_gone(key, circuit)
         if circuit.effective_state is not CircuitState.HALF_OPEN:
             return
         if circuit.lease is not None:
@@ -584,7 +586,10 @@ class Deployment:
             return
         holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
         contract = self.contracts[name]
-        partition = self._to_probe(key, circuit.awaited_partition)
+        if not self._forget_gone(key, circuit):
+            return
+        read = circuit if self._slips() else self.services.circuit(key)
+        partition = self._to_probe(key, read.awaited_partition)
         if (name, partition) in self.deleted or self._slips():
             self._block(key, contract, circuit)
             return
@@ -601,6 +606,21 @@ class Deployment:
             # A run may be executed again by hand, with its tags, for another partition.
             by_hand = key.partition is None and not self._calm and self.random.random() < 0.1
             self._start(name, None if by_hand else partition, holder=holder)
+
+    def _forget_gone(self, key: CircuitKey, circuit: Circuit) -> bool:
+        """The sensor says which bad partitions do not exist any more."""
+        named = [bad.name for bad in circuit.bad_partitions]
+        gone = [name for name in named if (key.asset, name) in self.deleted]
+        if not gone:
+            return True
+        contract = self.contracts[key.asset]
+        outcome = self.services.gone(contract, key, gone)
+        self.note("{} does not wait for {}: {}", key, gone, outcome)
+        if outcome.applied:
+            self.counts["forgotten partitions"] += len(gone)
+            self.guard(key).gone(gone, self.now, self._bind(key, contract, outcome))
+        after = self.services.circuit(key)
+        return outcome.applied and not outcome.died and after.generation == circuit.generation
 
     def _ask_too(self, key: CircuitKey) -> None:
         """Another process wants to be the probe while one is under way."""

@@ -365,6 +365,10 @@ class DurableServices:
             return replace(outcome, granted=held is not None and held.holder == holder)
         return replace(outcome, granted=lease is not None)
 
+    def gone(self, contract: Contract, key: CircuitKey, partitions: Sequence[str]) -> Outcome:
+        call = self._breaker.forget_gone
+        return self._moved(contract, key, lambda: call(contract, key, partitions))[1]
+
     def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
         call = self._breaker.block_probe
         return self._moved(contract, key, lambda: call(contract, key, reason))[1]

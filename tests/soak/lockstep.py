@@ -98,6 +98,12 @@ class LockstepServices(DurableServices):
             lambda: self.model.ask(contract, key, holder, partition),
         )
 
+    def gone(self, contract: Contract, key: CircuitKey, partitions: Sequence[str]) -> Outcome:
+        return self._both(
+            lambda: super(LockstepServices, self).gone(contract, key, partitions),
+            lambda: self.model.gone(contract, key, partitions),
+        )
+
     def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
         return self._both(
             lambda: super(LockstepServices, self).block(contract, key, reason),

@@ -24,6 +24,7 @@ from dagster_contracts.core.circuit import (
     Heal,
     Observed,
     Override,
+    PartitionsGone,
     PolicyChanged,
     ProbeAsked,
     ProbeBlocked,
@@ -126,6 +127,7 @@ class Services(Protocol):
     def ask(
         self, contract: Contract, key: CircuitKey, holder: str, partition: str | None
     ) -> Outcome: ...
+    def gone(self, contract: Contract, key: CircuitKey, partitions: Sequence[str]) -> Outcome: ...
     def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome: ...
     def upstream(self, contract: Contract, key: CircuitKey, names: set[str]) -> Outcome: ...
     def force(
@@ -264,6 +266,12 @@ class PureServices:
         asked = self._advance(contract, key, ProbeAsked(holder=holder, partition=partition))
         lease = self.circuit(key).lease
         return replace(_both(done, asked), granted=lease is not None and lease.holder == holder)
+
+    def gone(self, contract: Contract, key: CircuitKey, partitions: Sequence[str]) -> Outcome:
+        bound = self._bind(contract, key)
+        return _both(
+            bound, self._advance(contract, key, PartitionsGone(partitions=tuple(partitions)))
+        )
 
     def block(self, contract: Contract, key: CircuitKey, reason: str) -> Outcome:
         bound = self._bind(contract, key)

@@ -7,7 +7,7 @@ be read, and judges every transition that the package makes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -83,6 +83,7 @@ class Guard:
         self._bad: list[str] = []
         self._last_partition: str | None = None
         self._generation = 0
+        self._seen = datetime.min.replace(tzinfo=UTC)
         self._latest = datetime.min.replace(tzinfo=UTC)
         self._turns: dict[tuple[int, int], str] = {}
         self.upstream: frozenset[str] = frozenset()
@@ -140,6 +141,10 @@ class Guard:
             self.override = ("none", None)
         if self.lease is not None and (self.frozen or now >= self.lease[1]):
             self.lease = None
+        # Where the clock is turned back a wait is as long as it was.
+        if self._waiting_since is not None:
+            self._waiting_since -= max(timedelta(0), self._seen - now)
+        self._seen = now
 
     def observed(
         self,
@@ -252,7 +257,9 @@ class Guard:
             self.lease = None
         blames = self._spoken(now) | ({what} if self._fails_too_often(what) else set())
         held_back = self._held_back()
-        self._judge(moves, now, opens=bool(blames), good=False, judged=True)
+        # A run of another partition than is waited for answers nothing, unless it is the probe's.
+        answers = probe or partition is None or not self._bad or partition in self._bad
+        self._judge(moves, now, opens=bool(blames), good=False, judged=answers)
         if blames:
             self._opened(held_back if partition is None else partition, blames)
         self._end(served)
@@ -332,6 +339,8 @@ class Guard:
         self.ticked(now, moves)
         if not granted:
             return
+        turn_of = self._bad[:1] if self.lease is None and partition is not None else [partition]
+        demand(turn_of in ([], [partition]), f"{partition} is probed, and {turn_of} is bad")
         demand(not self.frozen and self.barred, "a probe was granted where nothing is to be tried")
         other = self.lease is not None and self.lease[0] != holder
         demand(not other, f"the lease of {self.lease} was given to {holder} too")
@@ -339,10 +348,14 @@ class Guard:
         demand(self._turns.setdefault(turn, holder) == holder, "two probes in one generation")
         if self.lease is None:
             self.lease = (holder, now + 30 * MINUTE)
-        if self._bad and partition is not None:
-            # Another one is asked for only where those before it are gone.
-            first = self._bad.index(partition) if partition in self._bad else len(self._bad)
-            self._bad = self._bad[first:] or [partition]
+
+    def gone(
+        self, partitions: Collection[str], now: datetime, moves: Sequence[StateTransition]
+    ) -> None:
+        """Partitions do not exist any more: nobody is served from them."""
+        self.settle(now)
+        self._judge(moves, now, opens=False, good=False)
+        self._bad = [bad for bad in self._bad if bad not in partitions]
 
     def forced(
         self, kind: str, until: datetime | None, now: datetime, moves: Sequence[StateTransition]
