@@ -27,7 +27,7 @@ from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
 from dagster_contracts.resilience.decision import (
     Decision,
     Meant,
-    circuits_meant,
+    circuit_meant,
     decide,
     next_sentence,
     standing_sentence,
@@ -237,7 +237,7 @@ def find_circuits(
     of_asset = [c for c in circuits.values() if c.key.asset == asset]
     bound = _bound(places, of_asset) if of_asset else document
     known = bound or document
-    meant = circuits_meant(
+    meant = circuit_meant(
         name,
         asset,
         partition,
@@ -288,18 +288,18 @@ def _decide(
         now = store.now(conn)
     breaker, reads = CircuitBreaker(store), DegradedReads(store)
     told: list[Json] = []
-    for key in meant.keys:
-        verdict = decide(
-            breaker,
-            key,
-            decision,
-            actor=actor,
-            reason=reason,
-            now=now,
-            lasting=lasting,
-            contract=document,
-        )
-        following = next_sentence(verdict.circuit, waiting_reads(reads, key))
+    verdicts = decide(
+        breaker,
+        meant.key,
+        decision,
+        actor=actor,
+        reason=reason,
+        now=now,
+        lasting=lasting,
+        contract=document,
+    )
+    for verdict in verdicts:
+        following = next_sentence(verdict.circuit, waiting_reads(reads, verdict.circuit.key))
         if output == "json":
             told.append(_as_json(verdict, following))
         else:

@@ -15,7 +15,7 @@ from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.bound_circuits import BoundCircuits
 from dagster_contracts.resilience.decision import (
     Decision,
-    circuits_meant,
+    circuit_meant,
     decide,
     next_sentence,
     standing_sentence,
@@ -109,7 +109,7 @@ def _decide(
         )
     decision = Decision(config.decision.value)
     binding = _binding(config, bound.bindings)
-    meant = circuits_meant(
+    meant = circuit_meant(
         binding.contract.name,
         binding.asset,
         config.partition or None,
@@ -118,9 +118,8 @@ def _decide(
         scope=binding.resilience.circuit.scope,
         recorded=runtime.breaker.circuits_of([binding.contract.name]),
     )
-    for key in meant.keys:
-        if config.partition:
-            bound.require(key, instance)
+    if config.partition:
+        bound.require(meant.key, instance)
     lasting = None
     if config.duration:
         if decision is Decision.RESET:
@@ -133,18 +132,18 @@ def _decide(
             ) from None
     now = runtime.now()
     said: list[str] = []
-    for key in meant.keys:
-        circuit = decide(
-            runtime.breaker,
-            key,
-            decision,
-            actor=config.actor,
-            reason=config.reason,
-            now=now,
-            lasting=lasting,
-            contract=binding.contract,
-        ).circuit
-        waiting = waiting_reads(runtime.ledger, key)
+    verdicts = decide(
+        runtime.breaker,
+        meant.key,
+        decision,
+        actor=config.actor,
+        reason=config.reason,
+        now=now,
+        lasting=lasting,
+        contract=binding.contract,
+    )
+    for circuit in (verdict.circuit for verdict in verdicts):
+        waiting = waiting_reads(runtime.ledger, circuit.key)
         said.append(f"{standing_sentence(circuit)}; {next_sentence(circuit, waiting)}")
     return "\n".join([*said, meant.remark] if meant.remark else said)
 

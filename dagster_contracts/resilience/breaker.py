@@ -72,6 +72,7 @@ from dagster_contracts.resilience.circuit_rows import (
     named,
     of_asset,
     of_named,
+    parts_of,
     read_circuit,
     read_circuits,
     read_history,
@@ -620,15 +621,41 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         """Close the circuit by hand; audited. ``PolicyError`` without an actor or a reason.
 
+        Of a whole asset every partition that has a circuit is closed and freed with it; the verdict
+        is the whole asset's, :meth:`reset_all` tells of each.
+
         ``unless`` runs first in the same transaction; where it is true the circuit stays as it is.
+        """
+        verdicts = self.reset_all(key, actor=actor, reason=reason, contract=contract, unless=unless)
+        mine = (verdict for verdict in verdicts if verdict.circuit.key == key)
+        return next(mine, None) or BreakerVerdict(circuit=self.circuit(key))
+
+    def reset_all(
+        self,
+        key: CircuitKey,
+        *,
+        actor: str,
+        reason: str,
+        contract: Contract | None = None,
+        unless: Callable[[sa.Connection], bool] | None = None,
+    ) -> list[BreakerVerdict]:
+        """:meth:`reset`, in one transaction; what it did to each circuit, the whole asset's first.
+
+        The whole asset's own is left out where only partitions have ever been used.
         """
         require_operator("reset a circuit", actor, reason)
         if contract is not None:
             _require_named(key, contract)
         with self._store.begin() as conn:
             if unless is not None and unless(conn):
-                return BreakerVerdict(circuit=self._seen(conn, key))
-            return self._operate(conn, key, Reset(actor=actor, reason=reason), contract)
+                return []
+            whole = contract is not None and policy_of(contract).scope is CircuitScope.ASSET
+            parts = [] if whole else parts_of(conn, key)
+            # One that was never used has nothing to close or to lift.
+            unused = bool(parts) and read_circuit(conn, key) is None
+            event = Reset(actor=actor, reason=reason)
+            asked = parts if unused else [key, *parts]
+            return [self._operate(conn, each, event, contract) for each in asked]
 
     def dismiss(self, key: CircuitKey, *, actor: str, reason: str) -> Circuit:
         """Say that nobody asks a circuit any more: it sleeps until something happens; audited.

@@ -162,6 +162,18 @@ def as_obeyed(circuit: Circuit, whole: Circuit | None, now: datetime) -> Circuit
     return advance(circuit, said, policy=None, now=now, random=0.0).circuit
 
 
+def parts_of(conn: sa.Connection, key: CircuitKey) -> list[CircuitKey]:
+    """The circuits of an asset's partitions, in order; a partition has none."""
+    if key.partition is not None:
+        return []
+    named_ones = sa.select(circuits.c.partition).where(
+        circuits.c.contract == key.contract,
+        circuits.c.asset == key.asset,
+        circuits.c.partition != "",
+    )
+    return sorted(CircuitKey(key.contract, key.asset, part) for part in conn.scalars(named_ones))
+
+
 def wake_partitions(conn: sa.Connection, key: CircuitKey, now: datetime) -> None:
     """Let the next tick look at every partition of an asset: its override has changed."""
     conn.execute(

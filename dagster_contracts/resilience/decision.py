@@ -34,17 +34,17 @@ _OVERRIDES = {
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """The circuits that a decision is about.
+    """The circuit that a decision is about.
 
     ``remark`` is what the person must know beside how they stand: which partitions obey, or that
     nothing ever happened to the one that was named.
     """
 
-    keys: tuple[CircuitKey, ...]
+    key: CircuitKey
     remark: str | None = None
 
 
-def circuits_meant(
+def circuit_meant(
     contract: str,
     asset: str,
     partition: str | None,
@@ -54,10 +54,10 @@ def circuits_meant(
     scope: CircuitScope | None,
     recorded: Iterable[Circuit],
 ) -> Meant:
-    """The circuits that a decision about an asset and partition is carried out on.
+    """The circuit that a decision about an asset and partition is carried out on.
 
-    Without a partition an override is set on the whole asset, and its partitions obey it; a reset
-    is one of the whole asset and of every partition that is known. ``governed`` are the assets that
+    Without a partition it is about the whole asset: its partitions obey an override, and a reset is
+    one of each that is known. ``governed`` are the assets that
     the contract is known to govern, ``scope`` is its scope where the contract is at hand.
     ``PolicyError`` for a circuit that no consumer would ever ask: a decision about it would seem to
     succeed, and change nothing.
@@ -71,23 +71,22 @@ def circuits_meant(
     require_scope(key, scope)
     if partition is not None:
         if key in keys:
-            return Meant((key,))
+            return Meant(key)
         if scope is None:
             raise PolicyError(
                 f"{key} is not known",
                 why="nothing was evaluated of it, and its contract is not at hand",
                 hint=_near_partition(partition, keys),
             )
-        return Meant((key,), f"nothing was evaluated of {key} yet; {_near_partition('', keys)}")
+        return Meant(key, f"nothing was evaluated of {key} yet; {_near_partition('', keys)}")
     parted = [circuit for circuit in known if circuit.key.partition is not None]
     if scope is CircuitScope.ASSET or not (parted or scope is CircuitScope.PARTITION):
-        return Meant((key,))
+        return Meant(key)
     if decision is Decision.RESET:
-        # One that was never used has nothing to close or to lift.
-        return Meant((*([key] if key in keys else []), *(c.key for c in parted)) or (key,))
+        return Meant(key)
     own = [c.key.partition or "" for c in parted if c.overridden is not Override.NONE]
     keeping = f"; with an override of their own, which they keep: {', '.join(own)}" if own else ""
-    return Meant((key,), f"every partition of {asset} obeys it, those that come later too{keeping}")
+    return Meant(key, f"every partition of {asset} obeys it, those that come later too{keeping}")
 
 
 def _near_partition(partition: str, known: Iterable[CircuitKey]) -> str:
@@ -108,14 +107,15 @@ def decide(
     now: datetime,
     lasting: timedelta | None = None,
     contract: Contract | None = None,
-) -> BreakerVerdict:
+) -> list[BreakerVerdict]:
     """Carry a decision out; ``lasting`` is for an override, which ends by itself then.
 
+    What it did to each circuit: a reset of a whole asset is one of its partitions too.
     ``PolicyError`` without an actor or a reason.
     """
     if decision is Decision.RESET:
-        return breaker.reset(key, actor=actor, reason=reason, contract=contract)
-    return breaker.force(
+        return breaker.reset_all(key, actor=actor, reason=reason, contract=contract)
+    forced = breaker.force(
         key,
         _OVERRIDES[decision],
         actor=actor,
@@ -123,6 +123,7 @@ def decide(
         until=None if lasting is None else now + lasting,
         contract=contract,
     )
+    return [forced]
 
 
 def waiting_reads(reads: DegradedReads, key: CircuitKey) -> int:

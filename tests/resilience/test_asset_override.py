@@ -144,6 +144,27 @@ def test_a_reset_of_a_partition_closes_it_and_leaves_the_whole_assets_override(
     assert not any(type(effect).__name__ == "Heal" for effect in reset.effects)
 
 
+def test_a_reset_of_the_whole_asset_closes_and_frees_every_partition(
+    breaker, contract, force, report
+):
+    breaker.record(contract, report(7), key=MONDAY)
+    force(TUESDAY, Override.FORCED_OPEN)
+
+    unused = breaker.reset(WHOLE, actor="bob", reason="mended", contract=contract)
+    assert (unused.transitions, unused.circuit.generation) == ((), 0)
+    assert [c.key for c in breaker.circuits()] == [MONDAY, TUESDAY]
+    assert all(c.effective_state is CircuitState.CLOSED for c in breaker.circuits())
+
+    breaker.record(contract, report(7), key=MONDAY)
+    force(WHOLE, Override.FORCED_OPEN)
+    verdicts = breaker.reset_all(WHOLE, actor="bob", reason="mended", contract=contract)
+    assert [v.circuit.key for v in verdicts] == [WHOLE, MONDAY, TUESDAY]
+    for circuit in breaker.circuits():
+        assert (circuit.state, circuit.override) == (CircuitState.CLOSED, Override.NONE)
+        assert breaker.replay(circuit.key) == circuit
+    assert any(type(effect).__name__ == "Heal" for v in verdicts for effect in v.effects)
+
+
 def test_it_cannot_be_lifted_for_one_partition(breaker, contract, force, store):
     force(WHOLE, Override.FORCED_OPEN)
     with pytest.raises(PolicyError, match="whole asset's"):
