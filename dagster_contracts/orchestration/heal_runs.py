@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
 from dagster_contracts.core.contract import HealMode
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
@@ -65,6 +65,7 @@ class HealRuns:
         self._location = location
         self._troubled = troubled
         self._routes: dict[CircuitKey, str | None] = {}
+        self._circuits: dict[CircuitKey, Circuit] = {}
 
     def requests(self) -> Iterator[dg.RunRequest]:
         """Runs for what was built on a fallback whose circuit has closed."""
@@ -211,10 +212,26 @@ class HealRuns:
         for reason in map(self._waits_for, blamed):
             if reason is not None:
                 return reason
+        for read in request.reads:
+            if self._is_suspect(read):
+                return (
+                    f"the last batch of {read.upstream} [{read.upstream_partition}] was bad; "
+                    "materialize it again, or reset the circuit"
+                )
         if request.consumer in self._probed:
             return "a probe's run is building it now"
         why_not = cannot_run(self._graph, self._instance, made, request.partition)
         return why_not or self._above(made, request.partition)
+
+    def _is_suspect(self, read: DegradedRead) -> bool:
+        """Whether the primary would only be healed from a partition that is bad itself."""
+        key, partition = read.circuit, read.upstream_partition
+        if partition is None or key.partition is not None or read.upstream != key.asset:
+            return False
+        if key not in self._circuits:
+            self._circuits[key] = self._runtime.breaker.circuit(key)
+        circuit = self._circuits[key]
+        return circuit.is_suspect(partition) and circuit.override is not Override.FORCED_CLOSED
 
     def _waits_for(self, circuit: CircuitKey) -> str | None:
         """Why what suffers from a circuit is not to be built anew yet, or ever."""

@@ -160,7 +160,7 @@ def _read(name: str, value: Any) -> Any:
             return tuple(datetime.fromisoformat(item) for item in value)
         case "failures":
             return tuple((metric, count) for metric, count in value)
-        case "bad_partitions":
+        case "bad_partitions" | "suspect":
             return tuple(
                 BadPartition(item["name"], datetime.fromisoformat(item["at"])) for item in value
             )

@@ -70,6 +70,7 @@ from dagster_contracts.core.circuit.judgement import (
     Verdict,
     batch_window,
     is_probe,
+    judge_alone,
     judge_opening,
     judge_probe,
     judge_tick,
@@ -209,11 +210,15 @@ class _Turn(ProbeTurn, OverrideTurn):
         bad = self.circuit.bad_partition(event.partition)
         # What the circuit waits for is never too old, but where more is known of it already.
         expected = is_probe(self.circuit, event.lease_holder) or (bad and outdated is None)
+        alone = None
         if outdated is None:
-            self._blame(event, late=late is not None)
+            alone = judge_alone(self._asked, event.metrics, self._now, late=late is not None)
+            self._suspect(event, alone)
+            self._blame(event, alone)
         if late is not None and not expected:
             self._remember(event.evaluation_id)
-            self.note(NoteKind.LATE, late, evaluation_id=event.evaluation_id)
+            said = late if alone is None else f"{late}; by itself it is bad: {alone.explanation}"
+            self.note(NoteKind.LATE, said, evaluation_id=event.evaluation_id)
             return
         # What has grown old while the circuit waited for it is not asked how old it is.
         verdict = judge_probe(

@@ -105,6 +105,8 @@ class OverrideTurn(Turn):
     def reset(self, event: Reset) -> None:
         """An operator closes the circuit, and lifts an override of its own."""
         said = f"reset by {event.actor}: {event.reason}"
+        # Whoever resets vouches for what is stored.
+        self.circuit = replace(self.circuit, suspect=())
         if self.circuit.overridden is not Override.NONE:
             self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=event.actor)
         if self.circuit.state is CircuitState.CLOSED:

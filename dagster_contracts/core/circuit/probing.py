@@ -272,12 +272,21 @@ class ProbeTurn(Turn):
             next_probe_at=self._next_probe_at(attempts),
         )
 
-    def _blame(self, event: Observed, *, late: bool) -> None:
-        """What is bad by itself while the circuit is not closed must be good before it closes."""
-        if self.circuit.state is CircuitState.CLOSED:
+    def _suspect(self, event: Observed, verdict: Verdict | None) -> None:
+        """Know, in any state, of which partitions of a whole asset the last batch was bad."""
+        partition = event.partition
+        if partition is None or self.circuit.key.partition is not None:
             return
-        verdict = judge_alone(self._asked, event.metrics, self._now, late=late)
-        if verdict is None:
+        others = tuple(bad for bad in self.circuit.suspect if bad.name != partition)
+        if verdict is not None:
+            seen = BadPartition(partition, made_at(self.circuit, event, self._now))
+            others = (*others, seen)[-REMEMBERED_PARTITIONS:]
+        if len(others) != len(self.circuit.suspect) or verdict is not None:
+            self.circuit = replace(self.circuit, suspect=others)
+
+    def _blame(self, event: Observed, verdict: Verdict | None) -> None:
+        """What is bad by itself while the circuit is not closed must be good before it closes."""
+        if self.circuit.state is CircuitState.CLOSED or verdict is None:
             return
         opened_by = tuple(dict.fromkeys((*self.circuit.opened_by, *verdict.conditions)))
         self.circuit = replace(self.circuit, opened_by=opened_by)

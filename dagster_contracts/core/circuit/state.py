@@ -78,10 +78,12 @@ class Circuit:
     ``bad_partitions`` are those that a whole asset's circuit waits for, in the order in which they
     are probed: whose batch or failure opened it, and each whose last evaluation since, by itself,
     held ``open_when``. None where time opened it and nothing bad came since. ``bad_forgotten``
-    counts those that were too many to remember. ``edited`` is a probe that a new version of the
-    contract grants as soon as the override is over. ``unmeasured`` are the metrics of which an
-    alert has said that they could not be measured, until they are. ``dropped_leases`` counts those
-    of this generation that ended without a verdict: the next probe is another one.
+    counts those that were too many to remember. ``suspect`` are, in any state, the partitions whose
+    last batch held ``open_when`` by itself: nothing is healed from them. ``edited`` is a probe that
+    a new version of the contract grants as soon as the override is over. ``unmeasured`` are the
+    metrics of which an alert has said that they could not be measured, until they are.
+    ``dropped_leases`` counts those of this generation that ended without a verdict: the next probe
+    is another one.
     ``waiting_since`` is when the wait for the next probe, or the lease, began.
 
     ``window`` is what ``open_when`` looks at, newest last, each metric averaged over the policy's
@@ -111,6 +113,7 @@ class Circuit:
     opened_by: tuple[str, ...] = ()
     bad_partitions: tuple[BadPartition, ...] = ()
     bad_forgotten: int = 0
+    suspect: tuple[BadPartition, ...] = ()
     probe_blocked: str | None = None
     next_probe_at: datetime | None = None
     waiting_since: datetime | None = None
@@ -181,6 +184,10 @@ class Circuit:
     def bad_partition(self, name: str | None) -> BadPartition | None:
         """The entry of a partition that must be good before the circuit closes."""
         return next((bad for bad in self.bad_partitions if bad.name == name), None)
+
+    def is_suspect(self, partition: str | None) -> bool:
+        """Whether the last batch of a partition was bad, though the circuit may be closed."""
+        return any(bad.name == partition for bad in self.suspect)
 
     @property
     def idle(self) -> bool:
