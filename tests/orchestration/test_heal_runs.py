@@ -12,7 +12,7 @@ import pytest
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.orchestration.materialized import known_partitions
 from dagster_contracts.resilience.healing import Healing
-from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
 from tests.orchestration.test_probes import REGIONS, SHOPS, requested
 from tests.orchestration.test_registry_sensor import alerts
@@ -333,3 +333,57 @@ def test_the_contract_that_is_to_blame_is_gone(deployment: Deployment) -> None:
     (reason,) = reasons(deployment).values()
     assert "no contract orders with a `resilience` section governs orders" in (reason or "")
     assert deployment.runtime.breaker.circuit(CircuitKey("orders", "orders")).attempts == 1
+
+
+def test_nothing_is_healed_from_a_partition_that_was_bad_before_the_circuit_opened(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+    days = dg.DailyPartitionsDefinition(start_date="2026-03-01", end_date="2026-03-04")
+    first, second, third = "2026-03-01", "2026-03-02", "2026-03-03"
+    given: list[tuple[str, float]] = []
+
+    @dg.asset(partitions_def=days)
+    def orders(context) -> pd.DataFrame:
+        return deployment.source(context.partition_key)
+
+    @dg.asset(partitions_def=days)
+    def revenue(context, orders: pd.DataFrame) -> None:
+        given.append((context.partition_key, float(orders["amount"].min())))
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return ARCHIVE
+
+    defs = deployment.defs(orders, revenue, order_archive)
+    for day in (first, second, third):
+        deployment.delivered[day] = GOOD
+        deployment.run(defs, "orders", partition=day)
+    # An older day is bad while the circuit is closed, which opens nothing; then the newest is bad.
+    deployment.delivered.update({second: BAD, third: BAD})
+    deployment.run(defs, "orders", partition=second)
+    assert deployment.state() == "closed"
+    deployment.run(defs, "orders", partition=third)
+    deployment.run(defs, "revenue", partition=second)
+    good = float(GOOD["amount"].min())
+    assert given.pop() != (second, float(BAD["amount"].min()))
+
+    deployment.delivered[third] = GOOD
+    run_requests(deployment, defs, deployment.tick(defs, SENSOR))
+    assert deployment.state() == "closed"
+    assert deployment.tick(defs, SENSOR).run_requests == []
+    (held,) = deployment.runtime.ledger.open_reads()
+    assert held.unhealed_because is not None
+    assert held.unhealed_because.startswith(f"the last batch of orders [{second}] was bad")
+    late = [
+        e.explanation
+        for e in deployment.runtime.breaker.history(CircuitKey("orders", "orders"))
+        if e.kind == "late"
+    ]
+    assert any("by itself it is bad: " in said for said in late)
+
+    deployment.delivered[second] = GOOD
+    deployment.run(defs, "orders", partition=second)
+    run_requests(deployment, defs, deployment.tick(defs, SENSOR))
+    assert given == [(second, good)]
+    assert deployment.runtime.ledger.open_reads() == ()
