@@ -67,6 +67,7 @@ class Standing:
             "probe_blocked": blocked(circuit),
             "probed_by": circuit.lease.holder if circuit.lease else None,
             "bad_partitions": [bad.name for bad in circuit.bad_partitions],
+            "suspect": [bad.name for bad in circuit.suspect],
             "metrics_only": circuit.metrics_only,
             "would_open": circuit.would_open,
             "override": {
@@ -132,6 +133,11 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
         yield "metrics only", f"the contract's mode; enforced it {would}"
     if circuit.state is not CircuitState.CLOSED:
         yield from _trouble(circuit, now)
+    others = [bad.name for bad in circuit.suspect if circuit.bad_partition(bad.name) is None]
+    if others:
+        more = f" and {len(others) - _MOST_READS} more" if len(others) > _MOST_READS else ""
+        names = ", ".join(others[-_MOST_READS:])
+        yield "suspect", f"the last batch of {names}{more} was bad; nothing is healed from it"
     if circuit.upstream:
         yield "upstream", f"open as well: {', '.join(circuit.upstream)}"
     yield "evaluated", _evaluated(standing.evaluation, now)
