@@ -84,6 +84,7 @@ class Model:
             "attempts": 0,
             "good": 0,
             "due": None,
+            "since": None,  # when the wait for the probe, or for the one who holds it, began
             "lease": None,
             "override": ("none", None),  # the circuit's own
             "whole": ("none", None),  # that of the whole asset, as it was last heard of
@@ -110,6 +111,7 @@ class Model:
         for state in states:
             was = self.state
             self.path.append(state)
+            self.c["since"] = self.now
             getattr(self, f"_enter_{state}")(was)
         return bool(states)
 
@@ -150,6 +152,11 @@ class Model:
 
     def settle(self) -> None:
         c = self.c
+        if self.state != "closed" and c["since"] is not None and c["since"] > self.now:
+            # The clock was set back: what is waited for is as far away as it was at first.
+            ahead, c["since"] = c["since"] - self.now, self.now
+            c["due"] = None if c["due"] is None else c["due"] - ahead
+            c["lease"] = None if c["lease"] is None else (c["lease"][0], c["lease"][1] - ahead)
         for whose in ("override", "whole"):
             kind, until = c[whose]
             if kind != "none" and until is not None and self.now >= until:
@@ -345,6 +352,7 @@ class Model:
         turn = day is None or not c["bad"] or c["bad"][0] == day
         if self.state == "half_open" and self.c["lease"] is None and turn:
             self.c["lease"] = (holder, self.now + self.rules["timeout"])
+            self.c["since"] = self.now
 
     def gone(self, days: set[int]) -> None:
         self.settle()

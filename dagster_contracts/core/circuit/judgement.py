@@ -355,9 +355,8 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     """
     seen = [*(o.at for o in circuit.window), *(o.at for o in circuit.averaged)]
     seen += [bad.at for bad in circuit.bad_partitions]
-    seen += circuit.openings
-    known = (circuit.last_observed_at, circuit.last_good_at, circuit.opened_at)
-    seen += [moment for moment in (*known, circuit.waiting_since) if moment is not None]
+    seen += [m for m in (circuit.last_observed_at, circuit.last_good_at) if m is not None]
+    circuit = _waiting_from(circuit, now)
     ahead = max(seen, default=now) - now
     if ahead <= timedelta(0):
         return circuit
@@ -368,20 +367,28 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     def earlier(observations: Sequence[Observation]) -> tuple[Observation, ...]:
         return tuple(replace(o, at=o.at - ahead) for o in observations)
 
-    lease = circuit.lease
     return replace(
         circuit,
-        opened_at=back(circuit.opened_at),
-        openings=tuple(opening - ahead for opening in circuit.openings),
-        next_probe_at=back(circuit.next_probe_at),
-        waiting_since=back(circuit.waiting_since),
-        lease=None if lease is None else replace(lease, expires_at=lease.expires_at - ahead),
         window=earlier(circuit.window),
         averaged=earlier(circuit.averaged),
         last=None if circuit.last is None else replace(circuit.last, at=circuit.last.at - ahead),
         last_observed_at=back(circuit.last_observed_at),
         last_good_at=back(circuit.last_good_at),
         bad_partitions=tuple(replace(b, at=b.at - ahead) for b in circuit.bad_partitions),
+    )
+
+
+def _waiting_from(circuit: Circuit, now: datetime) -> Circuit:
+    """The circuit whose wait for a probe, or for its verdict, did not begin after ``now``."""
+    since, due, lease = circuit.waiting_since, circuit.next_probe_at, circuit.lease
+    if since is None or since <= now:
+        return circuit
+    ahead = since - now
+    return replace(
+        circuit,
+        waiting_since=now,
+        next_probe_at=None if due is None else due - ahead,
+        lease=None if lease is None else replace(lease, expires_at=lease.expires_at - ahead),
     )
 
 
