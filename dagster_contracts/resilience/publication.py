@@ -54,7 +54,15 @@ def after_publishing(store: Store, batch: QuarantinedBatch) -> str:
     if circuit is None or circuit.effective_state is CircuitState.CLOSED:
         return "consumers read it once it is published"
     if batch.publish_resets:
-        return f"the circuit {key} is reset in the moment in which it is published"
+        said = f"the circuit {key} is reset in the moment in which it is published"
+        others = [bad.name for bad in circuit.bad_partitions if bad.name != batch.partition]
+        if not others:
+            return said
+        return (
+            f"{said}, for {', '.join(others[:5])}{' ...' if others[5:] else ''} as well: what was "
+            "built on their fallbacks is then built from what is stored there; publish or mend "
+            "them first, and reset with the last"
+        )
     state = circuit.effective_state.value.replace("_", "-")
     return (
         f"the circuit {key} stays {state}, and consumers on their fallback: once it is published, "

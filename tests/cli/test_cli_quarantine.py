@@ -11,6 +11,7 @@ import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.engine.validation import validate
+from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.quarantine import Quarantine
 from tests.cli.conftest import Project
 
@@ -113,6 +114,20 @@ def test_a_batch_that_is_not_there_is_a_clear_error(held: Project) -> None:
 
     assert ran.code == 2
     assert "no batch of that number" in ran.stderr
+
+
+def test_publish_with_a_reset_names_the_other_partitions_that_it_frees(held: Project) -> None:
+    for day in ("2026-03-01", "2026-03-02"):
+        store, contract = held.store(), held.contract()
+        report = validate(str(held.root / "bad.csv"), contract, asset="orders", partition=day)
+        key = CircuitKey("orders", "orders")
+        CircuitBreaker(store).record(contract, report, key=key, run_id=f"run-{day}")
+        store.close()
+
+    decided = ["--reason", "refunds are new", "--actor", "ada", "--reset"]
+    ran = held.run("quarantine", "publish", "1", *decided)
+
+    assert "for 2026-03-02 as well" in " ".join(ran.stdout.split())
 
 
 def test_publish_says_what_happens_next_and_is_decided_once(held: Project) -> None:
