@@ -219,7 +219,8 @@ def test_a_probe_that_outlives_an_override_gets_its_lease_back(deployment: Deplo
 
     assert not deployment.tick(defs, SENSOR).run_requests
     lease = breaker.circuit(key).lease
-    assert lease is not None and lease.holder == request.tags[PROBE_TAG]
+    assert lease is not None
+    assert lease.holder == request.tags[PROBE_TAG]
     assert not deployment.tick(defs, SENSOR).run_requests
 
     deployment.instance.report_run_failed(deployment.instance.get_run_by_id(run.run_id))
