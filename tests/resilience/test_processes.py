@@ -156,7 +156,7 @@ class World:
                 self.breaker.circuit(key)
             )
         transitions = sorted(e.generation for e in events if e.before != e.after)
-        # What operators decide, and healing that was given up, are told too, and are no transitions.
+        # Decisions of operators, and healing that was given up, are no transitions.
         alerts = sorted(
             m.payload["generation"]
             for m in self.outbox.messages(limit=10_000)
