@@ -23,22 +23,6 @@ class Verdict(IntEnum):
     def __str__(self) -> str:
         return self.name.lower()
 
-    def after(self, version: Version) -> str | None:
-        """The version number that this moves to; ``None`` where the version has no number.
-
-        No move at all is one of the last number: two documents never share a version.
-        """
-        if not version.release:
-            return None
-        major, minor, patch = version.release[:3]
-        match self:
-            case VersionBump.MAJOR:
-                return f"{major + 1}.0.0"
-            case VersionBump.MINOR:
-                return f"{major}.{minor + 1}.0"
-            case _:
-                return f"{major}.{minor}.{patch + 1}"
-
 
 class VersionBump(IntEnum):
     """How far a version number moves, ordered so that the largest is ``max``."""

@@ -55,10 +55,7 @@ def engine_of(table: SqlTable, *, seconds_to_connect: int | None = None) -> tupl
     try:
         import sqlalchemy as sa
     except ImportError as error:
-        raise UnreadableDataError(
-            "tables in databases need dagster-contracts[databases], and PostgreSQL also "
-            f"dagster-contracts[postgres]: {first_line(error)}"
-        ) from error
+        raise without_packages(error) from error
     if not isinstance(table.database, str):
         return table.database, False
     waits: dict[str, Any] = {}
@@ -74,6 +71,14 @@ def engine_of(table: SqlTable, *, seconds_to_connect: int | None = None) -> tupl
         raise UnreadableDataError(
             f"{table.shown_database} cannot be read: {first_line(error)}"
         ) from None
+
+
+def without_packages(error: ImportError) -> UnreadableDataError:
+    """What is to be installed where a table in a database is read."""
+    return UnreadableDataError(
+        "tables in databases need dagster-contracts[databases], and PostgreSQL also "
+        f"dagster-contracts[postgres]: {first_line(error)}"
+    )
 
 
 def require_file(path: str) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 
 from dagster_contracts.core.contract import LogicalType
-from dagster_contracts.engine.database import engine_of, require_file
+from dagster_contracts.engine.database import engine_of, require_file, without_packages
 from dagster_contracts.engine.literal import AnyDecimal
 from dagster_contracts.engine.scan import (
     MISFIT,
@@ -142,10 +142,7 @@ def scan_sql(
         import ibis  # noqa: F401 - late: only tables in databases need it
         import sqlalchemy as sa
     except ImportError as error:
-        raise UnreadableDataError(
-            "tables in databases need dagster-contracts[databases], and PostgreSQL also "
-            f"dagster-contracts[postgres]: {first_line(error)}"
-        ) from error
+        raise without_packages(error) from error
     schema, name = table.path
     engine, owned = engine_of(table)
     try:

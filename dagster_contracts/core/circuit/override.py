@@ -38,19 +38,22 @@ class OverrideTurn(Turn):
                     actor=event.actor,
                 )
             return
+        self._set(event, inherited=False)
+        explanation = f"{event.override} by {event.actor} {_until(event.until)}: {event.reason}"
+        self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
+        self._alert_override(event.override, explanation)
+
+    def _set(self, event: Forced | Inherited, *, inherited: bool) -> None:
         self.circuit = replace(
             self.circuit,
             override=event.override,
             override_until=event.until,
             override_actor=event.actor,
             override_reason=event.reason,
-            inherited=False,
+            inherited=inherited,
             would_open=None,
             lease=None,
         )
-        explanation = f"{event.override} by {event.actor} {_until(event.until)}: {event.reason}"
-        self.note(NoteKind.OVERRIDE_SET, explanation, actor=event.actor)
-        self._alert_override(event.override, explanation)
 
     def inherited(self, event: Inherited) -> None:
         """The whole asset's override is obeyed, unless there is one of this partition's own."""
@@ -61,16 +64,7 @@ class OverrideTurn(Turn):
             said = f"{circuit.override} of the whole asset was lifted"
             self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=circuit.override_actor)
             return
-        self.circuit = replace(
-            circuit,
-            override=event.override,
-            override_until=event.until,
-            override_actor=event.actor,
-            override_reason=event.reason,
-            inherited=True,
-            would_open=None,
-            lease=None,
-        )
+        self._set(event, inherited=True)
         self.note(
             NoteKind.OVERRIDE_SET,
             f"{event.override} by {event.actor} {_until(event.until)}, as the whole asset:"
