@@ -6,7 +6,7 @@ import gzip
 import os
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -211,14 +211,29 @@ def test_where_there_is_nothing_to_read(tmp_path, place, named, said):
     assert said in found
 
 
-def test_a_file_that_may_not_be_read(tmp_path):
+@pytest.fixture
+def nobody(tmp_path) -> Iterator[Path]:
+    """A folder that everybody may enter, for one who may read no more than others."""
+    # What is imported late is so now: the interpreter may be where only its owner may enter.
+    text(tmp_path / "torn.parquet", "PAR1")
+    for place in ("absent.parquet", "torn.parquet", ""):
+        reason(str(tmp_path / place))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        was = os.geteuid()
+        yield Path(folder)
+        os.seteuid(was)
+
+
+def test_a_file_that_may_not_be_read(nobody):
+    parquet(nobody / "rows.parquet")
+    assert validate(nobody / "rows.parquet", MADE).rows
+    (nobody / "rows.parquet").chmod(0)
+    (nobody / "shut").mkdir(mode=0)
     if os.geteuid() == 0:
-        pytest.skip("the superuser may read everything")
-    parquet(tmp_path / "rows.parquet")
-    (tmp_path / "rows.parquet").chmod(0)
-    assert "may not be read: Permission denied" in reason(str(tmp_path / "rows.parquet"))
-    (tmp_path / "shut").mkdir(mode=0)
-    assert "may not be read: Permission denied" in reason(str(tmp_path))
+        os.seteuid(65534)  # the superuser may read everything
+    assert "may not be read: Permission denied" in reason(str(nobody / "rows.parquet"))
+    assert "may not be read: Permission denied" in reason(str(nobody))
 
 
 def test_large_text_files_are_read_once_into_a_file_that_is_removed(tmp_path, monkeypatch):
