@@ -75,9 +75,9 @@ def nothing_is_healed(patch: pytest.MonkeyPatch) -> None:
 def only_the_first_bad_partition_counts(patch: pytest.MonkeyPatch) -> None:
     blame = machine._Turn._blame
 
-    def short_sighted(turn: Any, event: Any, *, late: bool) -> None:
+    def short_sighted(turn: Any, *judged: Any) -> None:
         known = turn.circuit.bad_partitions
-        blame(turn, event, late=late)
+        blame(turn, *judged)
         turn.circuit = replace(turn.circuit, bad_partitions=known or turn.circuit.bad_partitions)
 
     patch.setattr(machine._Turn, "_blame", short_sighted)

@@ -19,6 +19,7 @@ from dagster_contracts.core.circuit import (
     turn,
 )
 from dagster_contracts.core.circuit.events import TransitionCause
+from dagster_contracts.core.circuit.judgement import why_late
 from dagster_contracts.core.contract import HealMode, OnUnknown
 from dagster_contracts.resilience import breaker, ledger
 from dagster_contracts.resilience.ledger import DegradedReads
@@ -181,9 +182,9 @@ def only_the_first_bad_partition_counts(patch: pytest.MonkeyPatch) -> None:
 
 @_of(CORE)
 def a_late_batch_is_never_blamed(patch: pytest.MonkeyPatch) -> None:
-    def lenient(blame: Any, turn: Any, event: Any, *, late: bool) -> None:
-        if not late:
-            blame(turn, event, late=late)
+    def lenient(blame: Any, turn: Any, event: Any, verdict: Any) -> None:
+        if why_late(turn.circuit, event) is None:
+            blame(turn, event, verdict)
 
     _around(patch, _Turn, "_blame", lenient)
 

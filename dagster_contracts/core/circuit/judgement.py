@@ -381,7 +381,7 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
 def _waiting_from(circuit: Circuit, now: datetime) -> Circuit:
     """The circuit whose wait for a probe, or for its verdict, did not begin after ``now``."""
     since, due, lease = circuit.waiting_since, circuit.next_probe_at, circuit.lease
-    if since is None or since <= now:
+    if since is None or since <= now or (due is None and lease is None):
         return circuit
     ahead = since - now
     return replace(
