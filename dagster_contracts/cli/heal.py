@@ -7,8 +7,8 @@ from contextlib import closing
 import click
 
 from dagster_contracts.cli.declared import check_known
-from dagster_contracts.cli.output import format_option, print_json, print_line
-from dagster_contracts.cli.parameters import actor_option, reason_option
+from dagster_contracts.cli.output import print_json, print_line
+from dagster_contracts.cli.parameters import circuit_options
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
 from dagster_contracts.core.reference import ContractRef
@@ -25,12 +25,9 @@ Examples:
   dagster-contracts heal orders --asset revenue --partition 2026-03-01 --reason "mended"
 """
 )
-@click.argument("contract")
-@click.option("--asset", help="Only this asset, which was built on a fallback.")
-@click.option("--partition", help="Only this partition of it.")
-@reason_option
-@actor_option
-@format_option()
+@circuit_options(
+    asset="Only this asset, which was built on a fallback.", partition="Only this partition of it."
+)
 @pass_places
 def heal(
     places: Places,

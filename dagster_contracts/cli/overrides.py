@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import TypeVar
 
 import click
 
@@ -16,8 +15,8 @@ from dagster_contracts.cli.declared import (
     declared_versions,
     known_name,
 )
-from dagster_contracts.cli.output import format_option, print_json, print_line
-from dagster_contracts.cli.parameters import DURATION, actor_option, reason_option
+from dagster_contracts.cli.output import print_json, print_line
+from dagster_contracts.cli.parameters import DURATION, circuit_options
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_for_change
 from dagster_contracts.core.circuit import Circuit
@@ -38,19 +37,10 @@ from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.watched import policy_of
 from dagster_contracts.store.database import Store
 
-Function = TypeVar("Function", bound=Callable[..., object])
-
-
-def _circuit_options(command: Function) -> Function:
-    command = format_option()(command)
-    command = actor_option(command)
-    command = reason_option(command)
-    command = click.option(
-        "--partition",
-        help="The partition, where each has its circuit. Default: all, those to come as well.",
-    )(command)
-    command = click.option("--asset", help="The asset, where the contract has several.")(command)
-    return click.argument("contract")(command)
+_overridden = circuit_options(
+    asset="The asset, where the contract has several.",
+    partition="The partition, where each has its circuit. Default: all, those to come as well.",
+)
 
 
 def _examples(name: str) -> str:
@@ -66,7 +56,7 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
     """One command that sets an override."""
 
     @click.command(name, help=promise, epilog=_examples(name))
-    @_circuit_options
+    @_overridden
     @click.option(
         "--for",
         "length",
@@ -117,7 +107,7 @@ Examples:
   dagster-contracts reset orders --reason "the feed was mended and checked by hand"
 """
 )
-@_circuit_options
+@_overridden
 @pass_places
 def reset(
     places: Places,
@@ -144,12 +134,9 @@ Examples:
   dagster-contracts dismiss orders --asset ordres --reason "a typo of ours"
 """
 )
-@click.argument("contract")
-@click.option("--asset", help="Only the circuits on this asset.")
-@click.option("--partition", help="Only the circuit of this partition.")
-@reason_option
-@actor_option
-@format_option()
+@circuit_options(
+    asset="Only the circuits on this asset.", partition="Only the circuit of this partition."
+)
 @pass_places
 def dismiss(
     places: Places,

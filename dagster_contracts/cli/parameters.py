@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from dagster_contracts.cli.output import format_option
 from dagster_contracts.errors import ContractsError
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -51,6 +52,18 @@ def actor_option(command: Function) -> Function:
 def reason_option(command: Function) -> Function:
     """``--reason``, without which nothing is decided."""
     return click.option("--reason", required=True, help="Why; it is kept in the history.")(command)
+
+
+def circuit_options(*, asset: str, partition: str) -> Callable[[Function], Function]:
+    """``CONTRACT --asset --partition --reason --actor --format``, with the help of two of them."""
+
+    def decorate(command: Function) -> Function:
+        command = actor_option(format_option()(command))
+        command = click.option("--partition", help=partition)(reason_option(command))
+        command = click.option("--asset", help=asset)(command)
+        return click.argument("contract")(command)
+
+    return decorate
 
 
 def _user() -> str:

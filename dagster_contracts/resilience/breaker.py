@@ -215,11 +215,7 @@ class CircuitBreaker:
         passed: it is not refused, and not merely tolerated by patience, an override or the mode.
         """
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = lock_circuit(conn, key, now)
-            # Time went on while the lock was waited for.
-            now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now, partition_time=partition_time)
+            stored, now = self._locked(conn, key, contract, partition_time=partition_time)
             metrics = self._measured(conn, contract, report)
             event = _observed(contract, report, metrics, backfill, probe_holder)
             if reported is not None:
@@ -307,10 +303,7 @@ class CircuitBreaker:
         """
         identity = evaluation_id or (f"{what}:{run_id}:{key}" if run_id else self._new_id())
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = lock_circuit(conn, key, now)
-            now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now)
+            stored, now = self._locked(conn, key, contract)
             late = _why_late(stored.circuit, partition, backfill=backfill, began=began)
             holds_lease = is_probe(stored.circuit, probe_holder)
             counts = late is None or holds_lease
@@ -362,10 +355,7 @@ class CircuitBreaker:
         Ask the circuit first whether there are any, and spare the transaction.
         """
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = lock_circuit(conn, key, now)
-            now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now)
+            stored, now = self._locked(conn, key, contract)
             measured = self._ticking(conn, stored.circuit, contract, now)
             event = Recovered(metric=what, metrics={**measured, what: Fraction(0)})
             verdict = self._apply(conn, stored, contract, [("recovered", event)], now=now)
@@ -384,10 +374,7 @@ class CircuitBreaker:
         if asleep:
             return BreakerVerdict(circuit=found.circuit)
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = lock_circuit(conn, key, now)
-            now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now)
+            stored, now = self._locked(conn, key, contract)
             event = Ticked(metrics=self._ticking(conn, stored.circuit, contract, now))
             verdict = self._apply(conn, stored, contract, [("ticked", event)], now=now)
             self._checkpoint("breaker.commit")
@@ -503,10 +490,7 @@ class CircuitBreaker:
         if not holder.strip():
             raise PolicyError("a probe needs the name of its holder")
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = lock_circuit(conn, key, now)
-            now = self._now(conn)
-            stored = self._bound(conn, stored, contract, now)
+            stored, now = self._locked(conn, key, contract)
             tick = Ticked(metrics=self._ticking(conn, stored.circuit, contract, now))
             verdict = self._apply(
                 conn,
@@ -529,8 +513,7 @@ class CircuitBreaker:
         """Wait no longer for ``partitions``, which do not exist any more; the history says so."""
         gone = PartitionsGone(partitions=tuple(partitions))
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            stored, now = self._locked(conn, key, contract)
             verdict = self._apply(conn, stored, contract, [("partitions_gone", gone)], now=now)
             self._checkpoint("breaker.commit")
         return verdict.circuit
@@ -544,8 +527,7 @@ class CircuitBreaker:
         if known.probe_blocked == reason and known.lease is None:
             return known
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            stored, now = self._locked(conn, key, contract)
             events = [("probe_blocked", ProbeBlocked(reason=reason))]
             verdict = self._apply(conn, stored, contract, events, now=now)
             self._checkpoint("breaker.commit")
@@ -563,8 +545,7 @@ class CircuitBreaker:
         if wanted == known:
             return BreakerVerdict(circuit=self.circuit(key))
         with self._store.begin() as conn:
-            now = self._now(conn)
-            stored = self._bound(conn, lock_circuit(conn, key, now), contract, now)
+            stored, now = self._locked(conn, key, contract)
             known = set(stored.circuit.upstream)
             events: list[tuple[str, CircuitEvent]] = [
                 *(("upstream", UpstreamOpened(upstream=n)) for n in sorted(wanted - known)),
@@ -823,6 +804,24 @@ class CircuitBreaker:
     def _inherited(self, conn: sa.Connection, key: CircuitKey, now: datetime) -> Inherited:
         return inherited_from(None if key.partition is None else read_whole(conn, key), now)
 
+    def _locked(
+        self,
+        conn: sa.Connection,
+        key: CircuitKey,
+        contract: Contract | None,
+        *,
+        partition_time: datetime | None = None,
+    ) -> tuple[StoredCircuit, datetime]:
+        """The circuit, bound to ``contract`` and held until the transaction ends; what time it is.
+
+        Time goes on while the lock is waited for.
+        """
+        stored = lock_circuit(conn, key, self._now(conn))
+        now = self._now(conn)
+        if contract is None:
+            return self._obeying(conn, stored, None, now), now
+        return self._bound(conn, stored, contract, now, partition_time=partition_time), now
+
     def _obeying(
         self, conn: sa.Connection, stored: StoredCircuit, contract: Contract | None, now: datetime
     ) -> StoredCircuit:
@@ -962,13 +961,7 @@ class CircuitBreaker:
     ) -> BreakerVerdict:
         if read_circuit(conn, key) is None:
             self._require_asked(conn, key, contract)
-        now = self._now(conn)
-        stored = lock_circuit(conn, key, now)
-        now = self._now(conn)
-        if contract is not None:
-            stored = self._bound(conn, stored, contract, now)
-        else:
-            stored = self._obeying(conn, stored, None, now)
+        stored, now = self._locked(conn, key, contract)
         if isinstance(event, Forced) and event.override is Override.NONE:
             _require_own(stored.circuit)
         kind = "forced" if isinstance(event, Forced) else "reset"

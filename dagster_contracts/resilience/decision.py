@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Ov
 from dagster_contracts.core.contract import CircuitScope, Contract
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
-from dagster_contracts.resilience.governed import require_asset, require_scope
+from dagster_contracts.resilience.governed import did_you_mean, require_asset, require_scope
 from dagster_contracts.resilience.ledger import DegradedReads
 
 
@@ -91,10 +90,8 @@ def circuit_meant(
 
 def _near_partition(partition: str, known: Iterable[CircuitKey]) -> str:
     names = [key.partition for key in known if key.partition is not None]
-    near = difflib.get_close_matches(partition, names, n=1) if partition else []
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"partitions with a circuit: {', '.join(names[-5:]) or 'none'}"
+    said = did_you_mean(partition, names)
+    return said or f"partitions with a circuit: {', '.join(names[-5:]) or 'none'}"
 
 
 def decide(

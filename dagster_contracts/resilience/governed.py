@@ -48,12 +48,11 @@ def why_unasked(circuit: Circuit, contracts: Mapping[str, Contract]) -> str | No
 def require_circuit(key: CircuitKey, governed: Mapping[str, Governed]) -> None:
     """``PolicyError`` where no consumer would ever ask for such a circuit."""
     if key.contract not in governed:
-        near = difflib.get_close_matches(key.contract, sorted(governed), n=1)
         raise PolicyError(
             f"{key.contract!r} is no contract with a circuit here",
             where=str(key),
             why=f"contracts with a circuit: {_listed(governed)}",
-            hint=f"did you mean {near[0]!r}?" if near else "name one of those",
+            hint=did_you_mean(key.contract, governed) or "name one of those",
         )
     found = governed[key.contract]
     require_asset(key.contract, key.asset, found.assets)
@@ -64,13 +63,11 @@ def require_asset(contract: str, asset: str, assets: Collection[str]) -> None:
     """``PolicyError`` where the contract does not govern the asset."""
     if asset in assets:
         return
-    near = difflib.get_close_matches(asset, sorted(assets), n=1)
     raise PolicyError(
         f"{contract} does not govern {asset!r}, as far as is known here",
         why=f"its assets are: {_listed(assets)}",
-        hint=f"did you mean {near[0]!r}?"
-        if near
-        else "an asset is known from the contract's document, or once it was evaluated",
+        hint=did_you_mean(asset, assets)
+        or "an asset is known from the contract's document, or once it was evaluated",
     )
 
 
@@ -88,13 +85,18 @@ def require_scope(key: CircuitKey, scope: CircuitScope | None) -> None:
 def no_partition(key: CircuitKey, known: Iterable[str]) -> PolicyError:
     """The error for a partition that does not exist; ``known`` are those that do, oldest first."""
     names = list(known)
-    near = difflib.get_close_matches(key.partition or "", names, n=1)
     return PolicyError(
         f"{key.asset} has no partition {key.partition!r}",
         where=str(key),
         why=f"its partitions: {'... ' if len(names) > 5 else ''}{', '.join(names[-5:]) or 'none'}",
-        hint=f"did you mean {near[0]!r}?" if near else "name one of those, or none for all",
+        hint=did_you_mean(key.partition or "", names) or "name one of those, or none for all",
     )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """``did you mean 'orders'?``, where one of the known names is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 def _listed(names: Iterable[str]) -> str:

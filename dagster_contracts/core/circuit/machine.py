@@ -220,36 +220,39 @@ class _Turn(ProbeTurn, OverrideTurn):
             said = late if alone is None else f"{late}; by itself it is bad: {alone.explanation}"
             self.note(NoteKind.LATE, said, evaluation_id=event.evaluation_id)
             return
-        # What has grown old while the circuit waited for it is not asked how old it is.
-        verdict = judge_probe(
-            self._asked,
-            self.circuit,
-            event.metrics,
-            self._now,
-            older=late is not None and bad is not None,
-        )
-        if bad is not None and outdated is not None:
-            verdict = Verdict(good=False, explanation=outdated)
-        self._count(event, late=late is not None)
-        self._weigh(event, verdict)
+        if self.circuit.state is CircuitState.CLOSED:
+            self._count(event, late=late is not None)
+            self._weigh_closed(event)
+        else:
+            # What has grown old while the circuit waited for it is not asked how old it is.
+            verdict = judge_probe(
+                self._asked,
+                self.circuit,
+                event.metrics,
+                self._now,
+                older=late is not None and bad is not None,
+            )
+            if bad is not None and outdated is not None:
+                verdict = Verdict(good=False, explanation=outdated)
+            self._count(event, late=late is not None)
+            self._weigh(event, verdict)
         self._say_unmeasured(event)
 
-    def _weigh(self, event: Observed, verdict: Verdict) -> None:
-        """What a counted evaluation does; ``verdict`` is the one of it as a probe."""
+    def _weigh_closed(self, event: Observed) -> None:
+        """What a counted evaluation does to a closed circuit."""
         if self.circuit.frozen:
-            self.note(
-                NoteKind.RECORDED,
-                f"recorded only: {self._frozen_by}",
-                evaluation_id=event.evaluation_id,
-            )
-            if self.circuit.state is CircuitState.CLOSED:
-                self._shadow(self._look(event))
-            else:
-                self._absolve(event, verdict)
+            self._recorded(event.evaluation_id, f"recorded only: {self._frozen_by}")
+            self._shadow(self._look(event))
+        else:
+            self._observed_closed(event)
+
+    def _weigh(self, event: Observed, verdict: Verdict) -> None:
+        """What one does to a circuit that is not closed; ``verdict`` is its own as a probe."""
+        if self.circuit.frozen:
+            self._recorded(event.evaluation_id, f"recorded only: {self._frozen_by}")
+            self._absolve(event, verdict)
             return
         match self.circuit.state:
-            case CircuitState.CLOSED:
-                self._observed_closed(event)
             case CircuitState.OPEN | CircuitState.HALF_OPEN:
                 if self._is_the_probe(event):
                     self._judged_probe(event, verdict)
