@@ -52,12 +52,12 @@ class ContractsResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         description="Environment variables that contracts may refer to as ${env:NAME}.",
     )
     retention_days: int = Field(
-        default=400, description="How long metrics, events and delivered messages are kept."
+        default=400, ge=1, description="How long metrics, events and delivered messages are kept."
     )
     snapshots_kept: int = Field(
-        default=3, description="How many valid batches of each asset and partition are kept."
+        default=3, ge=1, description="How many valid batches of each asset and partition are kept."
     )
-    samples: int = Field(default=5, description="Failing rows that each rule shows.")
+    samples: int = Field(default=5, ge=0, description="Failing rows that each rule shows.")
     allow_sql: bool = Field(default=False, description="Whether sql rules of contracts may run.")
     allow_code: list[str] = Field(
         default_factory=list,

@@ -166,6 +166,7 @@ class PureServices:
         self._jitter = jitter or world.random.random
         self._circuits: dict[CircuitKey, Circuit] = {}
         self._wake: dict[CircuitKey, datetime | None] = {}
+        self._written: dict[CircuitKey, datetime] = {}
         self._seen: set[str] = set()
         self._alerts: set[str] = set()
         self._transitions = 0
@@ -250,8 +251,11 @@ class PureServices:
         known = self._circuits.get(key)
         if known is None:
             return Outcome()
-        wake = self._wake[key]
-        if (wake is None or wake > self._world.now) and known.policy_hash == contract.semantic_hash:
+        wake, now = self._wake[key], self._world.now
+        due = wake is not None and wake <= now
+        # A wait keeps its length where the clock is set back, so somebody must look at it.
+        due = due or (known.state is not CircuitState.CLOSED and self._written[key] > now)
+        if not due and known.policy_hash == contract.semantic_hash:
             return Outcome()
         bound = self._bind(contract, key)
         metrics = clock_metrics(self.circuit(key), contract, self._world.now)
@@ -317,6 +321,7 @@ class PureServices:
         step = advance(before, event, policy=policy, now=now, random=self._jitter())
         self._circuits[key] = step.circuit
         self._wake[key] = now if contract is None else wake_after(event, step, contract, now)
+        self._written[key] = now
         told = {e.generation: e for e in step.effects if isinstance(e, Alert) and e.topic in MOVES}
         explained = []
         for move in step.transitions:

@@ -443,7 +443,7 @@ def test_the_unbroken_core_holds_as_long() -> None:
 
 def _store_found_out(folder: Path, patch: pytest.MonkeyPatch) -> int:
     # What is not kept long is forgotten soon enough to be missed; nobody is slower than that.
-    patch.setattr(durable, "KEPT", timedelta(hours=9))
+    patch.setattr(durable, "KEPT", timedelta(hours=18))
     patch.setattr(deployment, "RESENT_WITHIN", timedelta(hours=2))
     opened = iter(range(1000))
 
