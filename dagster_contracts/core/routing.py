@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from dagster_contracts.core.circuit import Circuit, CircuitState, Override
-from dagster_contracts.core.condition import Observation, Truth, evaluate
+from dagster_contracts.core.condition import Observation, Truth, truth_of
 from dagster_contracts.core.contract import FallbackLevel, SourceKind
 from dagster_contracts.core.quantity import Dimension, format_quantity
 from dagster_contracts.core.service_levels import seconds
@@ -68,7 +68,7 @@ class Route:
 
 def activation_of(level: FallbackLevel, window: Sequence[Observation]) -> Truth:
     """Whether any of the level's activation conditions holds over what was last observed."""
-    truths = [evaluate(condition, window).truth for condition in level.activation_conditions]
+    truths = [truth_of(condition, window) for condition in level.activation_conditions]
     if Truth.TRUE in truths:
         return Truth.TRUE
     return Truth.UNKNOWN if Truth.UNKNOWN in truths else Truth.FALSE

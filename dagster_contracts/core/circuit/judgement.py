@@ -28,6 +28,7 @@ from dagster_contracts.core.condition import (
     metrics_of,
     parse_condition,
     render,
+    truth_of,
     without_holds,
     without_metrics,
 )
@@ -77,21 +78,21 @@ def judge_opening(
     ``conditions`` are those of ``open_when`` unless the caller says otherwise.
     """
     asked = policy.open_when if conditions is None else conditions
-    decisions = [(condition, evaluate(condition, window)) for condition in asked]
+    truths = [truth_of(condition, window) for condition in asked]
     for truth in (Truth.TRUE, Truth.UNKNOWN):
         if truth is Truth.UNKNOWN and not (unknown_opens and policy.on_unknown is OnUnknown.OPEN):
             continue
         # "Unknown opens" asks what may hold: one unmeasured check is not yet "for 3 checks".
         found = [
-            (c, decision)
-            for c, decision in decisions
-            if decision.truth is truth and (truth is Truth.TRUE or may_hold(c, window))
+            condition
+            for condition, its in zip(asked, truths, strict=True)
+            if its is truth and (truth is Truth.TRUE or may_hold(condition, window))
         ]
         if found:
             return Verdict(
                 good=False,
-                explanation="; ".join(decision.explanation for _, decision in found),
-                conditions=tuple(render(condition) for condition, _ in found),
+                explanation="; ".join(evaluate(c, window).explanation for c in found),
+                conditions=tuple(render(condition) for condition in found),
                 unknown=truth is Truth.UNKNOWN,
             )
     return None
@@ -397,11 +398,12 @@ def batch_window(
 ) -> tuple[tuple[Observation, ...], tuple[Observation, ...]]:
     """The window with an evaluation in it, and the evaluations that the next average needs."""
     raw = Observation(made_at(circuit, event, now), dict(event.metrics))
-    averaged = (*circuit.averaged, raw)[-policy.window :] if policy.window > 1 else (raw,)
+    if policy.window <= 1:
+        return (*circuit.window, raw), ()
+    averaged = (*circuit.averaged, raw)[-policy.window :]
     ratios = _ratios(policy)
     smooth = Observation(raw.at, {name: _average(name, averaged, ratios) for name in raw.metrics})
-    kept = averaged[-(policy.window - 1) :] if policy.window > 1 else ()
-    return (*circuit.window, smooth), kept
+    return (*circuit.window, smooth), averaged[-(policy.window - 1) :]
 
 
 def tick_window(circuit: Circuit, metrics: Metrics, now: datetime) -> tuple[Observation, ...]:
@@ -446,8 +448,7 @@ def trimmed(window: Sequence[Observation], policy: CircuitPolicy) -> tuple[Obser
     checks = [index for index, observation in enumerate(window) if observation.check]
     protected = {*checks[-needed:], len(window) - 1}
     says = [
-        tuple(evaluate(without_holds(c), [observation]).truth for c in timed)
-        for observation in window
+        tuple(truth_of(without_holds(c), [observation]) for c in timed) for observation in window
     ]
     kept = [
         index

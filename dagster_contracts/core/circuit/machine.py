@@ -356,7 +356,9 @@ class _Turn(ProbeTurn, OverrideTurn):
         if self.circuit.effective_state is CircuitState.CLOSED:
             missing = unmeasured(self._asked, event.metrics)
         tried = tuple(name for name in missing if name in event.metrics)
-        self.circuit = replace(self.circuit, unmeasured=tuple(dict.fromkeys((*said, *tried))))
+        told_of = tuple(dict.fromkeys((*said, *tried)))
+        if told_of != self.circuit.unmeasured:
+            self.circuit = replace(self.circuit, unmeasured=told_of)
         if not missing:
             return
         told = f"could not be measured: {', '.join(missing)}"

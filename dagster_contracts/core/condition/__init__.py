@@ -11,6 +11,7 @@ from dagster_contracts.core.condition.evaluation import (
     Truth,
     evaluate,
     may_hold,
+    truth_of,
 )
 from dagster_contracts.core.condition.syntax import (
     parse_condition,
@@ -60,6 +61,7 @@ __all__ = [
     "parse_quantity",
     "render",
     "render_quantity",
+    "truth_of",
     "without_holds",
     "without_metrics",
 ]

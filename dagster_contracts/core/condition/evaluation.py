@@ -59,16 +59,31 @@ def evaluate(condition: Condition, window: Sequence[Observation]) -> Decision:
     of those was not measured, a hold that nothing speaks against is unknown, also while there are
     too few of them: else its negation would be true of what nobody saw. An empty window is unknown.
     """
+    truth = truth_of(condition, window)
     match condition:
         case Comparison():
-            return _compare(condition, window)
-        case Both(left, right):
-            return _join(Truth.FALSE, Truth.TRUE, evaluate(left, window), evaluate(right, window))
-        case Either(left, right):
-            return _join(Truth.TRUE, Truth.FALSE, evaluate(left, window), evaluate(right, window))
+            return Decision(truth, _said(condition, truth, window))
+        case Both(left, right) | Either(left, right):
+            sides = (evaluate(left, window), evaluate(right, window))
+            because = [side.explanation for side in sides if side.truth is truth]
+            return Decision(truth, "; ".join(dict.fromkeys(because)))
         case Negation(operand):
-            decision = evaluate(operand, window)
-            return Decision(_INVERSE[decision.truth], decision.explanation)
+            return Decision(truth, evaluate(operand, window).explanation)
+        case _:
+            assert_never(condition)
+
+
+def truth_of(condition: Condition, window: Sequence[Observation]) -> Truth:
+    """What :func:`evaluate` decides, without the sentence: those take longer than the deciding."""
+    match condition:
+        case Comparison():
+            return _held(condition, window)
+        case Both(left, right):
+            return _join(Truth.FALSE, Truth.TRUE, truth_of(left, window), truth_of(right, window))
+        case Either(left, right):
+            return _join(Truth.TRUE, Truth.FALSE, truth_of(left, window), truth_of(right, window))
+        case Negation(operand):
+            return _INVERSE[truth_of(operand, window)]
         case _:
             assert_never(condition)
 
@@ -84,7 +99,7 @@ def may_hold(condition: Condition, window: Sequence[Observation]) -> bool:
 def _may_be(condition: Condition, window: Sequence[Observation], *, wanted: bool) -> bool:
     match condition:
         case Comparison():
-            truth = _compare(condition, window).truth
+            truth = _held(condition, window)
             if not wanted:
                 return truth is not Truth.TRUE
             unknown = truth is Truth.UNKNOWN and not _too_short(condition, window)
@@ -114,43 +129,23 @@ def _too_short(comparison: Comparison, window: Sequence[Observation]) -> bool:
 _INVERSE = {Truth.TRUE: Truth.FALSE, Truth.FALSE: Truth.TRUE, Truth.UNKNOWN: Truth.UNKNOWN}
 
 
-def _join(decisive: Truth, neutral: Truth, left: Decision, right: Decision) -> Decision:
-    """Kleene's and (FALSE decides) or or (TRUE decides), explained by the sides that decided."""
-    truths = {left.truth, right.truth}
-    if decisive in truths:
-        truth = decisive
-    elif Truth.UNKNOWN in truths:
-        truth = Truth.UNKNOWN
-    else:
-        truth = neutral
-    because = [side.explanation for side in (left, right) if side.truth is truth]
-    return Decision(truth, "; ".join(dict.fromkeys(because)))
+def _join(decisive: Truth, neutral: Truth, left: Truth, right: Truth) -> Truth:
+    """Kleene's and (FALSE decides) or or (TRUE decides)."""
+    if left is decisive or right is decisive:
+        return decisive
+    return Truth.UNKNOWN if Truth.UNKNOWN in (left, right) else neutral
 
 
-def _compare(comparison: Comparison, window: Sequence[Observation]) -> Decision:
+def _held(comparison: Comparison, window: Sequence[Observation]) -> Truth:
     if not window:
-        return Decision(Truth.UNKNOWN, f"{spell_name(comparison.metric)} was not measured yet")
+        return Truth.UNKNOWN
     match comparison.hold:
         case Hold(checks=int(checks)):
             return _for_checks(comparison, checks, window)
         case Hold(duration=timedelta() as duration):
             return _for_duration(comparison, duration, window)
         case _:
-            return _single(comparison, window[-1])
-
-
-def _single(comparison: Comparison, observation: Observation) -> Decision:
-    value, named = observation.metrics.get(comparison.metric), spell_name(comparison.metric)
-    if value is None:
-        return Decision(Truth.UNKNOWN, f"{named} could not be measured")
-    threshold = comparison.quantity
-    shown = format_quantity(value, threshold.dimension, apart_from=threshold.value)
-    holds = comparison.operator.holds(value, threshold.value)
-    relation = f"{comparison.operator} {render_quantity(threshold)}"
-    return Decision(
-        Truth.TRUE if holds else Truth.FALSE,
-        f"{named} was {shown}, which is {'' if holds else 'not '}{relation}",
-    )
+            return _truth(comparison, window[-1])
 
 
 def _truth(comparison: Comparison, observation: Observation) -> Truth:
@@ -161,18 +156,28 @@ def _truth(comparison: Comparison, observation: Observation) -> Truth:
     return Truth.TRUE if holds else Truth.FALSE
 
 
-def _for_checks(comparison: Comparison, checks: int, window: Sequence[Observation]) -> Decision:
-    last = _checks_of(window)[-checks:]
-    truths = [_truth(comparison, observation) for observation in last]
-    newest = _single(comparison, last[-1]).explanation
-    held = truths.count(Truth.TRUE)
-    so_often = f"in {held} of the last {len(last)} check{'' if len(last) == 1 else 's'}"
-    if Truth.FALSE not in truths and Truth.UNKNOWN in truths:
-        return Decision(Truth.UNKNOWN, f"{newest} ({so_often}, {checks} needed)")
-    if Truth.FALSE in truths or len(last) < checks:
-        return Decision(Truth.FALSE, f"{newest} ({so_often}, {checks} needed)")
-    each = "the last check" if checks == 1 else f"each of the last {comparison.hold}"
-    return Decision(Truth.TRUE, f"{newest} in {each}")
+def _for_checks(comparison: Comparison, checks: int, window: Sequence[Observation]) -> Truth:
+    truths = [_truth(comparison, observation) for observation in _checks_of(window)[-checks:]]
+    if Truth.FALSE in truths:
+        return Truth.FALSE
+    if Truth.UNKNOWN in truths:
+        return Truth.UNKNOWN
+    return Truth.FALSE if len(truths) < checks else Truth.TRUE
+
+
+def _for_duration(
+    comparison: Comparison, duration: timedelta, window: Sequence[Observation]
+) -> Truth:
+    newest = window[-1]
+    complete = True
+    for observation in reversed(window):
+        truth = _truth(comparison, observation)
+        if truth is Truth.FALSE:
+            return Truth.FALSE
+        complete = complete and truth is Truth.TRUE
+        if newest.at - observation.at >= duration:
+            return Truth.TRUE if complete else Truth.UNKNOWN
+    return Truth.FALSE if complete else Truth.UNKNOWN
 
 
 def _checks_of(window: Sequence[Observation]) -> list[Observation]:
@@ -183,22 +188,50 @@ def _checks_of(window: Sequence[Observation]) -> list[Observation]:
     return counted
 
 
-def _for_duration(
-    comparison: Comparison, duration: timedelta, window: Sequence[Observation]
-) -> Decision:
-    newest = window[-1]
-    said = _single(comparison, newest).explanation
-    complete = True
-    for observation in reversed(window):
-        truth = _truth(comparison, observation)
-        if truth is Truth.FALSE:
-            return Decision(Truth.FALSE, f"{said} (not yet for {comparison.hold})")
-        complete = complete and truth is Truth.TRUE
-        if newest.at - observation.at >= duration:
-            if complete:
-                return Decision(Truth.TRUE, f"{said} for {comparison.hold}")
-            return Decision(
-                Truth.UNKNOWN, f"{said} (not measured throughout the last {comparison.hold})"
-            )
-    truth = Truth.FALSE if complete else Truth.UNKNOWN
-    return Decision(truth, f"{said} (not yet for {comparison.hold})")
+def _said(comparison: Comparison, truth: Truth, window: Sequence[Observation]) -> str:
+    """The sentence for a comparison that was decided so."""
+    if not window:
+        return f"{spell_name(comparison.metric)} was not measured yet"
+    match comparison.hold:
+        case Hold(checks=int(checks)):
+            return _said_of_checks(comparison, checks, truth, window)
+        case Hold(duration=timedelta() as duration):
+            return _said_of_duration(comparison, duration, truth, window)
+        case _:
+            return _said_of_one(comparison, window[-1])
+
+
+def _said_of_one(comparison: Comparison, observation: Observation) -> str:
+    value, named = observation.metrics.get(comparison.metric), spell_name(comparison.metric)
+    if value is None:
+        return f"{named} could not be measured"
+    threshold = comparison.quantity
+    shown = format_quantity(value, threshold.dimension, apart_from=threshold.value)
+    relation = f"{comparison.operator} {render_quantity(threshold)}"
+    holds = comparison.operator.holds(value, threshold.value)
+    return f"{named} was {shown}, which is {'' if holds else 'not '}{relation}"
+
+
+def _said_of_checks(
+    comparison: Comparison, checks: int, truth: Truth, window: Sequence[Observation]
+) -> str:
+    last = _checks_of(window)[-checks:]
+    newest = _said_of_one(comparison, last[-1])
+    if truth is Truth.TRUE:
+        each = "the last check" if checks == 1 else f"each of the last {comparison.hold}"
+        return f"{newest} in {each}"
+    held = [_truth(comparison, observation) for observation in last].count(Truth.TRUE)
+    so_often = f"in {held} of the last {len(last)} check{'' if len(last) == 1 else 's'}"
+    return f"{newest} ({so_often}, {checks} needed)"
+
+
+def _said_of_duration(
+    comparison: Comparison, duration: timedelta, truth: Truth, window: Sequence[Observation]
+) -> str:
+    said = _said_of_one(comparison, window[-1])
+    if truth is Truth.TRUE:
+        return f"{said} for {comparison.hold}"
+    reaches = any(window[-1].at - observation.at >= duration for observation in window)
+    if truth is Truth.UNKNOWN and reaches:
+        return f"{said} (not measured throughout the last {comparison.hold})"
+    return f"{said} (not yet for {comparison.hold})"

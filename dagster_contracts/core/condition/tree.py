@@ -187,7 +187,7 @@ def without_holds(condition: Condition) -> Condition:
     """The same condition for a single evaluation: every ``for ...`` left out."""
     match condition:
         case Comparison():
-            return replace(condition, hold=None)
+            return condition if condition.hold is None else replace(condition, hold=None)
         case Both(left, right):
             return Both(without_holds(left), without_holds(right))
         case Either(left, right):
