@@ -25,6 +25,7 @@ class AlertKind(StrEnum):
     CIRCUIT_FLAPPING = "circuit.flapping"
     CIRCUIT_OVERRIDE = "circuit.override"
     CIRCUIT_HEALING = "circuit.healing"
+    CIRCUIT_PUBLICATION = "circuit.publication"
     CONTRACT_VERSION = "contract.version"
     CONTRACT_END = "contract.end"
     CONTRACT_EDITED = "contract.edited"

@@ -22,6 +22,8 @@ UNDERSTOOD = (
     "circuit.forced",
     "circuit.heal_by_hand",
     "circuit.heal_given_up",
+    "circuit.batch_unpublished",
+    "circuit.batch_settled",
     "metric.unknown",
     "contract.published",
     "contract.proposed",
@@ -179,6 +181,8 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                     f"dagster-contracts heal {shlex.quote(contract)} {chosen} --reason ...",
                 ),
             )
+        case "batch_unpublished" | "batch_settled":
+            return _publication(message.payload, place, over=what == "batch_settled")
         case "forced":
             return _circuit_notice(
                 message,
@@ -187,6 +191,50 @@ def _circuit(message: OutboxMessage, what: str) -> News | None:
                 f"Override by {text('actor') or 'an operator'}: {place}. {_sentence(because)}",
             )
     return None
+
+
+def _publication(payload: Mapping[str, Json], place: str, *, over: bool) -> News:
+    """A refused batch that a person declared right, and that is not the primary yet."""
+    text = _texts(payload)
+    number = text("batch")
+    labels = AlertLabels(
+        kind=AlertKind.CIRCUIT_PUBLICATION,
+        contract=text("contract"),
+        asset=text("asset"),
+        partition=text("partition"),
+        subject=f"batch {number}",
+    )
+    if over:
+        return News(
+            labels=labels,
+            resolves=True,
+            detail=f"The batch was {text('became')}.",
+            for_consumers=False,
+        )
+    left, command = payload.get("tries_left"), "dagster-contracts quarantine"
+    match left:
+        case None:
+            next_step = "It is published by itself as soon as nothing is in the way."
+        case 0:
+            next_step = "It is held again; nothing is tried by itself any more."
+        case _:
+            next_step = f"Another run is asked for, at most {left} more."
+    return News(
+        labels=labels,
+        severity=Severity.ERROR if left == 0 else Severity.WARNING,
+        summary=f"Not published: batch {number} of {place}. {_sentence(text('explanation'))}",
+        detail=_lines(
+            next_step,
+            f"Released by {text('actor')}: {text('reason')}",
+            f"Look: {command} show {number}",
+            f"Try again, once it is mended: {command} publish {number} --reason ..."
+            if left == 0
+            else "",
+            f"Give it up: {command} drop {number} --reason ..." if left == 0 else "",
+        ),
+        version=text("version"),
+        for_consumers=False,
+    )
 
 
 def _circuit_notice(

@@ -120,9 +120,16 @@ class ReleasedRuns:
         records = self._instance.get_run_records(
             dg.RunsFilter(tags={_RUN_KEY_TAG: run_key}), limit=1
         )
-        if not records:
+        run = records[0].dagster_run if records else None
+        if run is None and batch.publish_run_id is not None:
+            # Started again by hand, without the key; or deleted after it had begun.
+            run = self._instance.get_run_by_id(batch.publish_run_id)
+            if run is None:
+                because = "its run is gone"
+                self._runtime.publication.failed(batch.id, run_key, batch.publish_run_id, because)
+                return True
+        if run is None:
             return False
-        run = records[0].dagster_run
         if run.is_success:
             # Its process died between storing the batch and saying so.
             finish(self._runtime, self._bindings, batch.id, run.run_id)

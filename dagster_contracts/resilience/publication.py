@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from dagster_contracts.core.circuit import CircuitKey, CircuitState, NoteKind
 from dagster_contracts.errors import StoreError
 from dagster_contracts.resilience.breaker import CircuitBreaker
+from dagster_contracts.resilience.publish_alert import alert_settled, alert_unpublished
 from dagster_contracts.resilience.quarantine import (
     QuarantinedBatch,
     QuarantineState,
@@ -22,6 +23,9 @@ from dagster_contracts.resilience.quarantine import (
 )
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.outbox import Outbox
+
+_NOT_STARTED = "its run was asked for and has not started"
 
 
 def publish_run_key(batch: QuarantinedBatch) -> str:
@@ -74,7 +78,8 @@ class Publication:
     """What becomes of the batches of a store that are to be published.
 
     A run that fails is asked for again, up to ``max_attempts`` runs for one decision; then the
-    batch is held again, and a person has to look.
+    batch is held again, and a person has to look. What is in the way is one alert of the batch,
+    until it is published, handed out or dropped.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Publication:
         self._max_attempts = max_attempts
         self._confirm_within = confirm_within
         self._checkpoint = checkpoint
+        self._outbox = Outbox(store)
 
     def waiting(self) -> tuple[QuarantinedBatch, ...]:
         """The batches that are to be published, oldest first."""
@@ -109,7 +115,8 @@ class Publication:
         """The batch whose run is to be asked for now, under :func:`publish_run_key`.
 
         ``None`` where that was done already. A request that nobody confirmed in time is returned
-        again: who took it may have died before it was launched, and Dagster starts a key once.
+        again: who took it may have died before it was launched, and Dagster starts a key once. One
+        that is not confirmed the second time either is told: nothing here starts runs.
         """
         with self._store.begin() as conn:
             batch = read_batch(conn, batch_id, for_update=True)
@@ -126,7 +133,9 @@ class Publication:
                     publish_run_id=None,
                 )
             elif batch.publish_run_id is None and asked <= now - self._confirm_within:
-                set_batch(conn, batch, publish_asked_at=now)
+                if batch.unpublished_because == _NOT_STARTED:
+                    self._alert(conn, batch, _NOT_STARTED, tries_left=None)
+                set_batch(conn, batch, publish_asked_at=now, unpublished_because=_NOT_STARTED)
             else:
                 return None
             self._checkpoint("publication.asked")
@@ -138,6 +147,7 @@ class Publication:
             batch = read_batch(conn, batch_id, for_update=True)
             if batch.state is QuarantineState.PUBLISHING:
                 set_batch(conn, batch, unpublished_because=reason)
+                self._alert(conn, batch, reason, tries_left=None)
 
     def claim(self, batch_id: int, run_id: str) -> QuarantinedBatch:
         """The batch, for the run that is about to publish it.
@@ -155,7 +165,9 @@ class Publication:
                 )
             why_not = superseded(conn, batch)
             if why_not is None:
-                set_batch(conn, batch, publish_run_id=run_id)
+                started = batch.unpublished_because == _NOT_STARTED
+                because = None if started else batch.unpublished_because
+                set_batch(conn, batch, publish_run_id=run_id, unpublished_because=because)
             else:
                 self._hold_again(conn, batch, why_not, run_id)
             self._checkpoint("publication.claimed")
@@ -184,6 +196,7 @@ class Publication:
             published_at=now,
             unpublished_because=None,
         )
+        alert_settled(conn, self._outbox, batch, "published", now=now)
         said = f"batch {batch.id} was published: {batch.decided_by}: {batch.decision_reason}"
         tell_circuit(conn, batch, NoteKind.BATCH_PUBLISHED, said, now=now, run_id=run_id)
         self._checkpoint("publication.published")
@@ -214,6 +227,8 @@ class Publication:
                     publish_run_id=run_id,
                     unpublished_because=because,
                 )
+                left = self._max_attempts - batch.publish_attempts
+                self._alert(conn, batch, because, tries_left=left)
             self._checkpoint("publication.failed")
 
     def _hold_again(
@@ -230,3 +245,10 @@ class Publication:
         said = f"batch {batch.id} was not published because {because}; it is held again"
         now = self._store.now(conn)
         tell_circuit(conn, batch, NoteKind.BATCH_HELD, said, now=now, run_id=run_id)
+        self._alert(conn, batch, because, tries_left=0)
+
+    def _alert(
+        self, conn: sa.Connection, batch: QuarantinedBatch, because: str, *, tries_left: int | None
+    ) -> None:
+        now = self._store.now(conn)
+        alert_unpublished(conn, self._outbox, batch, because, tries_left=tries_left, now=now)

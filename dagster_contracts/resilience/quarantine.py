@@ -19,11 +19,13 @@ from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import PolicyError, StoreError
 from dagster_contracts.resilience.circuit_rows import read_circuit
 from dagster_contracts.resilience.operator import require_operator
+from dagster_contracts.resilience.publish_alert import alert_settled
 from dagster_contracts.resilience.report_document import report_document
 from dagster_contracts.resilience.story import tell
 from dagster_contracts.resilience.vault import ParquetVault
 from dagster_contracts.store.checkpoint import Checkpoint, pass_by
 from dagster_contracts.store.database import Store
+from dagster_contracts.store.outbox import Outbox
 from dagster_contracts.store.rows import insert_once
 from dagster_contracts.store.tables import observations, quarantine
 
@@ -111,6 +113,7 @@ class Quarantine:
     ) -> None:
         self._publishable = publishable
         self._store = store
+        self._outbox = Outbox(store)
         self._vault = ParquetVault(root, checkpoint=checkpoint)
         self._checkpoint = checkpoint
 
@@ -316,14 +319,16 @@ class Quarantine:
         with self._store.begin() as conn:
             self._checkpoint("quarantine.decided")
             batch = held_batch(conn, batch_id, or_waiting=True)
+            now = self._store.now(conn)
             set_batch(
                 conn,
                 batch,
                 state=state.value,
-                decided_at=self._store.now(conn),
+                decided_at=now,
                 decided_by=actor,
                 decision_reason=reason,
             )
+            alert_settled(conn, self._outbox, batch, state.value, now=now)
             return read_batch(conn, batch_id)
 
 

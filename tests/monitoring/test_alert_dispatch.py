@@ -11,10 +11,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.monitoring.alerts import AlertKind, AlertState
@@ -26,6 +28,8 @@ from dagster_contracts.registry.subscriptions import SubscriptionBook
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.publication import Publication
+from dagster_contracts.resilience.quarantine import Quarantine
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import MessageState, Outbox
 
@@ -185,6 +189,117 @@ def test_healing_that_was_given_up_is_told_once_with_the_command(
     (alert,) = [a for a in desk.got() if a["kind"] == "circuit.healing"]
     assert alert["summary"].startswith("Not healed: revenue[2026-03-01]. Given up after 3 tries")
     assert "heal orders --asset revenue --partition 2026-03-01 --reason" in alert["detail"]
+
+
+def hold_a_batch(quarantine: Quarantine, clock: FakeClock) -> int:
+    """The number of a refused batch of orders."""
+    report = ContractReport(
+        contract="orders",
+        version="1.0.0",
+        schema_object="orders",
+        evaluation_id="evaluation-1",
+        evaluated_at=clock(),
+        rows=1,
+        outcomes=(),
+        asset="orders",
+    )
+    rows = pa.table({"id": [None]})
+    return quarantine.put(CircuitKey("orders", "orders"), rows, report, kind="pandas").id
+
+
+@pytest.mark.parametrize("later", ["published", "dropped", "released"])
+def test_a_batch_that_is_not_published_is_one_alert_until_it_is_settled(
+    desk: Desk,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    tmp_path: Path,
+    make_contract: Callable[..., Contract],
+    later: str,
+) -> None:
+    orders = make_contract()
+    pipeline.evaluate(orders, errors=BAD)
+    quarantine = Quarantine(desk.store, tmp_path / "quarantine")
+    publication = Publication(desk.store)
+    number = hold_a_batch(quarantine, clock)
+    quarantine.publish(number, actor="ada", reason="refunds are new")
+    dispatcher = desk.dispatcher(orders)
+    for attempt in (1, 2, 3):
+        publication.ask(number)
+        publication.claim(number, f"r{attempt}")
+        publication.failed(number, None, f"r{attempt}", "the disk is full")
+        clock.advance(minutes=2)
+        dispatcher.deliver()
+
+    def told() -> list[tuple[str, str]]:
+        of_batch = [a for a in desk.got() if a["kind"] == "circuit.publication"]
+        return [(a["severity"], a["state"]) for a in of_batch]
+
+    # Told once, and once more when nothing is tried by itself any longer.
+    assert told() == [("warning", "firing"), ("error", "firing")]
+    (alert,) = [a for a in dispatcher.book.alerts() if a.labels.subject == f"batch {number}"]
+    assert alert.summary == "Not published: batch 1 of orders@1.0.0. The disk is full."
+    assert alert.detail.splitlines() == [
+        "It is held again; nothing is tried by itself any more.",
+        "Released by ada: refunds are new",
+        "Look: dagster-contracts quarantine show 1",
+        "Try again, once it is mended: dagster-contracts quarantine publish 1 --reason ...",
+        "Give it up: dagster-contracts quarantine drop 1 --reason ...",
+    ]
+
+    if later == "dropped":
+        quarantine.drop(number, actor="ada", reason="let it be")
+    elif later == "released":
+        quarantine.release(number, actor="ada", reason="by hand")
+    else:
+        quarantine.publish(number, actor="ada", reason="there is room now")
+        publication.ask(number)
+        publication.claim(number, "r4")
+        dispatcher.deliver()
+        assert len(told()) == 2
+        with desk.store.begin() as conn:
+            assert publication.published(conn, number, "r4")
+    clock.advance(minutes=2)
+    dispatcher.deliver()
+    assert [state for _, state in told()] == ["firing", "firing", "resolved"]
+
+
+def test_a_batch_whose_run_does_not_start_or_cannot_be_asked_for_is_an_alert(
+    desk: Desk,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    tmp_path: Path,
+    make_contract: Callable[..., Contract],
+) -> None:
+    orders = make_contract()
+    pipeline.evaluate(orders, errors=BAD)
+    quarantine = Quarantine(desk.store, tmp_path / "quarantine")
+    publication = Publication(desk.store)
+    number = hold_a_batch(quarantine, clock)
+    quarantine.publish(number, actor="ada", reason="x")
+    dispatcher = desk.dispatcher(orders)
+
+    def told() -> list[str]:
+        clock.advance(minutes=3)
+        dispatcher.deliver()
+        return [a["summary"] for a in desk.got() if a["kind"] == "circuit.publication"]
+
+    publication.ask(number)
+    assert told() == []
+    publication.ask(number)  # Who took the first request may have died: that is no news yet.
+    assert told() == []
+    publication.ask(number)
+    (summary,) = told()
+    assert summary.endswith("Its run was asked for and has not started.")
+    publication.claim(number, "r1")
+    assert quarantine.get(number).unpublished_because is None
+
+    publication.failed(number, None, "r1", "its run is gone")
+    for _ in range(2):
+        publication.block(number, "orders has no partition 'tue'")
+    told()
+    (alert,) = [a for a in dispatcher.book.alerts() if a.labels.subject == f"batch {number}"]
+    assert "orders has no partition 'tue'" in alert.summary.lower()
+    assert alert.firings == 3
 
 
 def test_nothing_is_told_twice(

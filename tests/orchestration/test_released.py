@@ -233,6 +233,21 @@ def test_the_sensor_finishes_what_a_dead_process_did_not(deployment: Deployment)
     assert deployment.state() == "closed"
 
 
+def test_a_run_that_is_deleted_after_it_began_is_asked_for_anew(deployment: Deployment) -> None:
+    deployment.contract(ORDERS)
+    defs = build(deployment)
+    batch = refuse(deployment, defs)
+    deployment.runtime.quarantine.publish(batch, actor="ada", reason="x")
+    (first,) = asked(deployment, defs).run_requests
+    deployment.runtime.publication.claim(batch, "deleted since")
+
+    assert not asked(deployment, defs).run_requests
+    waiting = deployment.runtime.quarantine.get(batch)
+    assert waiting.unpublished_because == "its run is gone"
+    (again,) = asked(deployment, defs).run_requests
+    assert again.run_key != first.run_key
+
+
 def _as_stored(deployment: Deployment) -> dg.AssetsDefinition:
     """The asset as a run leaves it whose process told nobody."""
 
