@@ -80,7 +80,8 @@ class DegradedReads:
         """Write one read down; the same read of the same run counts once.
 
         An older open read of the same edge is superseded: the consumer is being built anew. One
-        that is pending supersedes none that was stored: its run may yet fail.
+        that is pending supersedes none that was stored: its run may yet fail. What another run is
+        about to store stays pending, as nobody knows which of them stores last.
         """
         with self._store.begin() as conn:
             written = self._record(conn, read)
@@ -246,7 +247,7 @@ class DegradedReads:
         Call it when the consumer's new data is stored, never when its input is loaded. Without
         ``upstream_partitions``, or with ``None`` among them, the whole upstream was read. With
         ``up_to`` (:meth:`position` when the input was loaded) what another run has degraded since
-        then stays open.
+        then stays open, and what another run has yet to store does in any case.
         """
         closing = (
             sa.update(degraded_reads)
@@ -255,6 +256,7 @@ class DegradedReads:
                 degraded_reads.c.consumer == consumer,
                 degraded_reads.c.consumer_partition == (consumer_partition or ""),
                 degraded_reads.c.upstream == upstream,
+                sa.or_(degraded_reads.c.pending.is_(False), degraded_reads.c.run_id == run_id),
             )
             .values(settled_by=run_id, unhealed_because=None, unhealed_since=None)
         )
@@ -326,7 +328,11 @@ class DegradedReads:
             same = replace(read, generation=before.generation, pending=before.pending)
             if not anew and same == _as_asked(before):
                 return before
-        superseded = [row.id for row in older if row.pending or not read.pending]
+        superseded = [
+            row.id
+            for row in older
+            if (row.run_id == read.run_id if row.pending else not read.pending)
+        ]
         if superseded:
             conn.execute(
                 sa.update(degraded_reads)

@@ -152,6 +152,28 @@ def test_a_run_slower_than_its_healing_opens_its_mark_again(ledger):
     assert len(ledger.open_reads()) == 1
 
 
+def test_what_one_run_has_yet_to_store_is_ended_by_no_other(ledger):
+    before = ledger.record(read(run_id="r0"))
+    slow = ledger.record(read(run_id="slow", pending=True))
+    quick = ledger.record(read(run_id="quick", pending=True))
+    assert ledger.open_reads() == (before, slow, quick)
+
+    assert ledger.drop(quick, "its run failed")
+    assert ledger.open_reads() == (before, slow)
+    stored = ledger.record(read(run_id="r1"))
+    assert ledger.open_reads() == (slow, stored)
+    assert settle(ledger) == 1
+
+    # It may have stored its data since: only its own end can tell.
+    assert ledger.open_reads() == (slow,)
+
+
+def test_a_run_that_tries_again_from_good_data_ends_what_it_had_marked(ledger):
+    ledger.record(read(run_id="good", pending=True))
+    assert settle(ledger) == 1
+    assert ledger.open_reads() == ()
+
+
 def test_an_upstream_that_was_degraded_while_it_was_read_marks_its_reader(ledger):
     loading_from = ledger.position()
     ledger.record(read())

@@ -52,7 +52,9 @@ Loaded = tuple[bool, bool] | None
 class Live:
     """A run under way, and what it was started for."""
 
+    run_id: str
     steps: Answer[None]
+    holder: str | None = None
     request: HealRequest | None = None
 
 
@@ -84,6 +86,10 @@ class Deployment:
         self.sick: set[str] = set()
         self.runs: list[Live] = []
         self.flying: dict[str, HealRequest] = {}
+        # What a run has marked and not stored yet; and what each run has stored.
+        self.building: dict[str, Target] = {}
+        self.made: set[tuple[str, Target]] = set()
+        self.launched: dict[str, str] = {}
         self.sent: deque[Evaluation] = deque(maxlen=500)
         self._trace: deque[tuple[int, datetime, str, tuple[object, ...]]] = deque(maxlen=REMEMBERED)
         self.counts: Counter[str] = Counter()
@@ -169,7 +175,10 @@ class Deployment:
             "{} of {}[{}] starts ({})", run_id, name, partition, holder or request or "by itself"
         )
         self.counts["runs"] += 1
-        self.runs.append(Live(self._run(asset, partition, run_id, holder, request), request))
+        steps = self._run(asset, partition, run_id, holder, request)
+        self.runs.append(Live(run_id, steps, holder, request))
+        if holder is not None:
+            self.launched[holder] = run_id
 
     def _resume(self, index: int) -> None:
         live = self.runs[index]
@@ -178,11 +187,13 @@ class Deployment:
         except StopIteration:
             self.runs[index] = self.runs[-1]
             self.runs.pop()
+            self.building.pop(live.run_id, None)
 
     def _kill(self, index: int) -> None:
         live = self.runs.pop(index)
         live.steps.close()  # type: ignore[attr-defined]
-        self.note("a run is killed")
+        self.building.pop(live.run_id, None)
+        self.note("{} is killed", live.run_id)
         self.counts["killed runs"] += 1
         self._ended(live.request, succeeded=False)
 
@@ -240,7 +251,7 @@ class Deployment:
                 return False
             if outcome.refused:
                 return True  # Nothing was stored: what is there stays as it was, and its marks too.
-        if not (yield from self._store(target, run_id, Stored(batch, edges), good)):
+        if not (yield from self._store(asset, target, Stored(batch, run_id, edges), good)):
             return False
         if asset.terms is not None and not asset.audited:
             yield
@@ -249,13 +260,17 @@ class Deployment:
         return True
 
     def _store(
-        self, target: Target, run_id: str, stored: Stored, good: list[tuple[Target, int]]
+        self, asset: Asset, target: Target, stored: Stored, good: list[tuple[Target, int]]
     ) -> Answer[bool]:
         """Store what was made, and close the marks of what was read from good data."""
-        renewed = self.services.renew(target, run_id, anew=True)
-        if not renewed.applied or renewed.died:
-            return False
+        run_id = stored.run_id
+        if not asset.stores_itself:
+            renewed = self.services.renew(target, run_id, anew=True)
+            if not renewed.applied or renewed.died:
+                return False
         self.stored[target] = stored
+        self.made.add((run_id, target))
+        self.building.pop(run_id, None)
         self.note("{} stored {}: {}", run_id, target, stored)
         yield
         # The hook of a step that succeeded.
@@ -399,6 +414,8 @@ class Deployment:
         outcome = self.services.inherit(target, edge, run_id)
         if outcome.died or not outcome.applied:
             return None
+        if outcome.granted:
+            self.building[run_id] = target
         yield
         return tainted, outcome.granted
 
@@ -435,6 +452,8 @@ class Deployment:
                 marked = self.services.inherit(target, (upstream.name, partition), run_id)
                 if marked.died or not marked.applied:
                     return None
+                if marked.granted:
+                    self.building[run_id] = target
                 yield
                 return tainted, marked.granted
             self.counts["degraded reads"] += 1
@@ -451,10 +470,12 @@ class Deployment:
                     reason=route.reason.value,
                     run_id=run_id,
                     generation=circuit.generation,
+                    pending=True,
                 )
             )
             if outcome.died or not outcome.applied:
                 return None
+            self.building[run_id] = target
             yield
             return True, True
 
@@ -580,12 +601,19 @@ class Deployment:
             self._forget_gone(key, circuit)
         if circuit.effective_state is not CircuitState.HALF_OPEN:
             return
+        contract = self.contracts[name]
+        *dropped, holder = circuit.probe_names
         if circuit.lease is not None:
             if self._slips():
                 self._ask_too(key)
+            # The sensor of another machine may have started it, or found how it ended.
+            elif circuit.lease.holder in circuit.probe_names and self.random.random() < 0.5:
+                self._follow_probe(key, circuit.lease.holder)
             return
-        holder = f"probe:{key}:{circuit.generation}:{circuit.good_probes}"
-        contract = self.contracts[name]
+        under_way = [live.holder for live in self.runs if live.holder in dropped]
+        if under_way:
+            self._ask(key, contract, str(under_way[0]), None)  # It goes on.
+            return
         if not self._forget_gone(key, circuit):
             return
         read = circuit if self._slips() else self.services.circuit(key)
@@ -593,11 +621,7 @@ class Deployment:
         if (name, partition) in self.deleted or self._slips():
             self._block(key, contract, circuit)
             return
-        outcome = self.services.ask(contract, key, holder, partition)
-        self.note("{} is asked for a probe by {} of {}: {}", key, holder, partition, outcome)
-        if outcome.applied:
-            moves = self._bind(key, contract, outcome)
-            self.guard(key).asked(holder, partition, outcome.granted, self.now, moves)
+        outcome = self._ask(key, contract, holder, partition)
         if outcome.granted and not outcome.died:
             self.counts["probes"] += 1
             if self._slips():
@@ -620,17 +644,35 @@ class Deployment:
             self.counts["forgotten partitions"] += len(gone)
             self.guard(key).gone(gone, self.now, self._bind(key, contract, outcome))
         after = self.services.circuit(key)
+        left = {bad.name for bad in after.bad_partitions} & set(gone)
+        demand(not outcome.applied or not left, f"{key} waits for {left}, which nobody can make")
         return outcome.applied and not outcome.died and after.generation == circuit.generation
 
     def _ask_too(self, key: CircuitKey) -> None:
         """Another process wants to be the probe while one is under way."""
-        contract = self.contracts[key.asset]
-        holder, partition = f"another {self._number()}", key.partition
+        self._ask(key, self.contracts[key.asset], f"another {self._number()}", key.partition)
+
+    def _ask(
+        self, key: CircuitKey, contract: Contract, holder: str, partition: str | None
+    ) -> Outcome:
         outcome = self.services.ask(contract, key, holder, partition)
-        self.note("{} is asked by {} too: {}", key, holder, outcome)
+        self.note("{} is asked for a probe by {} of {}: {}", key, holder, partition, outcome)
         if outcome.applied:
             moves = self._bind(key, contract, outcome)
             self.guard(key).asked(holder, partition, outcome.granted, self.now, moves)
+        return outcome
+
+    def _follow_probe(self, key: CircuitKey, holder: str) -> None:
+        """Start the run of a probe whose sensor died; one that ended without a verdict was bad."""
+        run_id = self.launched.get(holder)
+        if run_id is None:
+            partition = self._to_probe(key, self.services.circuit(key).awaited_partition)
+            self._start(key.asset, partition, holder=holder)
+        elif not any(live.run_id == run_id for live in self.runs):
+            self.counts["probes without a verdict"] += 1
+            contract = self.contracts[key.asset]
+            for _ in self._fail(Failure(contract, key, MADE_NOTHING, run_id, None, holder)):
+                pass
 
     def _slips(self) -> bool:
         return not self._calm and self.random.random() < 0.05
@@ -717,6 +759,7 @@ class Deployment:
 
     def _heal(self) -> None:
         """The sensor asks which runs are needed, and starts them."""
+        self._follow_pending()
         closed = functools.cache(self._is_closed)
         for request in self.services.heal(closed, self.names):
             if request.run_key in self.flying:
@@ -725,9 +768,24 @@ class Deployment:
             self.counts["healing runs"] += 1
             asked = {self._terms(read.circuit.asset).heal for read in request.reads}
             demand(asked == {HealMode.RUN}, f"{request} though a contract asks for none")
+            target = (request.consumer, request.partition)
+            demand(target not in self.building.values(), f"{target} is being built, and healed")
             shut = [r for r in request.reads if not self.guard(r.circuit).lets_through]
             demand(not shut, f"{request} though {shut} would read the fallback again")
             self._start(request.consumer, request.partition, request=request)
+
+    def _follow_pending(self) -> None:
+        """What ended runs had marked is stored, or dropped."""
+        under_way = {live.run_id for live in self.runs}
+        for read in self.services.open_reads():
+            if not read.pending or read.run_id in under_way:
+                continue
+            if (read.run_id, read.target) in self.made:
+                self.services.renew(read.target, read.run_id, anew=False)
+            else:
+                dropped = self.services.drop(read)
+                self.note("{} is dropped: {}", read, dropped)
+                self.counts["dropped reads"] += dropped.granted
 
     def _is_closed(self, key: CircuitKey) -> bool:
         """Whether a reader would now be served the primary, and its contract asks for runs."""
@@ -896,9 +954,11 @@ class Deployment:
             demand(
                 asked == due, f"{key} was given back {due} times, and asked for {asked} healings"
             )
-        waiting = {(r.consumer, r.consumer_partition) for r in self.services.open_reads()}
+        waiting = {(r.target, r.run_id if r.pending else None) for r in self.services.open_reads()}
         for target, stored in self.stored.items():
+            # Until its run or the sensor has said so, what was stored is marked as if it were not.
+            known = (target, None) in waiting or (target, stored.run_id) in waiting
             demand(
-                not stored.tainted or target in waiting,
+                not stored.tainted or known,
                 f"{target} holds {stored}, and the ledger does not know",
             )

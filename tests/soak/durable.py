@@ -274,7 +274,7 @@ class DurableServices:
         )
 
     def _read_stories(self) -> None:
-        """What healing tells in the histories of circuits moves none of them."""
+        """What ledger and healing tell in the histories of circuits moves none of them."""
         with self._store.read() as conn:
             new = conn.execute(_NEWER, {"last": self._last}).all()
         demand(all(row.before == row.after for row in new), f"healing moved a circuit: {new}")
@@ -420,9 +420,15 @@ class DurableServices:
                 upstream=upstream[0],
                 upstream_partition=upstream[1],
                 run_id=run_id,
+                pending=True,
             )
         )
         return Outcome(granted=bool(marks), applied=applied, died=died)
+
+    def drop(self, read: DegradedRead) -> Outcome:
+        dropped, applied, died = self._try(lambda: self._ledger.drop(read, "it stored nothing"))
+        self._read_stories()
+        return Outcome(granted=bool(dropped), applied=applied, died=died)
 
     def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
         _, applied, died = self._try(
@@ -452,7 +458,7 @@ class DurableServices:
             )
             if died or not applied:
                 return Outcome(applied=applied, died=died)
-            self.on_closed(consumer, (upstream, partition), position)
+            self.on_closed(consumer, (upstream, partition), run_id, position)
         return Outcome()
 
     def on_inherited_since(
@@ -460,7 +466,7 @@ class DurableServices:
     ) -> None:
         """One input became degraded while it was loaded, and its reader was marked."""
 
-    def on_closed(self, consumer: Target, upstream: Target, position: int) -> None:
+    def on_closed(self, consumer: Target, upstream: Target, run_id: str, position: int) -> None:
         """The marks of one input were closed."""
 
     def open_reads(self) -> Sequence[DegradedRead]:

@@ -159,6 +159,11 @@ class LockstepServices(DurableServices):
             lambda: self.model.inherit(consumer, upstream, run_id),
         )
 
+    def drop(self, read: DegradedRead) -> Outcome:
+        return self._both(
+            lambda: super(LockstepServices, self).drop(read), lambda: self.model.drop(read)
+        )
+
     def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
         return self._both(
             lambda: super(LockstepServices, self).renew(consumer, run_id, anew=anew),
@@ -172,8 +177,8 @@ class LockstepServices(DurableServices):
         marked = self.model.inherit_since(consumer, upstream, run_id, since)
         demand(marked, f"{consumer} was marked by {upstream}, and nothing was new there")
 
-    def on_closed(self, consumer: Target, upstream: Target, position: int) -> None:
-        self.model.close(consumer, upstream, self._positions[position])
+    def on_closed(self, consumer: Target, upstream: Target, run_id: str, position: int) -> None:
+        self.model.close(consumer, upstream, run_id, self._positions[position])
 
     def open_reads(self) -> Sequence[DegradedRead]:
         found = super().open_reads()

@@ -53,13 +53,17 @@ class Terms:
 
 @dataclass(frozen=True)
 class Asset:
-    """One asset; ``terms`` where a contract governs it, ``audited`` before it is published."""
+    """One asset; ``terms`` where a contract governs it, ``audited`` before it is published.
+
+    What one ``stores_itself`` is stored before anybody can say that it is about to be.
+    """
 
     name: str
     inputs: tuple[str, ...]
     partitioned: bool
     terms: Terms | None = None
     audited: bool = False
+    stores_itself: bool = False
 
     @property
     def partitions(self) -> tuple[str | None, ...]:
@@ -81,7 +85,9 @@ def plan_assets(random: Random, contracts: int, plain: int) -> dict[str, Asset]:
         governed = number < contracts
         partitioned = random.random() < 0.4
         terms = _terms(random, list(assets), partitioned) if governed else None
-        assets[name] = Asset(name, inputs, partitioned, terms, governed and random.random() < 0.6)
+        audited = governed and random.random() < 0.6
+        stores_itself = not audited and random.random() < 0.3
+        assets[name] = Asset(name, inputs, partitioned, terms, audited, stores_itself)
     return assets
 
 

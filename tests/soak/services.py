@@ -50,6 +50,8 @@ from tests.soak.truth import Batch, demand
 # Every other topic tells of something else than a transition.
 MOVES = frozenset(AlertTopic) - {AlertTopic.OVERRIDE, AlertTopic.UNKNOWN_METRIC}
 Edge = tuple[CircuitKey, str, str | None, str | None]
+Row = tuple[Edge, str | None]
+"""An edge, and the run to which its row belongs while that has stored nothing."""
 AT_A_TIME = 20
 """How many healing runs are under way at most."""
 
@@ -139,6 +141,7 @@ class Services(Protocol):
     def position(self) -> int: ...
     def degrade(self, read: DegradedRead) -> Outcome: ...
     def inherit(self, consumer: Target, upstream: Target, run_id: str) -> Outcome: ...
+    def drop(self, read: DegradedRead) -> Outcome: ...
     def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome: ...
     def settle(
         self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]
@@ -172,7 +175,7 @@ class PureServices:
         self._transitions = 0
         self.to_be_told: list[tuple[str, list[Target]]] = []
         self._kept: dict[tuple[str, str | None], tuple[int, datetime]] = {}
-        self._ledger: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
+        self._ledger: dict[Target, dict[Row, tuple[int, DegradedRead]]] = {}
         self._ever: dict[Target, dict[Edge, tuple[int, DegradedRead]]] = {}
         self._of_run: dict[tuple[str, Target], dict[Edge, DegradedRead]] = {}
         self._position = 0
@@ -350,7 +353,7 @@ class PureServices:
         waiting = {
             target
             for target, mine in self._ledger.items()
-            if any(edge[0] == heal.key for edge in mine)
+            if any(edge[0] == heal.key and run is None for edge, run in mine)
         }
         if waiting:
             self.to_be_told.append((f"{heal.dedupe_key}:notify", sorted(waiting, key=str)))
@@ -363,26 +366,34 @@ class PureServices:
     def degrade(self, read: DegradedRead, *, anew: bool = False) -> Outcome:
         mine = self._ledger.setdefault((read.consumer, read.consumer_partition), {})
         edge = (read.circuit, read.upstream, read.upstream_partition, read.via)
-        older = mine.get(edge)
         since = self._world.now
-        if older is not None:
-            if not anew and _says(read) == _says(older[1]):
+        for row, (_, older) in mine.items():
+            if row[0] != edge:
+                continue
+            if not anew and _says(read) == _says(older):
                 return Outcome()
-            if older[1].generation == read.generation:
-                since = min(since, older[1].since or since)
+            if older.generation == read.generation:
+                since = min(since, older.since or since)
         self._position += 1
         written = replace(read, since=since)
-        mine[edge] = (self._position, written)
+        mine.pop((edge, read.run_id), None)
+        mine[edge, read.run_id if read.pending else None] = (self._position, written)
         target = (read.consumer, read.consumer_partition)
         self._ever.setdefault(target, {})[edge] = (self._position, written)
         self._of_run.setdefault((read.run_id, target), {})[edge] = read
         return Outcome()
 
     def inherit(self, consumer: Target, upstream: Target, run_id: str) -> Outcome:
-        return Outcome(granted=self._inherit(consumer, upstream, run_id, since=None))
+        return Outcome(granted=self._inherit(consumer, upstream, run_id, since=None, pending=True))
 
     def _inherit(
-        self, consumer: Target, upstream: Target, run_id: str, *, since: int | None
+        self,
+        consumer: Target,
+        upstream: Target,
+        run_id: str,
+        *,
+        since: int | None,
+        pending: bool = False,
     ) -> bool:
         """Mark the consumer by what is open; or, settled or not, by what was written since."""
         rows = self._ledger if since is None else self._ever
@@ -410,22 +421,30 @@ class PureServices:
                     run_id=run_id,
                     generation=read.generation,
                     via=upstream[0],
+                    pending=pending,
                 )
             )
         return bool(marks)
 
+    def drop(self, read: DegradedRead) -> Outcome:
+        mine = self._ledger[read.consumer, read.consumer_partition]
+        edge = (read.circuit, read.upstream, read.upstream_partition, read.via)
+        return Outcome(granted=mine.pop((edge, read.run_id), None) is not None)
+
     def renew(self, consumer: Target, run_id: str, *, anew: bool) -> Outcome:
+        mine = self._ledger.get(consumer, {})
         for edge, read in self._of_run.get((run_id, consumer), {}).items():
-            known = self._ledger.get(consumer, {}).get(edge)
-            # Open is what this run wrote last, or what another has written over it.
-            if anew or known is None or known[1].run_id != run_id:
-                self.degrade(read, anew=True)
+            stored = mine.get((edge, None))
+            # Open is what this run stored last, or what another has written over it.
+            open_still = stored is not None and stored[1].run_id == run_id
+            if anew or (edge, run_id) in mine or not open_still:
+                self.degrade(replace(read, pending=False), anew=True)
         return Outcome()
 
     def settle(self, consumer: Target, run_id: str, good: Sequence[tuple[Target, int]]) -> Outcome:
         for upstream, position in good:
             if not self.inherit_since(consumer, upstream, run_id, position):
-                self.close(consumer, upstream, position)
+                self.close(consumer, upstream, run_id, position)
         self._of_run.pop((run_id, consumer), None)
         return Outcome()
 
@@ -433,14 +452,17 @@ class PureServices:
         """Mark the consumer by what became degraded while its input was being loaded."""
         return self._inherit(consumer, upstream, run_id, since=since)
 
-    def close(self, consumer: Target, upstream: Target, position: int) -> None:
-        """Close the marks of one input that was read from good data at that position."""
+    def close(self, consumer: Target, upstream: Target, run_id: str, position: int) -> None:
+        """Close the marks of one input that was read from good data at that position.
+
+        What another run is about to store is none of its business.
+        """
         mine = self._ledger.get(consumer, {})
-        for edge, (number, read) in list(mine.items()):
+        for row, (number, read) in list(mine.items()):
             same = (read.upstream, upstream[1]) == (upstream[0], read.upstream_partition)
             whole = upstream[1] is None and read.upstream == upstream[0]
-            if (same or whole) and number <= position:
-                del mine[edge]
+            if (same or whole) and number <= position and row[1] in (None, run_id):
+                del mine[row]
 
     def open_reads(self) -> Sequence[DegradedRead]:
         return [read for mine in self._ledger.values() for _, read in mine.values()]
@@ -450,9 +472,11 @@ class PureServices:
     def heal(
         self, closed: Callable[[CircuitKey], bool], order: Sequence[str]
     ) -> Sequence[HealRequest]:
+        found = self.open_reads()
         planned = plan_healing(
-            self.open_reads(),
+            [read for read in found if not read.pending],
             closed=closed,
+            held={read.target for read in found if read.pending},
             in_flight={(r.consumer, r.partition) for r in self._flying.values()},
             order=order,
             limit=AT_A_TIME,
@@ -471,7 +495,7 @@ class PureServices:
 
     def give_up(self) -> Sequence[HealRequest]:
         everything = plan_healing(
-            self.open_reads(),
+            [read for read in self.open_reads() if not read.pending],
             closed=lambda key: True,
             limit=10**9,
             attempts=self._attempts,

@@ -49,10 +49,11 @@ class Stored:
     """The data of one asset and partition, and which of its inputs were not good primaries.
 
     An edge is the upstream and its partition; true where it was read from a fallback, or from data
-    that itself came from one.
+    that itself came from one. ``run_id`` made it.
     """
 
     batch: Batch
+    run_id: str
     edges: dict[tuple[str, str | None], bool] = field(default_factory=dict)
 
     @property
