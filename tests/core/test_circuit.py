@@ -484,7 +484,7 @@ def test_what_an_evaluation_does_not_try_is_said_once() -> None:
         ("row_count < 10", "row_count", (100, 100, 0), CircuitState.OPEN),
         ("row_count < 10", "row_count", (0, 0, 100), CircuitState.CLOSED),
         ("data_latency > 5min", "data_latency", (0, 0, 301), CircuitState.OPEN),
-        ("bot_share > 10%", "bot_share", (0, 0, 0.25), CircuitState.CLOSED),
+        ("failed_ratio.shares > 10%", "failed_ratio.shares", (0, 0, 0.25), CircuitState.CLOSED),
         ("null_ratio.id > 10%", "null_ratio.id", (0, 0, 0.25), CircuitState.CLOSED),
         ("null_ratio.id > 10%", "null_ratio.id", (0.1, 0.2, 0.25), CircuitState.OPEN),
     ],
@@ -492,7 +492,7 @@ def test_what_an_evaluation_does_not_try_is_said_once() -> None:
 def test_a_window_averages_ratios_and_judges_all_else_by_the_last(
     condition: str, metric: str, values: tuple[float, ...], state: CircuitState
 ) -> None:
-    declared = DEFAULT.with_declared({"bot_share": Dimension.RATIO})
+    declared = DEFAULT.with_declared({"failed_ratio.shares": Dimension.RATIO})
     opens = (parse_condition(condition, catalogue=declared),)
     story = Story(replace(POLICY, open_when=opens, window=3, min_observations=3))
     for value in values:
@@ -980,6 +980,51 @@ def test_a_failure_of_a_partition_that_is_not_waited_for_is_recorded_only() -> N
     story.send(ProbeAsked(holder="run 1", partition="day 6"))
     fails(7, "run 1")  # the run that is the probe has failed, whatever it made
     story.expect(CircuitState.EXHAUSTED)
+
+
+def test_a_run_that_has_brought_what_it_was_asked_for_fails_like_any_other() -> None:
+    story = Story()
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=5, backfill=True)
+    story.tick(at=10)
+    story.send(ProbeAsked(holder="run 1", partition="day 6"))
+    step = story.observe(GOOD, day=6, holder="run 1")
+    assert _kinds(step) == [NoteKind.PROBE_COUNTED]
+    failed = Failed(evaluation_id="f", what="boom", partition="day 6", lease_holder="run 1")
+    step = story.send(failed)
+    assert "day 6 failed, but the circuit waits for day 5" in step.notes[-1].explanation
+    story.expect(CircuitState.HALF_OPEN)
+    assert story.circuit.attempts == 1
+
+
+REPORTED = _opening("failed_ratio.shares > 10%", "failed_ratio.bots > 50%")
+
+
+@pytest.mark.parametrize("close_when", [(), ("failed_ratio.shares < 1%", "failed_ratio.bots < 1%")])
+def test_a_result_of_others_that_lacks_what_broke_neither_closes_nor_spends(
+    close_when: tuple[str, ...],
+) -> None:
+    story = Story(replace(REPORTED, close_when=_conditions(*close_when)))
+    story.observe({"failed_ratio.shares": 0.2, "failed_ratio.bots": 0}, made=0)
+    story.expect(CircuitState.OPEN)
+    step = story.observe({"failed_ratio.bots": 0}, at=10, made=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert "it says nothing of it" in step.notes[-1].explanation
+    assert (story.circuit.attempts, story.circuit.good_probes) == (1, 0)
+    # A batch of our own that could not measure it is a probe, and a bad one.
+    story.observe({"failed_ratio.bots": 0})
+    story.expect(CircuitState.OPEN)
+    assert story.circuit.attempts == 2
+    story.observe({"failed_ratio.shares": 0, "failed_ratio.bots": 0}, at=40, made=40)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_a_result_of_others_that_knows_of_something_bad_is_a_bad_probe() -> None:
+    story = Story(REPORTED)
+    story.observe({"failed_ratio.shares": 0.2, "failed_ratio.bots": 0}, made=0)
+    story.observe({"failed_ratio.bots": 1}, at=10, made=10)
+    story.expect(CircuitState.OPEN)
+    assert story.circuit.attempts == 2
 
 
 def test_a_failure_of_what_is_waited_for_is_a_bad_probe() -> None:

@@ -260,6 +260,7 @@ class Model:
         at: int,
         backfill: bool,
         holder: str | None,
+        reported: bool,
     ) -> None:
         self.settle()
         c = self.c
@@ -296,7 +297,10 @@ class Model:
             if is_good and answers and self.word("mended"):
                 self.good(day, for_newest=for_newest)
         elif not is_good:
-            self.bad()
+            # What somebody else reported is a bad probe only where it says that something is wrong.
+            stale = fresh is not None and fresh > 1800 and not (late and awaited) and not c["old"]
+            if self.violates(errors) or stale or not reported:
+                self.bad()
         elif answers:
             self.good(day, for_newest=for_newest)
 
@@ -490,6 +494,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         early=st.sampled_from([0, 0, 30, 7200]),
         backfill=st.sampled_from([False] * 7 + [True]),
         holder=_holders,
+        reported=st.sampled_from([False] * 4 + [True]),
     )
     def observe(
         self,
@@ -499,6 +504,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         early: int,
         backfill: bool,
         holder: str | None,
+        reported: bool,
     ) -> None:
         # The days lie in the past, but for one that claims to be of the future.
         at = self.clock + early if early else -1000 + day * 100
@@ -512,8 +518,9 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             partition=str(day),
             backfill=backfill,
             lease_holder=holder,
+            evaluated_at=EPOCH + timedelta(seconds=self.clock) if reported else None,
         )
-        self.model.observe(errors, fresh, day, at, backfill, holder)
+        self.model.observe(errors, fresh, day, at, backfill, holder, reported)
         self.sent.append(event)
         self._send(event)
 

@@ -57,7 +57,8 @@ Metrics = Mapping[str, Fraction | None]
 class Verdict:
     """A judgement in words; ``conditions`` are those (as text) that speak for opening.
 
-    Of a good probe they are those that only the newest partition can answer.
+    Of a good probe they are those that only the newest partition can answer. ``unknown``: nothing
+    is known to be wrong; it could not be measured.
     """
 
     good: bool
@@ -158,7 +159,8 @@ def judge_probe(
     if not favourable and not left:
         against = against or open_questions
     said = "; ".join(decision.explanation for decision in against or favourable)
-    return Verdict(not against, said, () if against else tuple(left))
+    unknown = bool(against) and all(d.truth is Truth.UNKNOWN for d in against)
+    return Verdict(not against, said, () if against else tuple(left), unknown=unknown)
 
 
 def _of_service(condition: Condition) -> bool:

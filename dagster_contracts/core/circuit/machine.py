@@ -4,7 +4,10 @@ What the table leaves open is decided here, on the side of the consumer:
 
 * A probe is good when all of ``close_when`` hold, or, where there is none, when no ``open_when``
   condition holds for that single evaluation (``for ...`` is ignored). A probe that could not be
-  judged is not good: every condition is unknown, or one that opened the circuit is.
+  judged is not good: every condition is unknown, or one that opened the circuit is. What others
+  reported is then no probe at all, and spends no attempt.
+* A failure of the run that holds the lease is a bad probe, whatever it made: a lease that lives has
+  brought no verdict on what it was asked for. When that is there, its run is like any other.
 * An evaluation is late when it is a backfill, or of another partition with older event times than
   the watermark. Our own are of the moment at which they are counted, whatever clock they were made
   by. What others reported is late when it is long before the last one of the same data.

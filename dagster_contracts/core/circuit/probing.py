@@ -206,6 +206,9 @@ class ProbeTurn(Turn):
         another = of_another_partition(self.circuit, event) if verdict.good else None
         if another is not None:
             self._recorded(event.evaluation_id, another)
+        elif verdict.unknown and event.evaluated_at is not None:
+            # What others report is no run of the asset: it need not measure what broke.
+            self._recorded(event.evaluation_id, f"it says nothing of it: {verdict.explanation}")
         elif verdict.good:
             self._good_probe(event, verdict)
         else:
