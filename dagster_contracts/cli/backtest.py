@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from dagster_contracts.cli.backtest_picture import MOST_DRAWN, draw
 from dagster_contracts.cli.output import (
     format_option,
     print_json,
@@ -83,10 +84,9 @@ def backtest_command(
             with store.read() as conn:
                 begin = store.now(conn) - since
         with progress_of_steps("replaying") as told:
-            result = backtest(store, found, since=begin, asset=asset, progress=told)
+            drawn = 0 if picture is None else MOST_DRAWN
+            result = backtest(store, found, since=begin, asset=asset, curves=drawn, progress=told)
     if picture is not None:
-        from dagster_contracts.cli.backtest_picture import draw
-
         picture.write_text(draw(result), encoding="utf-8")
     if output == "json":
         print_json(_as_json(result))
@@ -103,7 +103,7 @@ def _lines(result: Backtest) -> Iterator[tuple[str, str | None]]:
     if not result.circuits:
         yield f"{contract.ref}: no evaluation of {contract.name} was recorded in that time", None
         return
-    for position, circuit in enumerate(_by_trouble(result)):
+    for position, circuit in enumerate(result.by_trouble):
         if position == _MOST_CIRCUITS:
             yield f"and {count(len(result.circuits) - position, 'more circuit')}", None
             break
@@ -119,14 +119,10 @@ def _lines(result: Backtest) -> Iterator[tuple[str, str | None]]:
         yield f"taken for granted: {'; '.join(result.assumed)}", None
 
 
-def _by_trouble(result: Backtest) -> list[CircuitBacktest]:
-    return sorted(result.circuits, key=lambda c: (-c.time_open(result.until), c.key))
-
-
 def _circuit_lines(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple[str, str | None]]:
     span = max(result.until - circuit.since, timedelta(seconds=1))
     version = result.contract.version
-    evaluations = count(len(circuit.evaluations), "evaluation")
+    evaluations = count(circuit.evaluations, "evaluation")
     yield f"{circuit.key} under {version}: {evaluations} in {duration(span)}", None
     yield from _begins(result, circuit)
     would = time_open(circuit.openings, result.until)
@@ -251,7 +247,7 @@ def _as_json(result: Backtest) -> dict[str, Json]:
                 "partition": circuit.key.partition,
                 "since": circuit.since.isoformat(),
                 "recorded_openings_since": _iso(circuit.told_since or circuit.since),
-                "evaluations": len(circuit.evaluations),
+                "evaluations": circuit.evaluations,
                 "seconds_open": circuit.time_open(result.until).total_seconds(),
                 "openings": [_opening_json(o) for o in circuit.openings],
                 "recorded_openings": [_opening_json(o) for o in circuit.recorded],

@@ -6,17 +6,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from fractions import Fraction
 from html import escape
-from itertools import groupby
 
 from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.condition import Comparison, comparisons_of, format_quantity, render
-from dagster_contracts.core.metrics import is_momentary
-from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Stretch
-from dagster_contracts.resilience.wake import AGE, FRESHNESS
+from dagster_contracts.resilience.backtest import (
+    COLUMNS,
+    Backtest,
+    CircuitBacktest,
+    Point,
+    Stretch,
+)
 
-_LEFT, _WIDTH, _RIGHT = 200, 860, 90
+MOST_DRAWN = 12
+"""How many circuits there is room for."""
+
+_LEFT, _WIDTH, _RIGHT = 200, COLUMNS, 90
 _LANE, _BAND, _THIN, _GAP = 86, 22, 10, 16
-_MOST_CIRCUITS = 12
 
 _STYLE = """\
 text { font: 12px system-ui, sans-serif; fill: #333; }
@@ -39,14 +44,14 @@ _FALLBACKS = ("#7a5fb5", "#2b8aa0", "#b06a2c", "#8a8a2e", "#a04a7a")
 
 def draw(result: Backtest) -> str:
     """The whole picture as text; it loads nothing from elsewhere."""
-    ranked = sorted(result.circuits, key=lambda c: (-c.time_open(result.until), c.key))
+    ranked = result.by_trouble
     lines: list[str] = []
     top = 44
-    for circuit in ranked[:_MOST_CIRCUITS]:
+    for circuit in ranked[:MOST_DRAWN]:
         drawn, top = _circuit(result, circuit, top)
         lines.extend(drawn)
-    if len(ranked) > _MOST_CIRCUITS:
-        lines.append(_text(20, top, f"and {len(ranked) - _MOST_CIRCUITS} more circuits", "dim"))
+    if len(ranked) > MOST_DRAWN:
+        lines.append(_text(20, top, f"and {len(ranked) - MOST_DRAWN} more circuits", "dim"))
         top += 20
     total = _LEFT + _WIDTH + _RIGHT
     title = f"{result.contract.ref}: when its circuit would have opened"
@@ -67,7 +72,7 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
     lines = [_text(20, top + 12, str(circuit.key), "title")]
     top += 24
     for metric, comparisons in _watched(result).items():
-        points = _points(result, circuit, metric)
+        points = circuit.curves.get(metric)
         if not points:
             continue
         lines.extend(_lane(result, circuit, metric, comparisons, points, top))
@@ -103,44 +108,12 @@ def _circuit(result: Backtest, circuit: CircuitBacktest, top: int) -> tuple[list
     return lines, top + 34
 
 
-def _points(
-    result: Backtest, circuit: CircuitBacktest, metric: str
-) -> list[tuple[datetime, Fraction]]:
-    """The values of a metric over time; an age falls with each evaluation and grows after it."""
-    if not is_momentary(metric):
-        return [
-            (one.at, value)
-            for one in circuit.evaluations
-            if (value := one.metrics.get(metric)) is not None
-        ]
-    if metric not in (FRESHNESS, AGE):
-        return []
-    by_event = metric == FRESHNESS and result.contract.event_time is not None
-    found: list[tuple[datetime, Fraction]] = []
-    born: datetime | None = None
-    for one in circuit.evaluations:
-        since = one.event_time if by_event else one.at
-        if one.is_failure or one.backfill or since is None:
-            continue
-        if born is not None:
-            found.append((one.at, _age(born, one.at)))
-        born = since
-        found.append((one.at, _age(born, one.at)))
-    if born is not None:
-        found.append((result.until, _age(born, result.until)))
-    return found
-
-
-def _age(born: datetime, at: datetime) -> Fraction:
-    return Fraction(max(at - born, timedelta(0)) // timedelta(microseconds=1), 1_000_000)
-
-
 def _lane(
     result: Backtest,
     circuit: CircuitBacktest,
     metric: str,
     comparisons: Sequence[Comparison],
-    points: Sequence[tuple[datetime, Fraction]],
+    points: Sequence[Point],
     top: int,
 ) -> Iterator[str]:
     limits = [comparison.quantity.value for comparison in comparisons]
@@ -166,7 +139,6 @@ def _lane(
     for position, text in enumerate(dict.fromkeys(render(c) for c in comparisons)):
         yield _text(_LEFT - 10, top + 32 + 14 * position, _tail(text, metric), "dim right")
     yield _text(_LEFT + _WIDTH + 4, top + 10, format_quantity(high, dimension), "dim")
-    points = _thinned(result, points)
     path = " ".join(f"{_x(result, at):.1f},{y(value):.1f}" for at, value in points)
     yield f'<polyline class="line" points="{path}"/>'
     for at, value in points:
@@ -175,21 +147,6 @@ def _lane(
             f'<circle class="dot" cx="{_x(result, at):.1f}" cy="{y(value):.1f}" r="2">'
             f"<title>{escape(said)}</title></circle>"
         )
-
-
-def _thinned(
-    result: Backtest, points: Sequence[tuple[datetime, Fraction]]
-) -> list[tuple[datetime, Fraction]]:
-    """As many points as can be told apart: the first, last, lowest and highest of each column."""
-    if len(points) <= _WIDTH:
-        return list(points)
-    kept: list[tuple[datetime, Fraction]] = []
-    for _, column in groupby(points, key=lambda point: int(_x(result, point[0]))):
-        here = list(enumerate(column))
-        value = [point[1] for _, point in here]
-        wanted = {0, len(here) - 1, value.index(min(value)), value.index(max(value))}
-        kept.extend(here[position][1] for position in sorted(wanted))
-    return kept
 
 
 def _bands(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.cli.backtest_picture import draw
 from dagster_contracts.core.circuit import CircuitKey
-from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Recorded
+from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Curve
 from dagster_contracts.store.tables import observations
 from tests.cli.conftest import ORDERS, Project
 from tests.resilience.conftest import make_contract
@@ -152,30 +152,19 @@ def test_a_metric_that_was_never_recorded_is_said_to_be_unknown(recorded: Projec
 def test_a_long_history_is_drawn_with_as_many_points_as_can_be_seen() -> None:
     begin = datetime(2026, 3, 1, tzinfo=UTC)
     contract = make_contract("schema_validation_errors > 5%")
-    evaluations = tuple(
-        Recorded(
-            evaluation_id=str(number),
-            asset="orders",
-            partition=None,
-            at=(at := begin + timedelta(seconds=number)),
-            evaluated_at=at,
-            event_time=at,
-            backfill=False,
-            rows=1,
-            status="passed",
-            metrics={"schema_validation_errors": Fraction(int(number == 31_234), 2)},
-        )
-        for number in range(40_000)
-    )
+    until = begin + timedelta(seconds=40_000)
+    curve = Curve(begin, until)
+    for number in range(40_000):
+        curve.add(begin + timedelta(seconds=number), Fraction(int(number == 31_234), 2))
     one = CircuitBacktest(
         key=CircuitKey("orders", "orders"),
-        evaluations=evaluations,
+        evaluations=40_000,
         openings=(),
         stretches=(),
         recorded=(),
         since=begin,
+        curves={"schema_validation_errors": curve.points},
     )
-    until = begin + timedelta(seconds=40_000)
 
     drawn = draw(Backtest(contract=contract, since=begin, until=until, circuits=(one,)))
 

@@ -220,7 +220,7 @@ def test_since_cuts_what_came_before(breaker, contract, key, report, clock, stor
     found = backtest(store, contract, since=begin)
     (circuit,) = found.circuits
     assert found.since == begin
-    assert all(e.at >= begin for e in circuit.evaluations)
+    assert circuit.evaluations == 1
     assert circuit.stretches[0].since == begin
 
 
@@ -298,7 +298,7 @@ def test_what_did_not_pass_is_never_the_last_valid_batch(
 
 
 def test_a_long_replay_tells_how_far_it_is(breaker, contract, report, clock, store, monkeypatch):
-    monkeypatch.setattr("dagster_contracts.resilience.backtest._TOLD_EVERY", 2)
+    monkeypatch.setattr("dagster_contracts.resilience.backtest.replay._TOLD_EVERY", 2)
     for _ in range(5):
         breaker.record(contract, report(), key=circuit_key(contract, "orders"))
         clock.advance(minutes=5)
