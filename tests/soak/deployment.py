@@ -134,7 +134,7 @@ class Deployment:
         elif dice < 0.99 and self.runs:
             self._kill(random.randrange(len(self.runs)))
         elif dice < 0.991:
-            self._delete_or_restore(random.choice(self.names))
+            self._delete_or_restore()
         elif dice < 0.992:
             self.services.forget()
         else:
@@ -624,6 +624,7 @@ class Deployment:
         outcome = self._ask(key, contract, holder, partition)
         if outcome.granted and not outcome.died:
             self.counts["probes"] += 1
+            demand(holder not in self.launched, f"{holder} was started, and Dagster does it once")
             if self._slips():
                 self._block(key, contract, self.services.circuit(key))
                 return
@@ -692,8 +693,10 @@ class Deployment:
         """The partition that opened the circuit, if it still exists; else any."""
         if key.partition is not None or not self.assets[key.asset].partitioned:
             return key.partition
-        gone = opened is None or (key.asset, opened) in self.deleted or self._slips()
-        return self.random.choice(PARTITIONS) if gone else opened
+        gone = opened is None or (key.asset, opened) in self.deleted
+        # What is known may be old: another batch has come in since.
+        old = not self._calm and self.random.random() < 0.2
+        return self.random.choice(PARTITIONS) if gone or old else opened
 
     def _send_again(self) -> None:
         """A machine that was cut off sends in once more what it had evaluated."""
@@ -741,11 +744,14 @@ class Deployment:
         if outcome.applied:
             guard.forced(kind.value, until, self.now, self._bind(key, contract, outcome))
 
-    def _delete_or_restore(self, name: str) -> None:
+    def _delete_or_restore(self) -> None:
         """A partition ceases to exist, with its data; or it exists again."""
-        if not self.assets[name].partitioned:
+        target = (self.random.choice(self.names), self.random.choice(PARTITIONS))
+        awaited = [(key.asset, bad) for key, guard in self.guards.items() for bad in guard.bad]
+        if awaited and self.random.random() < 0.5:
+            target = self.random.choice(awaited)
+        if not self.assets[target[0]].partitioned:
             return
-        target = (name, self.random.choice(PARTITIONS))
         self.deleted.symmetric_difference_update({target})
         self.note("{} is {}", target, "deleted" if target in self.deleted else "there again")
         self.stored.pop(target, None)

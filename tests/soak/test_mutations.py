@@ -12,7 +12,9 @@ import pytest
 
 from dagster_contracts.core.circuit import (
     AlertTopic,
+    Circuit,
     CircuitState,
+    Failed,
     ProbeAsked,
     machine,
     probing,
@@ -171,6 +173,33 @@ def another_partition_answers(patch: pytest.MonkeyPatch) -> None:
 
 
 @_of(CORE)
+def any_partition_may_be_probed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_Turn, "_is_not_next", lambda *args: False)
+
+
+@_of(CORE)
+def what_is_gone_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(_Turn, "partitions_gone", lambda *args: None)
+
+
+@_of(CORE)
+def a_failure_of_another_partition_answers(patch: pytest.MonkeyPatch) -> None:
+    def eager(is_the_probe: Any, turn: Any, event: Any) -> bool:
+        answers = is_the_probe(turn, event)
+        failed = isinstance(event, Failed) and turn.circuit.lease is None
+        return answers or (failed and turn.circuit.state is CircuitState.HALF_OPEN)
+
+    _around(patch, _Turn, "_is_the_probe", eager)
+
+
+@_of(CORE)
+def a_lost_probe_and_the_next_have_one_name(patch: pytest.MonkeyPatch) -> None:
+    first = property(lambda circuit: circuit_probe_names(circuit)[:1])
+    circuit_probe_names = Circuit.probe_names.fget
+    patch.setattr(Circuit, "probe_names", first)
+
+
+@_of(CORE)
 def only_the_first_bad_partition_counts(patch: pytest.MonkeyPatch) -> None:
     def short_sighted(blame: Any, turn: Any, *args: Any, **more: Any) -> None:
         known = turn.circuit.bad_partitions
@@ -256,6 +285,29 @@ def a_late_batch_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
 @_of(CORE)
 def a_slower_run_leaves_no_mark(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PureServices, "renew", lambda *args, **more: Outcome())
+
+
+@_of(CORE)
+def what_was_never_stored_is_not_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PureServices, "drop", lambda self, read: Outcome())
+
+
+@_of(CORE)
+def a_dropped_read_takes_the_mark_before_it_along(patch: pytest.MonkeyPatch) -> None:
+    def greedy(drop: Any, of: Any, read: Any) -> Outcome:
+        edge = (read.circuit, read.upstream, read.upstream_partition, read.via)
+        of._ledger[read.target].pop((edge, None), None)
+        return drop(of, read)
+
+    _around(patch, PureServices, "drop", greedy)
+
+
+@_of(CORE)
+def what_is_being_built_is_healed(patch: pytest.MonkeyPatch) -> None:
+    def eager(plan: Any, reads: Any, **more: Any) -> Any:
+        return plan(reads, **{**more, "held": ()})
+
+    _around(patch, services, "plan_healing", eager)
 
 
 @_of(CORE)
@@ -363,6 +415,33 @@ def nothing_is_inherited(patch: pytest.MonkeyPatch) -> None:
 @_of(STORE)
 def what_a_slower_run_read_is_not_renewed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(DegradedReads, "renew", lambda self, **of: 0)
+
+
+@_of(STORE)
+def pending_reads_are_never_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DegradedReads, "drop", lambda self, read, reason: False)
+
+
+@_of(STORE)
+def a_read_counts_as_stored_at_once(patch: pytest.MonkeyPatch) -> None:
+    def hasty(record: Any, self: Any, read: Any) -> Any:
+        return record(self, replace(read, pending=False))
+
+    _around(patch, DegradedReads, "record", hasty)
+
+
+@_of(STORE)
+def any_run_ends_what_another_has_yet_to_store(patch: pytest.MonkeyPatch) -> None:
+    def careless(record: Any, self: Any, conn: Any, read: Any, **more: Any) -> Any:
+        rows = ledger.degraded_reads
+        conn.execute(
+            ledger.sa.update(rows)
+            .where(rows.c.pending, rows.c.settled_at.is_(None), rows.c.consumer == read.consumer)
+            .values(settled_at=self._store.now(conn), settled_by=read.run_id)
+        )
+        return record(self, conn, read, **more)
+
+    _around(patch, DegradedReads, "_record", careless)
 
 
 @_of(STORE)

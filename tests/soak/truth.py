@@ -95,6 +95,11 @@ class Guard:
     # -- who may read ---------------------------------------------------------------------------
 
     @property
+    def bad(self) -> tuple[str, ...]:
+        """The partitions that must be good before it closes."""
+        return tuple(self._bad)
+
+    @property
     def frozen(self) -> bool:
         """Whether an operator or the contract's mode has taken the decision away."""
         return self.override[0] != "none" or self.terms.watching
