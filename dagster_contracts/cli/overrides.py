@@ -22,7 +22,7 @@ from dagster_contracts.cli.state import open_for_change
 from dagster_contracts.core.circuit import Circuit
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.resilience.breaker import BreakerVerdict, CircuitBreaker
+from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.decision import (
     Decision,
     Meant,
@@ -34,6 +34,7 @@ from dagster_contracts.resilience.decision import (
 )
 from dagster_contracts.resilience.governed import why_unasked
 from dagster_contracts.resilience.ledger import DegradedReads
+from dagster_contracts.resilience.verdict import BreakerVerdict
 from dagster_contracts.resilience.watched import policy_of
 from dagster_contracts.store.database import Store
 

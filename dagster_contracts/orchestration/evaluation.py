@@ -18,7 +18,7 @@ from dagster_contracts.monitoring.scoring import score_report
 from dagster_contracts.orchestration.binding import Binding
 from dagster_contracts.orchestration.released import kept_rows
 from dagster_contracts.orchestration.step import PROBE_TAG, is_backfill
-from dagster_contracts.resilience.breaker import BreakerVerdict
+from dagster_contracts.resilience.verdict import BreakerVerdict
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime

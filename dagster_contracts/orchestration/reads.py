@@ -34,8 +34,8 @@ from dagster_contracts.orchestration.materialized import was_never_stored
 from dagster_contracts.orchestration.partition_time import time_of_partition
 from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
-from dagster_contracts.resilience.breaker import UNAVAILABLE
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.resilience.measured import UNAVAILABLE
 from dagster_contracts.resilience.wake import clock_metrics
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, NoteKind, Override
 from dagster_contracts.core.metrics import REFUSED
-from dagster_contracts.resilience.circuit_rows import as_obeyed, of_key, read_circuit, read_whole
+from dagster_contracts.resilience.circuit_rows import of_key, read_circuit
 from dagster_contracts.resilience.snapshots import Snapshot
+from dagster_contracts.resilience.whole_asset import as_obeyed, read_whole
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuit_events, observations, snapshots
 

@@ -7,7 +7,8 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey, Note, NoteKind, Step
-from dagster_contracts.resilience.circuit_rows import lock_circuit, write_step
+from dagster_contracts.resilience.circuit_rows import lock_circuit
+from dagster_contracts.resilience.event_rows import write_step
 
 
 def tell(

@@ -23,9 +23,14 @@ _READ_ONLY = "dagster_contracts_read_only"
 
 # In microseconds since 1970; SQLite's clock has milliseconds.
 _CLOCK = {
-    "sqlite": "strftime('%s', 'now') * 1000000"
-    " + CAST(round((strftime('%f', 'now') - strftime('%S', 'now')) * 1000) AS INTEGER) * 1000",
-    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+    "sqlite": sa.literal_column(
+        "strftime('%s', 'now') * 1000000"
+        " + CAST(round((strftime('%f', 'now') - strftime('%S', 'now')) * 1000) AS INTEGER) * 1000",
+        UtcTime,
+    ),
+    "postgresql": sa.literal_column(
+        "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)", UtcTime
+    ),
 }
 
 
@@ -39,6 +44,9 @@ class Store:
         self._file = Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
         self._read_only = bool(engine.get_execution_options().get(_READ_ONLY, False))
         self._clock = clock
+        self._clock_column = (
+            None if clock is None else sa.bindparam("clock", callable_=clock, type_=UtcTime)
+        )
         self._pid = os.getpid()
 
     @property
@@ -114,10 +122,11 @@ class Store:
         return moment.astimezone(UTC)
 
     def clock(self) -> sa.ColumnElement[Any]:
-        """The database's clock as a column, for a query that needs it beside its row."""
-        if self._clock is not None:
-            return sa.bindparam("clock", callable_=self._clock, type_=UtcTime)
-        return sa.literal_column(_CLOCK[self.dialect], UtcTime)
+        """The database's clock as a column, for a query that needs it beside its row.
+
+        The same one each time, so that a query with it can be kept.
+        """
+        return _CLOCK[self.dialect] if self._clock_column is None else self._clock_column
 
     def lock(self, conn: sa.Connection, name: str) -> None:
         """Hold ``name`` until the transaction ends: one holder over all processes.

@@ -16,7 +16,8 @@ from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.monitoring.health import health
 from dagster_contracts.resilience.breaker import CircuitBreaker
-from dagster_contracts.resilience.circuit_rows import forget_events, lock_circuit
+from dagster_contracts.resilience.circuit_rows import lock_circuit
+from dagster_contracts.resilience.event_rows import forget_events
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 from tests.cli.conftest import ORDERS, Project
@@ -189,7 +190,6 @@ def test_reads_of_several_partitions_are_told_apart(project: Project) -> None:
 
 def test_what_was_given_up_is_a_finding_until_it_is_tried_again(project: Project) -> None:
     read_a_fallback(project, project.evaluate("good.csv").circuit.generation)
-    assert project.run("status", "orders").code == 0
     store = project.store()
     healing = Healing(store, DegradedReads(store))
     for _ in range(3):
@@ -214,9 +214,38 @@ def test_what_was_given_up_is_a_finding_until_it_is_tried_again(project: Project
     part = ("--asset", "revenue", "--partition", "2026-03-01")
     tried = project.run("heal", "orders", *part, *decision, "--format", "json")
     assert tried.json == {"tried_again": [{"asset": "revenue", "partition": "2026-03-01"}]}
-    assert project.run("status", "orders").code == 0
+    assert "given up" not in project.run("status", "orders").stdout
     history = project.run("history", "orders").stdout
     assert "healing asked by ada: revenue[2026-03-01]: it is back" in history
+
+
+@pytest.mark.parametrize(
+    ("because", "code"),
+    [
+        (None, 1),  # healed at the next tick, and not before
+        ("the contract orders says `heal: notify`", 1),
+        ("the contract orders says `heal: false`", 1),
+        ("it is built from total, which is not healed: total is not made here any more", 1),
+        ("revenue is not made here any more", 0),
+        ("the partition 2026-03-01 of revenue does not exist any more", 0),
+    ],
+)
+def test_all_is_well_when_nothing_that_can_be_read_is_built_on_a_fallback(
+    project: Project, because: str | None, code: int
+) -> None:
+    read_a_fallback(project, project.evaluate("good.csv").circuit.generation)
+    store = project.store()
+    DegradedReads(store).explain({("revenue", "2026-03-01"): because})
+    store.close()
+    assert project.run("status").code == code
+    assert project.run("status", "--format", "json").code == code
+
+    store = project.store()
+    DegradedReads(store).settle(
+        consumer="revenue", consumer_partition="2026-03-01", upstream="orders", run_id="r2"
+    )
+    store.close()
+    assert project.run("status").code == 0
 
 
 def test_history_tells_the_transitions_in_order(project: Project) -> None:

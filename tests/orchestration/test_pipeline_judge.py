@@ -13,7 +13,7 @@ import pytest
 from dagster_contracts.core.circuit import CircuitState, machine
 from dagster_contracts.core.condition import Decision, Truth
 from dagster_contracts.orchestration import circuit_sensor, reads
-from dagster_contracts.resilience import breaker, healing
+from dagster_contracts.resilience import audit, breaker, healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.publication import Publication
 from dagster_contracts.resilience.quarantine import Quarantine
@@ -36,8 +36,8 @@ def another_partition_serves(patch: pytest.MonkeyPatch) -> None:
 
 def the_refused_batch_serves(patch: pytest.MonkeyPatch) -> None:
     fine = Decision(Truth.FALSE, "nothing speaks for opening")
-    patch.setattr(breaker, "_audit", lambda *args: fine)
-    patch.setattr(breaker, "why_not_passed", lambda *args, **more: None)
+    patch.setattr(breaker, "audit", lambda *args: fine)
+    patch.setattr(audit, "why_not_passed", lambda *args, **more: None)
 
 
 def the_primary_serves_while_open(patch: pytest.MonkeyPatch) -> None:

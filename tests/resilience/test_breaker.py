@@ -15,7 +15,8 @@ from dagster_contracts.core.condition import Truth
 from dagster_contracts.core.contract import CircuitMode, CircuitScope, ProbeMode, Recovery
 from dagster_contracts.errors import PolicyError, StoreError
 from dagster_contracts.resilience.breaker import CircuitBreaker, circuit_key
-from dagster_contracts.resilience.circuit_rows import lock_circuit, write_step
+from dagster_contracts.resilience.circuit_rows import lock_circuit
+from dagster_contracts.resilience.event_rows import write_step
 from dagster_contracts.store.outbox import Outbox
 from dagster_contracts.store.tables import circuit_events, circuits, metric_points, observations
 

@@ -402,7 +402,7 @@ def test_every_point_of_every_write_path_is_known(world):
     named = {
         name
         for path in package.rglob("*.py")
-        for name in re.findall(r'_checkpoint\("([a-z_.]+)"\)', path.read_text(encoding="utf-8"))
+        for name in re.findall(r'[._]checkpoint\("([a-z_.]+)"\)', path.read_text(encoding="utf-8"))
     }
     assert named == {point for points in PATHS.values() for point in points}
 
