@@ -93,6 +93,7 @@ from dagster_contracts.core.circuit.state import (
     Circuit,
     CircuitState,
     Override,
+    changed,
 )
 from dagster_contracts.core.condition import Observation
 from dagster_contracts.core.contract import CircuitMode, CircuitPolicy
@@ -202,7 +203,7 @@ class _Turn(ProbeTurn, OverrideTurn):
         verdict = judge_tick(self._asked, self.circuit, window)
         kept = trimmed(window, self._policy)
         if kept != self.circuit.window:
-            self.circuit = replace(self.circuit, window=kept)
+            self.circuit = changed(self.circuit, window=kept)
         if self.circuit.frozen:
             self._shadow(verdict)
         elif verdict is not None:
@@ -330,7 +331,7 @@ class _Turn(ProbeTurn, OverrideTurn):
     def _look(self, event: Observed) -> Verdict | None:
         """Take an evaluation into the window and judge it; ``None``: the circuit stays closed."""
         window, averaged = batch_window(self.circuit, event, self._policy, self._now)
-        self.circuit = replace(
+        self.circuit = changed(
             self.circuit, window=trimmed(window, self._policy), averaged=averaged
         )
         if self.circuit.checks < self._policy.min_observations:
@@ -343,7 +344,7 @@ class _Turn(ProbeTurn, OverrideTurn):
             cause = TransitionCause.UNKNOWN if verdict.unknown else TransitionCause.VIOLATION
             self._open(cause, verdict, evaluation_id=event.evaluation_id, partition=event.partition)
             return
-        self.circuit = replace(self.circuit, last_good_at=self._now)
+        self.circuit = changed(self.circuit, last_good_at=self._now)
         self._recorded(
             event.evaluation_id, f"{self.circuit.checks} in the window, nothing speaks for opening"
         )

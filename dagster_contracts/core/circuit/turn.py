@@ -24,6 +24,7 @@ from dagster_contracts.core.circuit.state import (
     Circuit,
     CircuitState,
     Override,
+    changed,
 )
 from dagster_contracts.core.circuit.waiting import probe_wait, recent_openings
 from dagster_contracts.core.contract import CircuitPolicy
@@ -68,7 +69,7 @@ class Turn:
 
     def _remember(self, evaluation_id: str, **changes: object) -> None:
         recent = (*self.circuit.recent, evaluation_id)[-REMEMBERED_EVALUATIONS:]
-        self.circuit = replace(self.circuit, recent=recent, **changes)  # type: ignore[arg-type]
+        self.circuit = changed(self.circuit, recent=recent, **changes)
 
     def _in_a_row(self, metric: str, count: int) -> None:
         counted = {**dict(self.circuit.failures), metric: count}
