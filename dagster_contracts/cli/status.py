@@ -38,7 +38,8 @@ _COLOURS = {
 
 @click.command(
     epilog="""\
-Exits with 1 while a circuit is not closed for its consumers.
+Exits with 1 while a circuit is not closed for its consumers, or something that they
+can read was built on a fallback and is not built anew.
 
 \b
 Examples:
@@ -106,7 +107,8 @@ def status(places: Places, ref: str | None, output: str) -> None:
         else:
             _print(standings, silent, given_up, now)
             _print_unasked(unasked)
-    if not all(_calm(each) for each in standings) or _told_of(standings, given_up):
+    stands = any(read.stands for each in standings for read in each.reads)
+    if stands or not all(_calm(each) for each in standings):
         raise click.exceptions.Exit(FINDINGS)
 
 

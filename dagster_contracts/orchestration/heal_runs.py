@@ -23,7 +23,7 @@ from dagster_contracts.orchestration.materialized import (
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG
 from dagster_contracts.resilience.healing import HealRequest
-from dagster_contracts.resilience.ledger import DegradedRead, Target
+from dagster_contracts.resilience.ledger import NOT_MADE, DegradedRead, Target
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -205,7 +205,7 @@ class HealRuns:
         made = self._made(request)
         gone = [key.to_user_string() for key in made if key not in self._graph.upstream]
         if gone:
-            return f"{', '.join(gone)} is not made here any more"
+            return f"{', '.join(gone)} {NOT_MADE}"
         blamed = sorted({read.circuit for read in request.reads})
         if all(key in self._opened for key in blamed):
             return None  # Nothing to tell that the circuits do not tell themselves.

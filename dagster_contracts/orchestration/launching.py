@@ -13,6 +13,7 @@ from dagster_contracts.orchestration.materialized import (
     newest_materialized,
     partition_key,
 )
+from dagster_contracts.resilience.ledger import NO_PARTITIONS, NO_SUCH_PARTITION, NOT_MADE
 
 
 def cannot_run(
@@ -24,17 +25,17 @@ def cannot_run(
     """Why no run can make that partition of these assets; ``None`` where one can."""
     missing = [key for key in keys if key not in graph.upstream]
     if missing:
-        return f"{_listed(missing)} is not made here any more"
+        return f"{_listed(missing)} {NOT_MADE}"
     found = {key: p for key in keys if (p := graph.partitions[key]) is not None}
     if not found:
-        return None if partition is None else f"{_listed(keys)} has no partitions any more"
+        return None if partition is None else f"{_listed(keys)} {NO_PARTITIONS}"
     first, *others = found.values()
     if any(other != first for other in others):
         return f"{_listed(found)} are made together and have different partitions"
     if partition is None:
         return f"{_listed(found)} has partitions, and nothing says which one is meant"
     if not _is_known(instance, first, partition):
-        return f"the partition {partition} of {_listed(found)} does not exist any more"
+        return f"the partition {partition} of {_listed(found)} {NO_SUCH_PARTITION}"
     return None
 
 

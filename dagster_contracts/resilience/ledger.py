@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -22,6 +22,11 @@ from dagster_contracts.store.tables import degraded_reads
 
 Target = tuple[str, str | None]
 """A consumer and its partition."""
+
+NOT_MADE: Final = "is not made here any more"
+NO_PARTITIONS: Final = "has no partitions any more"
+NO_SUCH_PARTITION: Final = "does not exist any more"
+_GONE = (NOT_MADE, NO_PARTITIONS, NO_SUCH_PARTITION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,14 @@ class DegradedRead:
         """``revenue[2026-03-02]``."""
         part = f"[{self.consumer_partition}]" if self.consumer_partition else ""
         return f"{self.consumer}{part}"
+
+    @property
+    def stands(self) -> bool:
+        """Whether somebody may read what was built on the fallback: it is stored, and not gone."""
+        because = self.unhealed_because or ""
+        # What is built from something that is gone says so after a colon, and is there itself.
+        gone = because.endswith(_GONE) and ": " not in because
+        return not self.pending and not gone
 
 
 class DegradedReads:
