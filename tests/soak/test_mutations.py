@@ -23,7 +23,7 @@ from dagster_contracts.core.circuit import (
 from dagster_contracts.core.circuit.events import TransitionCause
 from dagster_contracts.core.circuit.judgement import why_late
 from dagster_contracts.core.contract import HealMode, OnUnknown
-from dagster_contracts.resilience import breaker, ledger
+from dagster_contracts.resilience import breaker, event_rows, ledger
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.snapshots import SnapshotArchive
 from dagster_contracts.resilience.wake import wake_at
@@ -376,7 +376,7 @@ def what_was_seen_counts_again(patch: pytest.MonkeyPatch) -> None:
 
 @_of(STORE)
 def a_backfill_that_fails_counts_in_the_store(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(breaker, "_why_late", lambda *args, **more: None)
+    patch.setattr(breaker, "why_failure_is_late", lambda *args, **more: None)
     # Many runs of whole assets fail, so that few events suffice.
     patch.setattr(Deployment, "_breaks_down", lambda of, asset: of.random.random() < 0.3)
     whole = {"by_partition": False, "failures": 1}
@@ -389,7 +389,7 @@ def an_evaluation_is_of_the_time_on_its_machine(patch: pytest.MonkeyPatch) -> No
         event = observed(contract, report, *args)
         return replace(event, evaluated_at=report.evaluated_at)
 
-    _around(patch, breaker, "_observed", by_the_wall)
+    _around(patch, breaker, "observed", by_the_wall)
 
 
 @_of(STORE)
@@ -485,8 +485,8 @@ def an_explained_alert_is_told(patch: pytest.MonkeyPatch) -> None:
 @_of(STORE)
 def an_event_is_not_part_of_the_story(patch: pytest.MonkeyPatch) -> None:
     def forgetful(forget: Any, conn: Any, older_than: Any) -> int:
-        events = breaker.circuit_events
-        return conn.execute(breaker.sa.delete(events).where(events.c.at < older_than)).rowcount
+        events = event_rows.circuit_events
+        return conn.execute(event_rows.sa.delete(events).where(events.c.at < older_than)).rowcount
 
     _around(patch, breaker, "forget_events", forgetful)
 
