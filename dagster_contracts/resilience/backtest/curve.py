@@ -25,8 +25,9 @@ class Curve:
     All of them while there are few; of more, the first, last, lowest and highest of each column.
     """
 
-    def __init__(self, since: datetime, until: datetime) -> None:
+    def __init__(self, since: datetime, until: datetime, columns: int = COLUMNS) -> None:
         self._since = since
+        self._columns = columns
         self._span = max(until - since, timedelta(seconds=1))
         self._points: list[Point] = []
         self._added = 0
@@ -35,14 +36,14 @@ class Curve:
         """One more point."""
         self._points.append((at, value))
         self._added += 1
-        if len(self._points) >= 8 * COLUMNS:
+        if len(self._points) >= 8 * self._columns:
             # Thinned out once more at the end, these say the same as all of them.
             self._points = self._thinned()
 
     @property
     def points(self) -> Sequence[Point]:
         """What is left of the points."""
-        return self._points if self._added <= COLUMNS else self._thinned()
+        return self._points if self._added <= self._columns else self._thinned()
 
     def _thinned(self) -> list[Point]:
         kept: list[Point] = []
@@ -54,7 +55,7 @@ class Curve:
         return kept
 
     def _column(self, point: Point) -> int:
-        return int(min(max((point[0] - self._since) / self._span, 0.0), 1.0) * COLUMNS)
+        return int(min(max((point[0] - self._since) / self._span, 0.0), 1.0) * self._columns)
 
 
 class Curves:
