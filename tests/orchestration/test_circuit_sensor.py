@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import pandas as pd
 
 from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import Override
+from dagster_contracts.store.database import open_store
 from dagster_contracts.store.tables import degraded_reads
 from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock
 
 SENSOR = "contract_circuit_sensor"
 IMPATIENT = ORDERS.replace("retry_after: 10s", "retry_after: 1ms")
@@ -168,6 +172,29 @@ def test_outputs_that_one_step_makes_are_probed_and_healed_together(
 
     assert deployment.state() == "closed"
     assert deployment.runtime.ledger.open_reads() == ()
+
+
+def test_a_wait_for_a_probe_is_as_long_as_it_was_where_the_clock_is_set_back(
+    deployment: Deployment, clock: FakeClock
+) -> None:
+    deployment.runtime.__dict__["store"] = open_store(
+        deployment.runtime.settings.store_url, clock=clock
+    )
+    defs = deployment.defs(*assets(deployment))
+    deployment.run(defs, "orders")
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    before = deployment.tick(defs, SENSOR)
+
+    clock.advance(hours=-3)  # Else the circuit would not be looked at for three hours.
+    back = deployment.tick(defs, SENSOR, before.cursor)
+    assert not back.run_requests
+    clock.advance(seconds=9)
+    early = deployment.tick(defs, SENSOR, back.cursor)
+    assert not early.run_requests
+    clock.advance(seconds=2)
+    (probe,) = deployment.tick(defs, SENSOR, early.cursor).run_requests
+    assert probe.asset_selection == [dg.AssetKey("orders")]
 
 
 def test_a_feed_that_stopped_trips_the_circuit_without_a_run(deployment: Deployment) -> None:
