@@ -100,7 +100,7 @@ def exit_code(error: ContractsError) -> int:
 
 
 def _near(word: str, known: Mapping[str, object]) -> str | None:
-    # difflib is only needed for a mistake.
-    from difflib import get_close_matches
+    # It loads difflib, which is only needed for a mistake.
+    from dagster_contracts.core.near_names import near_name
 
-    return next(iter(get_close_matches(word, known, n=1)), None)
+    return near_name(word, known)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dagster_contracts.core.near_names import near_name
 from dagster_contracts.core.quantity import Dimension
 from dagster_contracts.errors import DocumentError
 
@@ -75,16 +75,16 @@ class Catalogue:
     def suggest(self, name: str) -> str | None:
         """The nearest known name, or ``None`` where nothing is near; never ``name`` itself."""
         family, dot, member = name.partition(".")
-        near = [family] if family in self.families else []
-        near = near or difflib.get_close_matches(family.lower(), self.families, n=1)
+        near = family if family in self.families else None
+        near = near or near_name(family.lower(), self.families)
         if near and (dot or family in self.families):
-            found = self._suggest_member(near[0], member)
-            return f"{near[0]}.{found}" if found else None
+            found = self._suggest_member(near, member)
+            return f"{near}.{found}" if found else None
         known = [*self.names, *self.aliases, *(f"{f}.<{m}>" for f, (_, m) in self.families.items())]
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.55)
-        if not nearest and name != name.lower():
-            nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.55)
-        return nearest[0] if nearest and nearest[0] != name else None
+        nearest = near_name(name, known, cutoff=0.55)
+        if nearest is None and name != name.lower():
+            nearest = near_name(name.lower(), known, cutoff=0.55)
+        return nearest if nearest != name else None
 
     def _suggest_member(self, family: str, member: str) -> str | None:
         """What may follow the dot of a family in the place of ``member``."""

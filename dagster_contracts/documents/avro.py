@@ -17,8 +17,9 @@ from dagster_contracts.core.contract import (
     SchemaProperty,
     TypeOptions,
 )
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.documents.json_text import parse_json
-from dagster_contracts.documents.problem import Findings, did_you_mean, nearest
+from dagster_contracts.documents.problem import Findings, did_you_mean
 from dagster_contracts.documents.section import Reading, Section, describe
 from dagster_contracts.documents.type_options import read_options
 from dagster_contracts.documents.yaml_text import (
@@ -179,13 +180,13 @@ class _Reader:
                 f'"logicalType": "{_text(node, "logicalType")}"}}',
             )
         for key in node.entries:
-            near = nearest(key, _FIELD_KEYS, count=1)
+            near = near_names(key, _FIELD_KEYS, count=1)
             if near and key not in _FIELD_KEYS and key != near[0]:
                 self._findings.warning(
                     node.key_location(key),
                     "unknown-key",
                     f"Avro gives the key {key!r} of a field no meaning",
-                    f"did you mean {near[0]!r}?",
+                    meant_one_of(near),
                 )
         found = self.type(node.entries["type"], namespace, depth)
         extras: dict[str, Json] = {}
@@ -315,12 +316,11 @@ class _Reader:
         known = _LOGICAL.get(logical)
         where = node.key_location("logicalType")
         if known is None:
-            near = nearest(logical, _LOGICAL, count=1)
             self._findings.warning(
                 where,
                 "avro-logical-type",
                 f"Avro knows no logicalType {logical!r}, and reads a plain {kind}",
-                f"did you mean {near[0]!r}?" if near else None,
+                meant_one_of(near_names(logical, _LOGICAL, count=1)),
             )
             return None
         bases, logical_type, instant = known

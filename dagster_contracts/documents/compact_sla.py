@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dagster_contracts.core.condition import Comparison, Dimension, Quantity, parse_quantity
 from dagster_contracts.core.contract import Severity, SlaProperty
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.core.service_levels import LIFE
-from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.section import Reading, Section
 from dagster_contracts.documents.sla import (
     KNOWN,
@@ -168,14 +168,12 @@ def _level(section: Section, key: str, node: YamlNode) -> Level:
         # Any metric of the catalogue may carry a service level of its own.
         found = reading.catalogue.find(key)
         if found is None:
-            near = nearest(key, [*KNOWN, *reading.catalogue.names])
             reading.findings.error(
                 section.node.key_location(key),
                 "unknown-key",
                 f"there is no service level {key!r}",
-                f"did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else "known: " + ", ".join(KNOWN) + ", or a metric",
+                meant_one_of(near_names(key, [*KNOWN, *reading.catalogue.names]))
+                or "known: " + ", ".join(KNOWN) + ", or a metric",
             )
             return Level(key, None, "it is not known", text)
         metric, operator = found.name, None

@@ -16,7 +16,8 @@ from dagster_contracts.core.condition import (
 )
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.metrics import spell_name
-from dagster_contracts.documents.problem import Findings, did_you_mean, nearest, place_of
+from dagster_contracts.core.near_names import near_names
+from dagster_contracts.documents.problem import Findings, did_you_mean, place_of
 from dagster_contracts.documents.satisfiability import Prospect, prospect
 from dagster_contracts.errors import SourceLocation
 
@@ -99,7 +100,7 @@ def _members(contract: Contract, findings: Findings) -> None:
                 and not any(member.startswith(f"{column}.") for column in columns)
             ):
                 # A check that others report on the asset answers to its name too.
-                alike = nearest(member, rules)
+                alike = near_names(member, rules)
                 said = findings.warning if alike else findings.note
                 said(
                     where,

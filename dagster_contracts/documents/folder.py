@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from dagster_contracts.core.contract import Contract, ContractStatus
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.core.reference import ContractRef, Version
 from dagster_contracts.documents.document import ENDINGS, Document, read_document
 from dagster_contracts.documents.fallback_graph import find_cycles
-from dagster_contracts.documents.problem import Findings, Problem, as_error, nearest
+from dagster_contracts.documents.problem import Findings, Problem, as_error
 from dagster_contracts.errors import (
     DocumentError,
     SourceLocation,
@@ -75,14 +76,12 @@ def read_documents(root: Path, *, allowed_env: Collection[str] = ()) -> Iterator
     """Every document below ``root`` with what is wrong with it, in the order of the paths."""
     if not root.is_dir():
         what = "is a file and no folder" if root.exists() else "does not exist"
-        near = nearest(root.name, _folders_beside(root), count=1)
         raise DocumentError(
             f"the contracts' folder {what}",
             where=SourceLocation(str(root)),
             why=f"it is looked for at {root.absolute()}",
-            hint=f"did you mean {near[0]!r}?"
-            if near
-            else "create it, or give the resource's path relative to the code location's root",
+            hint=meant_one_of(near_names(root.name, _folders_beside(root), count=1))
+            or "create it, or give the resource's path relative to the code location's root",
         )
     for path in contract_files(root):
         yield read_document(path, root=root, allowed_env=allowed_env)
@@ -170,9 +169,9 @@ class ContractFolder:
     def _named(self, name: str, ref: str) -> Mapping[Version, Contract]:
         versions = self._contracts.get(name)
         if versions is None:
-            near = nearest(name, self._contracts)
+            near = near_names(name, self._contracts)
             if near:
-                hint = "did you mean " + " or ".join(map(repr, near)) + "?"
+                hint = meant_one_of(near)
             elif self._contracts:
                 hint = "known: " + ", ".join(list(self._contracts)[:20])
             else:

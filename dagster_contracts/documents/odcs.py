@@ -20,6 +20,7 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SlaProperty,
 )
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.core.reference import Version, is_name
 from dagster_contracts.documents.compact import Expected, infer_event_time
 from dagster_contracts.documents.named_schemas import NamedSchemas, read_levels_and_breaker
@@ -33,7 +34,6 @@ from dagster_contracts.documents.policy_sections import (
     read_metrics,
     read_monitoring,
 )
-from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.schema_files import SchemaFiles
 from dagster_contracts.documents.section import Reading, Section, snake
 from dagster_contracts.documents.vocabulary.contract import EXTENSIONS
@@ -172,10 +172,10 @@ def _extensions(section: Section, extras: dict[str, Json]) -> Section:
             ours.keys[key] = (named.line, named.column)
         else:
             others.append(to_json(item))
-            near = nearest(key, EXTENSIONS.names, count=1)
+            near = near_names(key, EXTENSIONS.names, count=1)
             if named is not None and near and len(key) > 4:
                 twice = key in ours.entries
-                mend = f"did you mean {near[0]!r}?"
+                mend = meant_one_of(near)
                 if near[0] == key:
                     mend = "its value has another shape than ours; see the reference of the key"
                 section.findings.warning(

@@ -11,8 +11,8 @@ from dagster_contracts.core.condition import (
     parse_duration,
 )
 from dagster_contracts.core.contract import Json, Severity, SlaProperty
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.core.service_levels import LIFE
-from dagster_contracts.documents.problem import nearest
 from dagster_contracts.documents.quality import is_own
 from dagster_contracts.documents.section import Section, exact
 from dagster_contracts.documents.sla import (
@@ -140,13 +140,12 @@ def _level(item: Section, name: str, value: YamlNode | None, unit: str | None) -
         condition = item.reading.condition(value, default_metric=own.name)
         return Level(name, condition, None, shown)
     if canonical not in KNOWN:
-        near = nearest(name, KNOWN, count=1)
         return _not_evaluated(
             item,
             item.place("property"),
             Level(canonical, None, f"nothing measures {name!r}", shown),
             "nothing measures it",
-            f"did you mean {near[0]!r}?" if near else None,
+            meant_one_of(near_names(name, KNOWN, count=1)),
         )
     if scalar is None or not text:
         return Level(canonical, None, "it has no value", shown)

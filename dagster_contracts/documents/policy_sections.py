@@ -16,6 +16,7 @@ from dagster_contracts.core.contract import (
     Protects,
 )
 from dagster_contracts.core.metrics import read_name
+from dagster_contracts.core.near_names import meant_one_of
 from dagster_contracts.documents.problem import did_you_mean
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.vocabulary import policies
@@ -136,7 +137,7 @@ def read_monitoring(section: Section) -> MonitoringPolicy:
                 section.place("anomaly_metrics"),
                 "unknown-metric",
                 f"there is no metric {metric!r}",
-                f"did you mean {near!r}?" if near else "declare it under 'metrics'",
+                meant_one_of([near]) if near else "declare it under 'metrics'",
             )
     threshold = section.number("anomaly_threshold")
     if threshold is not None and threshold <= 0:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from enum import StrEnum
 
 from dagster_contracts.core.contract import Contract
+from dagster_contracts.core.near_names import CANDIDATES, fold, meant_one_of, near_names
 from dagster_contracts.errors import ContractsError, DocumentError, SourceLocation, shortened
 
 MAX_PROBLEMS = 100
 """So many mistakes of one document are told; nobody reads more of them at once."""
-_CANDIDATES = 200
 
 
 def place_of(contract: Contract) -> SourceLocation:
@@ -136,40 +135,15 @@ def did_you_mean(
 ) -> str:
     """A hint that names the nearest of ``known``, or all of them where none is near."""
     choices = list(known)
-    if len(choices) <= _CANDIDATES:
+    if len(choices) <= CANDIDATES:
         choices.sort()
-    meant = {_fold(name): hint for name, hint in (synonyms or {}).items()}.get(_fold(word[:200]))
+    meant = {fold(name): hint for name, hint in (synonyms or {}).items()}.get(fold(word[:200]))
     if meant is not None:
         return f"write {meant}"
-    near = nearest(word, choices)
-    if near:
-        return "did you mean " + " or ".join(repr(choice) for choice in near) + "?"
+    near = meant_one_of(near_names(word, choices))
+    if near is not None:
+        return near
     if not choices:
         return "remove it"
     shown = ", ".join(choices[:40]) + (", ..." if len(choices) > 40 else "")
     return f"known here: {shown}"
-
-
-def nearest(word: str, known: Iterable[str], *, count: int = 2) -> list[str]:
-    """Up to ``count`` of ``known`` that look like ``word``, case and separators apart."""
-    wanted = _fold(word[:200])
-    known = list(known)
-    if len(known) > _CANDIDATES:
-        first = (word[:1].lower(), word[:1].upper())
-        known = [choice for choice in known if choice.startswith(first)]
-    folded: dict[str, str] = {}
-    for choice in known:
-        folded.setdefault(_fold(choice), choice)
-    if len(folded) > _CANDIDATES and wanted not in folded:
-        # To compare with each of thousands takes long: those that begin alike are the likeliest.
-        alike = [choice for choice in folded if choice[:1] == wanted[:1]]
-        alike.sort(key=lambda choice: (choice[:3] != wanted[:3], abs(len(choice) - len(wanted))))
-        folded = {choice: folded[choice] for choice in alike[:_CANDIDATES]}
-    found = get_close_matches(wanted, list(folded), n=count, cutoff=0.6)
-    if found and found[0] == wanted:
-        found = found[:1]
-    return [folded[choice] for choice in found]
-
-
-def _fold(word: str) -> str:
-    return word.lower().replace("_", "").replace("-", "").replace(" ", "")

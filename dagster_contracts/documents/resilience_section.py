@@ -20,7 +20,7 @@ from dagster_contracts.core.contract import (
     Resilience,
     SourceKind,
 )
-from dagster_contracts.documents.problem import nearest
+from dagster_contracts.core.near_names import meant_one_of, near_names
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.vocabulary import resilience as words
 from dagster_contracts.documents.yaml_text import SequenceNode
@@ -191,13 +191,13 @@ def _read_level(section: Section) -> FallbackLevel:
         source = FallbackSource(SourceKind.ASSET, "")
     else:
         source = read_source(source_text)
-        meant = nearest(source_text, _WORDS, count=1)
+        meant = near_names(source_text, _WORDS, count=1)
         if source.kind is SourceKind.ASSET and meant and len(source_text) > _SHORT:
             section.findings.warning(
                 section.place("source"),
                 "source",
                 f"the level {name!r} reads an asset called {source_text!r}",
-                f"did you mean {meant[0]!r}?",
+                meant_one_of(meant),
             )
     level = FallbackLevel(
         name=name,

@@ -28,6 +28,7 @@ from dagster_contracts.core.expression import (
     nodes_of,
     parse_expression,
 )
+from dagster_contracts.core.near_names import near_names
 from dagster_contracts.core.pattern import Dialect, UnportablePattern, translate
 from dagster_contracts.core.rules import (
     Aggregate,
@@ -41,7 +42,7 @@ from dagster_contracts.core.rules import (
     UniqueItems,
     Unmeasurable,
 )
-from dagster_contracts.documents.problem import Findings, did_you_mean, nearest, place_of
+from dagster_contracts.documents.problem import Findings, did_you_mean, place_of
 from dagster_contracts.errors import SourceLocation
 
 _NUMBERS = frozenset({LogicalType.NUMBER, LogicalType.INTEGER})
@@ -152,7 +153,7 @@ def _expressions(
                 continue
             # A table may hold more than its contract says; a name like another one is a slip.
             may_exist = schema_object.extra_columns is not ExtraColumns.FORBID
-            slip = bool(nearest(column, known)) or not may_exist
+            slip = bool(near_names(column, known)) or not may_exist
             said = findings.error if slip else findings.warning
             said(
                 where,

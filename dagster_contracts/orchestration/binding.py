@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SourceKind,
 )
+from dagster_contracts.core.near_names import near_name
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.translator import ContractTranslator
@@ -265,8 +265,7 @@ def _no_asset(
     contract: Contract, schema_object: SchemaObject, keys: tuple[dg.AssetKey, ...]
 ) -> str:
     names = contract.asset_names(schema_object)
-    known = {key.to_user_string(): key for key in keys}
-    nearest = difflib.get_close_matches(names[0], known, n=1, cutoff=0.6)
-    hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
+    nearest = near_name(names[0], (key.to_user_string() for key in keys))
+    hint = f"; the nearest is {nearest!r}" if nearest else ""
     wanted = " or ".join(repr(name) for name in names)
     return f"no asset {wanted} here for the contract {contract.ref}{hint}"

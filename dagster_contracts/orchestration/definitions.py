@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_contracts.core.contract import SourceKind
+from dagster_contracts.core.near_names import near_name
 from dagster_contracts.documents.folder import read_folder
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.asset_checks import build_contract_checks
@@ -202,11 +202,11 @@ def _known_fallbacks(
             key = bindings.asset_of(level.source.name, translator)
             if key in keys:
                 continue
-            nearest = difflib.get_close_matches(level.source.name, names, n=1, cutoff=0.6)
+            nearest = near_name(level.source.name, names)
             message = (
                 f"the level {level.name!r} of {binding.contract.ref} reads the asset "
                 f"{level.source.name!r}, which is not here"
-                + (f"; the nearest is {nearest[0]!r}" if nearest else "")
+                + (f"; the nearest is {nearest!r}" if nearest else "")
             )
             if strict:
                 raise WiringError(

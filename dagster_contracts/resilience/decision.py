@@ -9,9 +9,10 @@ from enum import Enum
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
 from dagster_contracts.core.contract import CircuitScope, Contract
+from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import CircuitBreaker
-from dagster_contracts.resilience.governed import did_you_mean, require_asset, require_scope
+from dagster_contracts.resilience.governed import require_asset, require_scope
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.verdict import BreakerVerdict
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey
 from dagster_contracts.core.contract import CircuitScope, Contract
+from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
 
 
@@ -91,12 +91,6 @@ def no_partition(key: CircuitKey, known: Iterable[str]) -> PolicyError:
         why=f"its partitions: {'... ' if len(names) > 5 else ''}{', '.join(names[-5:]) or 'none'}",
         hint=did_you_mean(key.partition or "", names) or "name one of those, or none for all",
     )
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """``did you mean 'orders'?``, where one of the known names is near."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {near[0]!r}?" if near else None
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from contextlib import suppress
@@ -41,6 +40,7 @@ from dagster_contracts.core.metrics import (
     read_name,
     spell_name,
 )
+from dagster_contracts.core.near_names import did_you_mean, near_name
 from dagster_contracts.core.quantity import (
     UNIT_SPELLINGS,
     Dimension,
@@ -276,10 +276,8 @@ class _Parser:
                 "(row_count < 10 for 3 checks)"
             )
         elif token.kind == "word":
-            near = difflib.get_close_matches(
-                token.text.lower(), ("and", "or", "for"), n=1, cutoff=0.65
-            )
-            hint = f"did you mean '{near[0]}'?" if near else None
+            words = ("and", "or", "for")
+            hint = did_you_mean(token.text.lower(), words, cutoff=0.65)
         self.fail(f"expected {expected}, found {token.shown}", token.offset, hint)
 
     # -- grammar --------------------------------------------------------------------------------
@@ -420,7 +418,7 @@ class _Parser:
             if find_unit(word) is None:
                 if word.startswith("_"):
                     self._foreign_character(self._token.offset, self._tokens[: self._next])
-                if difflib.get_close_matches(word.lower(), RESERVED_WORDS, n=1, cutoff=0.65):
+                if near_name(word.lower(), RESERVED_WORDS, cutoff=0.65):
                     self.end("a unit, 'for', 'and', 'or' or the end")
                 self._unknown_unit(word, self._token.offset)
             pieces[-1] = (number, self._take().text, offset)
@@ -496,11 +494,8 @@ class _Parser:
         elif lower in ("k", "thousand", "million", "millions", "mio", "bn"):
             hint = "write the number out: 10000; a size has a unit such as 'kB'"
         else:
-            near = difflib.get_close_matches(lower, UNIT_SPELLINGS, n=1)
-            if near:
-                hint = f"did you mean {near[0]!r}?"
-            else:
-                hint = "known are %, ms, s, min, h, d, w, B, kB, MB, GB, TB"
+            near = did_you_mean(lower, UNIT_SPELLINGS)
+            hint = near or "known are %, ms, s, min, h, d, w, B, kB, MB, GB, TB"
         self.fail(f"unknown unit {unit!r}", offset, hint)
 
     def _sum(self, pieces: list[tuple[Fraction, str, int]]) -> tuple[Fraction, Dimension | None]:
