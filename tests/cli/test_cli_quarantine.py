@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -13,7 +14,8 @@ from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.engine.validation import validate
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.quarantine import Quarantine
-from tests.cli.conftest import Project
+from dagster_contracts.store.database import open_store
+from tests.cli.conftest import Project, Ran
 
 
 @pytest.fixture
@@ -151,6 +153,55 @@ def test_publish_says_what_happens_next_and_is_decided_once(held: Project) -> No
     again = held.run(*publish)
     assert again.code == 2
     assert "batch 1 is to be published already" in again.stderr
+
+
+def test_batches_of_a_store_on_postgresql_are_decided_on(
+    project: Project, postgres_url: str
+) -> None:
+    def run(*arguments: str) -> Ran:
+        return project.run("--store", postgres_url, "quarantine", *arguments)
+
+    def state(number: int) -> str:
+        batches = run("list", "--all", "--format", "json").json["batches"]
+        return str(next(each["state"] for each in batches if each["id"] == number))
+
+    decided = ("--reason", "refunds are new", "--actor", "ada")
+    assert project.run("--store", postgres_url, "db", "upgrade").code == 0
+    table = pyarrow.csv.read_csv(project.root / "bad.csv")
+    key, contract = CircuitKey("orders", "orders"), project.contract()
+    with closing(open_store(postgres_url)) as store:
+        quarantine = Quarantine(store, project.root / ".dagster_contracts/quarantine")
+        for day in ("2026-03-01", "2026-03-02", "2026-03-03"):
+            report = validate(table, contract, asset="orders", partition=day)
+            CircuitBreaker(store).record(contract, report, key=key, run_id=day)
+            quarantine.put(key, table, report, run_id=day)
+
+    listed = run("list")
+    assert listed.code == 0
+    assert [day in listed.stdout for day in ("[2026-03-01]", "[2026-03-03]")] == [True, True]
+    shown = run("show", "1", "--rows", "2")
+    assert "amount.required: 1 of 3 rows" in shown.stdout
+    assert "-2.0" in shown.stdout
+
+    assert run("release", "1", "--to", "out.parquet", *decided).code == 0
+    assert pq.read_table(project.root / "out.parquet").to_pylist() == table.to_pylist()
+    assert run("drop", "2", *decided).code == 0
+    published = run("publish", "3", *decided, "--reset")
+    assert published.code == 0
+    assert "batch 3 of orders[2026-03-03] is to be published: 3 rows" in published.stdout
+    assert [state(number) for number in (1, 2, 3)] == ["released", "dropped", "publishing"]
+    assert "by ada: refunds are new" in run("show", "2").stdout
+    history = project.run("--store", postgres_url, "history", "orders")
+    assert "batch 3 released by ada: refunds are new" in history.stdout
+
+    for again in (("release", "1", "--to", "more.parquet"), ("drop", "2"), ("publish", "3")):
+        refused = run(*again, *decided)
+        assert refused.code == 2
+        assert f"batch {again[1]} is" in refused.stderr
+    assert not (project.root / "more.parquet").exists()
+    # Until a run is under way the decision can be taken back.
+    assert run("drop", "3", *decided).code == 0
+    assert state(3) == "dropped"
 
 
 def test_a_batch_whose_contract_is_gone_is_not_published(held: Project) -> None:
