@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 import textwrap
@@ -16,6 +17,7 @@ from dagster_contracts.orchestration.runtime import ContractsRuntime
 from tests.orchestration.conftest import ORDERS
 
 LOCATION = """
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -53,18 +55,30 @@ defs = with_contracts(
         resources={{"io_manager": dg.FilesystemIOManager(base_dir=str(HERE / "io"))}},
         # Steps fork from a process that has done the imports; each still is one of its own.
         executor=dg.multiprocess_executor.configured(
-            {{"start_method": {{"forkserver": {{"preload_modules": ["pandas"]}}}}}}
+            {{"start_method": {{"forkserver": {{"preload_modules": {preloaded}}}}}}}
         ),
     ),
     contracts=ContractsResource(path="contracts", store={store!r}),
 )
 
-if __name__ == "__main__":
+
+def run(*names: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         job = defs.resolve_implicit_global_asset_job_def()
-        keys = [dg.AssetKey(name) for name in sys.argv[1:]] or None
+        keys = [dg.AssetKey(name) for name in names] or None
         job.execute_in_process(instance=instance, asset_selection=keys)
+
+
+if __name__ == "__main__":
+    fork = multiprocessing.get_context("fork")
+    runs = [fork.Process(target=run, args=names.split()) for names in sys.argv[1:]]
+    for each in runs:
+        each.start()
+    for each in runs:
+        each.join()
+    sys.exit(any(each.exitcode for each in runs))
 """
+PRELOADED = ["dagster_contracts.orchestration.definitions", "pandas"]
 GOOD = [{"order_id": n, "amount": 10.0 * n, "country": "DE"} for n in (1, 2, 3)]
 BAD = [{"order_id": n, "amount": -1.0, "country": "DE"} for n in (7, 8, 9)]
 PATIENT = ORDERS.replace("retry_after: 10s", "retry_after: 1h")
@@ -80,7 +94,8 @@ class Project:
             text = textwrap.dedent(PATIENT).replace("name: orders", f"name: {name}")
             text = text.replace("source: orders}", f"source: {name}}}")
             (root / "contracts" / name / "1.0.0.yaml").write_text(text)
-        (root / "location.py").write_text(LOCATION.format(store=store))
+        location = LOCATION.format(store=store, preloaded=json.dumps(PRELOADED))
+        (root / "location.py").write_text(location)
         (root / "home").mkdir()
         (root / "home" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         self.store = store
@@ -88,20 +103,28 @@ class Project:
     def deliver(self, rows: list[dict[str, object]]) -> None:
         (self.root / "delivered.json").write_text(json.dumps(rows))
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def run(self, *command: str) -> str:
+        """What a process of its own says."""
+        process = subprocess.run(
             [sys.executable, "-W", "ignore", *command],
             cwd=self.root,
-            env={**os.environ, "DAGSTER_HOME": str(self.root / "home")},
+            env={
+                **os.environ,
+                "DAGSTER_HOME": str(self.root / "home"),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            timeout=400,
+            check=False,
         )
+        assert process.returncode == 0, process.stdout
+        return process.stdout
 
-    def finish(self, process: subprocess.Popen[str]) -> str:
-        output, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, output
-        return output
+    def run_here(self) -> None:
+        """One run in this process."""
+        runpy.run_path(str(self.root / "location.py"))["run"]()
 
     def runtime(self) -> ContractsRuntime:
         resource = ContractsResource(path="contracts", store=self.store)
@@ -111,11 +134,11 @@ class Project:
 def test_the_same_run_switches_under_the_multiprocess_executor(tmp_path: Path) -> None:
     project = Project(tmp_path, store="sqlite:///state/contracts.db")
     project.deliver(GOOD)
-    project.finish(project.start("location.py"))
+    project.run_here()
     project.deliver(BAD)
 
     command = ["-m", "dagster", "job", "execute", "-f", "location.py", "-j", "everything"]
-    output = project.finish(project.start(*command))
+    output = project.run(*command)
 
     assert "orders was read from last_valid of orders" in output
     assert "plain_orders was read from last_valid of plain_orders" in output
@@ -136,9 +159,7 @@ def test_two_runs_at_once_on_postgresql_open_the_circuit_once(
     project = Project(tmp_path, store=postgres_url)
     project.deliver(BAD)
 
-    both = [project.start("location.py", "orders"), project.start("location.py", "orders")]
-    for process in both:
-        project.finish(process)
+    project.run("location.py", "orders", "orders")
 
     runtime = project.runtime()
     (circuit,) = runtime.breaker.circuits()
