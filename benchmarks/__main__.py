@@ -1,11 +1,13 @@
-"""``python -m benchmarks``: measure the engine, the loading of contracts, and circuits."""
+"""``python -m benchmarks``: measure the engine, loading contracts, circuits and backtests."""
 
 import sys
 
-from benchmarks import contracts, engine, resilience
+from benchmarks import backtest, contracts, engine, resilience
 
 failed = engine.main()
 print()
 failed = contracts.main(["--check"] if "--check" in sys.argv else []) or failed
 print()
-raise SystemExit(resilience.main() or failed)
+failed = resilience.main() or failed
+print()
+raise SystemExit(backtest.main() or failed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.contender import Contender, Target, take_turns
 from benchmarks.limit import by_hand
+from benchmarks.memory import peak
 from benchmarks.orders import column, orders, orders_contract
 from dagster_contracts.core.contract import (
     Contract,
@@ -184,18 +184,6 @@ def _ratio(one: Callable[[], object], other: Callable[[], object], runs: int) ->
     return contenders[0].median / contenders[1].median
 
 
-def _peak() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
-        if found:
-            return int(found[1]) / 1024
-    import resource
-
-    # macOS counts bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 if __name__ == "__main__":
     validate(Path(sys.argv[1]), orders_contract())
-    print(_peak())
+    print(peak())
