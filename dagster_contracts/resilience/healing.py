@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import CircuitKey, NoteKind
 from dagster_contracts.core.contract import Json
+from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
 from dagster_contracts.resilience.notices import HEAL, HEAL_GIVEN_UP
@@ -368,7 +369,8 @@ class Healing:
         """Let the sensor try what it has given up, as often as at first; audited.
 
         Those that read a fallback of the contract; ``consumer`` and ``partition`` choose among
-        them. Raises ``PolicyError`` without an actor or a reason, and where nothing is given up.
+        them. Raises ``PolicyError`` without an actor or a reason, and where nothing is given up, or
+        nothing of that name was built on a fallback.
         """
         require_operator("heal again", actor, reason)
         chosen = [
@@ -379,6 +381,7 @@ class Healing:
             and partition in (None, request.partition)
         ]
         if not chosen:
+            self._require_built(contract, consumer, partition)
             which = _named((consumer, partition)) if consumer else f"what {contract} protects"
             raise PolicyError(
                 f"no healing was given up of {which}",
@@ -410,6 +413,27 @@ class Healing:
         targets = tuple((request.consumer, request.partition) for request in chosen)
         self._reads.explain(dict.fromkeys(targets))
         return targets
+
+    def _require_built(self, contract: str, consumer: str | None, partition: str | None) -> None:
+        """``PolicyError`` where nothing of that name was built on a fallback of the contract."""
+        targets = {r.target for r in self._built() if r.circuit.contract == contract}
+        consumers = {name for name, _ in targets}
+        if consumer is not None and consumer not in consumers:
+            told, named, known = f"nothing of the name {consumer!r}", consumer, consumers
+        else:
+            parts = {part or "" for name, part in targets if consumer in (None, name)}
+            if partition is None or partition in parts:
+                return
+            of = "" if consumer is None else f" of {consumer}"
+            told, named, known = f"no partition {partition!r}{of}", partition, parts - {""}
+        listed = sorted(known)
+        more = f", ... ({len(listed)} in all)" if len(listed) > 5 else ""
+        raise PolicyError(
+            f"{told} waits to be healed of a fallback of {contract}",
+            why=f"what waits: {', '.join(listed[:5]) or 'nothing'}{more}",
+            hint=did_you_mean(named, listed)
+            or f"`dagster-contracts status {contract}` says what waits, and for what",
+        )
 
     def _built(self) -> tuple[DegradedRead, ...]:
         """What was stored from a fallback: runs that are under way may yet fail."""

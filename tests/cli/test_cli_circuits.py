@@ -208,9 +208,16 @@ def test_what_was_given_up_is_a_finding_until_it_is_tried_again(project: Project
     assert "healing given up: revenue[2026-03-01]: given up after 3 tries" in history
 
     decision = ("--actor", "ada", "--reason", "it is back")
-    wrong = project.run("heal", "orders", "--asset", "board", *decision)
-    assert wrong.code != 0
-    assert "no healing was given up of board" in wrong.stderr
+    wrong = project.run("heal", "orders", "--asset", "revenu", *decision)
+    assert wrong.code == 2
+    assert "nothing of the name 'revenu' waits to be healed of a fallback of orders" in wrong.stderr
+    assert "what waits: revenue" in wrong.stderr
+    assert "did you mean 'revenue'?" in wrong.stderr
+    day = ("--asset", "revenue", "--partition", "2026-03-02")
+    wrong = project.run("heal", "orders", *day, *decision)
+    assert wrong.code == 2
+    assert "no partition '2026-03-02' of revenue waits to be healed" in wrong.stderr
+    assert "did you mean '2026-03-01'?" in wrong.stderr
     part = ("--asset", "revenue", "--partition", "2026-03-01")
     tried = project.run("heal", "orders", *part, *decision, "--format", "json")
     assert tried.json == {"tried_again": [{"asset": "revenue", "partition": "2026-03-01"}]}

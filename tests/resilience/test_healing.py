@@ -383,8 +383,12 @@ def test_a_person_lets_it_be_tried_again_and_again(given_up, ledger, healing):
 
 
 def test_only_what_was_given_up_of_the_contract_is_tried_again(given_up, healing):
-    for wrong in ({"contract": "weather"}, {"contract": "orders", "consumer": "board"}):
-        with pytest.raises(PolicyError, match="no healing was given up"):
+    for wrong, told in (
+        ({"contract": "weather"}, "no healing was given up"),
+        ({"contract": "orders", "consumer": "board"}, "what waits: sales"),
+        ({"contract": "orders", "partition": "d1"}, "no partition 'd1' waits to be healed"),
+    ):
+        with pytest.raises(PolicyError, match=told):
             healing.try_again(**wrong, actor="ada", reason="it is back")
     with pytest.raises(PolicyError, match="needs an actor and a reason"):
         healing.try_again("orders", actor="ada", reason=" ")
