@@ -26,7 +26,8 @@ def build_registry_sensor(
     """The sensor that publishes new versions and keeps the list of consumers.
 
     It never starts a run. A new version, a deprecation or a retirement is told to the subscribers
-    concerned; an edited published version is an alert and an error on the tick.
+    concerned; an edited published version is an alert and an error on the tick. So is a file that
+    cannot be read, which is no alert: the contracts of all other files are recorded before.
     """
 
     @dg.sensor(

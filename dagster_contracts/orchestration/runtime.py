@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.documents.folder import ContractFolder, read_folder
+from dagster_contracts.documents.readable import ReadableFolder, read_readable
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.monitoring.service_history import ServiceHistory
@@ -156,7 +157,10 @@ class ContractsRuntime:
     @cached_property
     def registry(self) -> ContractRegistry:
         """Published versions, consumers and subscriptions."""
-        return ContractRegistry(self.store, self.read_folder)
+        return ContractRegistry(self.store, self.read_folder, readable=self._readable)
+
+    def _readable(self) -> ReadableFolder:
+        return read_readable(self.settings.contracts, allowed_env=self.settings.allowed_env)
 
     @cached_property
     def feedback(self) -> FeedbackBook:

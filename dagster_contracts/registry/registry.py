@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -14,7 +14,14 @@ from dagster_contracts.core.compatibility import diff
 from dagster_contracts.core.contract import Contract, ContractStatus
 from dagster_contracts.core.reference import Version
 from dagster_contracts.documents.folder import ContractFolder, load_contract
-from dagster_contracts.errors import PolicyError, UnknownContractError, VersionConflictError
+from dagster_contracts.documents.readable import ReadableFolder
+from dagster_contracts.errors import (
+    ContractsError,
+    DocumentError,
+    PolicyError,
+    UnknownContractError,
+    VersionConflictError,
+)
 from dagster_contracts.registry.cache import ContractCache
 from dagster_contracts.registry.catalog import Catalog, Decision, read_decisions
 from dagster_contracts.registry.consumers import Consumer, ConsumerEdge, Impact, impact_of
@@ -45,7 +52,8 @@ class ContractRegistry:
     """The single source of truth on contracts.
 
     ``folder`` holds the documents: a folder that was read, or a function that reads it, which is
-    then asked again when the cache is older than ``ttl``.
+    then asked again when the cache is older than ``ttl``. ``readable`` reads what can be read of
+    it, for :meth:`sync`; without it one broken file keeps everything from being recorded.
     """
 
     def __init__(
@@ -53,11 +61,13 @@ class ContractRegistry:
         store: Store,
         folder: ContractFolder | Callable[[], ContractFolder],
         *,
+        readable: Callable[[], ReadableFolder] | None = None,
         ttl: timedelta = timedelta(seconds=30),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._read_folder = folder if callable(folder) else lambda: folder
+        self._readable = readable or (lambda: ReadableFolder(self._read_folder()))
         self._book = SubscriptionBook(store)
         self._versions = VersionBook(store, self._book)
         self._catalogs = ContractCache(lambda _: self._read(), ttl=ttl, clock=clock)
@@ -170,10 +180,13 @@ class ContractRegistry:
 
         Each thing is recorded and told once, however many processes look. The first versions of a
         contract are recorded in silence: nobody could have waited for them. A published version
-        that was edited raises :class:`VersionConflictError`, after all others have been recorded.
+        was edited raises :class:`VersionConflictError`, a file that cannot be read
+        :class:`DocumentError`, after all others have been recorded. Of a contract with a broken
+        file nothing is recorded until it is mended.
         """
         self._changed()
-        folder = self._catalog().folder
+        readable = self._readable()
+        folder = readable.folder
         with self._store.read() as conn:
             hashes = {
                 (row.contract, row.version): row.content_hash
@@ -200,6 +213,8 @@ class ContractRegistry:
                     )
                     events += [event] if event else []
                     conflicts += [conflict] if conflict else []
+        if readable.broken:
+            raise _all_of([*readable.broken, *conflicts])
         if conflicts:
             raise _joined(conflicts)
         return tuple(events)
@@ -337,6 +352,16 @@ def _joined(conflicts: list[VersionConflictError]) -> VersionConflictError:
         f"{len(conflicts)} published versions were edited",
         why="\n        ".join(f"{error.what}: {error.why}" for error in conflicts),
         hint="restore the documents and save the changes as new versions beside them",
+    )
+
+
+def _all_of(errors: Sequence[ContractsError]) -> ContractsError:
+    if len(errors) == 1:
+        return errors[0]
+    return DocumentError(
+        f"{len(errors)} contract files could not be recorded",
+        why="\n        ".join(line for error in errors for line in str(error).splitlines()),
+        hint="all other contracts were recorded; mend these, and the next tick records them",
     )
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import VersionConflictError, contract_asset
+from dagster_contracts import DocumentError, VersionConflictError, contract_asset
 from tests.orchestration.conftest import GOOD, ORDERS, Deployment
 
 REGISTRY, MONITOR = "contract_registry_sensor", "contract_monitor_sensor"
@@ -79,3 +79,23 @@ def test_an_edited_version_is_an_error_that_names_both_hashes(deployment: Deploy
 
     assert published[:12] in str(caught.value)
     assert edited[:12] in str(caught.value)
+
+
+def test_a_broken_file_is_an_error_that_keeps_no_other_contract_from_being_told(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(ORDERS.replace("name: orders", "name: prices"), name="prices")
+    defs = deployment.defs(*assets())
+    deployment.tick(defs, REGISTRY)
+    deployment.tick(defs, MONITOR)
+    deployment.contract("data_contract: 3\n", name="prices", version="1.1.0")
+    newer = ORDERS.replace("version: 1.0.0", "version: 2.0.0")
+    deployment.contract(newer.replace("      country: {type: string}\n", ""), version="2.0.0")
+
+    with pytest.raises(DocumentError, match=r"prices/1\.1\.0\.yaml:1:1: "):
+        deployment.tick(defs, REGISTRY)
+    deployment.tick(defs, MONITOR)
+
+    assert [alert["contract"] for alert in alerts(deployment)] == ["orders"]
+    recorded = [(each.contract, each.version) for each in deployment.runtime.registry.published()]
+    assert recorded == [("orders", "1.0.0"), ("orders", "2.0.0"), ("prices", "1.0.0")]

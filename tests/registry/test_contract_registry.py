@@ -12,7 +12,9 @@ import pytest
 from dagster_contracts.core.changes import Verdict
 from dagster_contracts.core.contract import ContractStatus
 from dagster_contracts.documents.folder import read_folder
+from dagster_contracts.documents.readable import read_readable
 from dagster_contracts.errors import (
+    DocumentError,
     IncompatibleChangeError,
     PolicyError,
     UnknownContractError,
@@ -20,7 +22,7 @@ from dagster_contracts.errors import (
 )
 from dagster_contracts.registry.consumers import ConsumerEdge, ConsumerOrigin
 from dagster_contracts.registry.events import EventKind
-from dagster_contracts.registry.registry import ContractRegistry
+from dagster_contracts.registry.registry import ContractRegistry, PublishedVersion
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.outbox import Outbox
 
@@ -47,7 +49,11 @@ class Desk:
         self.registry = self.open()
 
     def open(self, store: Store | None = None) -> ContractRegistry:
-        return ContractRegistry(store or self.store, lambda: read_folder(self.root))
+        return ContractRegistry(
+            store or self.store,
+            lambda: read_folder(self.root),
+            readable=lambda: read_readable(self.root),
+        )
 
     def write(
         self, version: str, fields: str = DISCOUNT, *, status: str = "active", more: str = ""
@@ -56,6 +62,10 @@ class Desk:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(ORDERS.format(version=version, status=status, fields=fields, more=more))
         return path
+
+    def recorded(self) -> tuple[PublishedVersion, ...]:
+        """What is recorded, whether the folder can be read or not."""
+        return self.registry.published()
 
     def told(self) -> list[str]:
         return [message.kind for message in Outbox(self.store).messages()]
@@ -463,3 +473,41 @@ def test_impact_names_the_worst_hit_first(desk: Desk) -> None:
         ("report", Verdict.BREAKS),
         ("audit", Verdict.FINE),
     ]
+
+
+def test_a_broken_file_holds_back_its_own_contract_only(desk: Desk) -> None:
+    desk.write("1.0.0")
+    prices = desk.root / "prices" / "1.0.0.yaml"
+    prices.parent.mkdir(parents=True)
+    whole = ORDERS.format(version="1.0.0", status="active", fields=NOTE, more="")
+    prices.write_text(whole.replace("name: orders", "name: prices"))
+    broken = prices.with_name("1.1.0.yaml")
+    broken.write_text("data_contract:\n  name: prices\n  schema: 3\n")
+
+    with pytest.raises(DocumentError) as caught:
+        desk.registry.sync()
+
+    assert str(caught.value).startswith(f"{broken}:3:11: ")
+    assert caught.value.hint
+    assert [each.contract for each in desk.recorded()] == ["orders"]
+
+    broken.unlink()
+    desk.registry.sync()
+    assert [each.contract for each in desk.recorded()] == ["orders", "prices"]
+
+
+def test_every_broken_file_is_told_with_its_place(desk: Desk) -> None:
+    desk.write("1.0.0")
+    for name in ("a", "b"):
+        (desk.root / f"{name}.yaml").write_text("data_contract:\n  name: [\n")
+    twin = desk.root / "twin.yaml"
+    twin.write_text((desk.root / "orders" / "1.0.0.yaml").read_text())
+
+    with pytest.raises(DocumentError, match="3 contract files could not be recorded") as caught:
+        desk.registry.sync()
+
+    told = str(caught.value)
+    assert f"{desk.root / 'a.yaml'}:" in told
+    assert f"{desk.root / 'b.yaml'}:" in told
+    assert "two documents carry orders@1.0.0" in told
+    assert desk.recorded() == ()
