@@ -73,7 +73,7 @@ def history(
             breaker = CircuitBreaker(store)
             circuits = [
                 each
-                for each in breaker.circuits_of([name])
+                for each in breaker.circuits_of([name], as_written=True)
                 if asset in (None, each.key.asset) and partition in (None, each.key.partition)
             ]
             entries, more = _entries(breaker, circuits, limit, everything)

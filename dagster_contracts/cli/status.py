@@ -64,7 +64,8 @@ def status(places: Places, ref: str | None, output: str) -> None:
         _nothing_yet(places, output)
         return
     with closing(store):
-        stored = [c for c in CircuitBreaker(store).circuits() if name in (None, c.key.contract)]
+        written = CircuitBreaker(store).circuits(as_written=True)
+        stored = [circuit for circuit in written if name in (None, circuit.key.contract)]
         with store.read() as conn:
             now = store.now(conn)
         circuits = [standing_at(circuit, now) for circuit in stored]

@@ -456,28 +456,41 @@ class CircuitBreaker:
     # ---- reading ---------------------------------------------------------------------------------
 
     def circuit(self, key: CircuitKey) -> Circuit:
-        """The circuit as it stands; a closed one where nothing was ever recorded."""
+        """The circuit as it stands now; a closed one where nothing was ever recorded.
+
+        An override whose time is over has ended, although nothing has asked the circuit since.
+        """
         with self._store.read() as conn:
             return seen_circuit(conn, key, self._transactions.now)
 
     def circuits(
-        self, keys: Iterable[CircuitKey] | None = None, *, troubled: Troubled | None = None
+        self,
+        keys: Iterable[CircuitKey] | None = None,
+        *,
+        troubled: Troubled | None = None,
+        as_written: bool = False,
     ) -> list[Circuit]:
         """Every circuit that anything happened to, or those of ``keys``, ordered by key.
 
-        A row that cannot be read is raised, or with ``troubled`` is told there and left out.
+        As they stand now, or ``as_written``: then an override whose time is over is there until
+        something asks the circuit. A row that cannot be read is raised, or with ``troubled`` is
+        told there and left out.
         """
         with self._store.read() as conn:
             found = read_circuits(conn, keys, troubled=troubled)
-            return seen_circuits(conn, found, self._transactions.now)
+            return seen_circuits(conn, found, self._transactions.now, as_written=as_written)
 
     def circuits_of(
-        self, contracts: Iterable[str], *, troubled: Troubled | None = None
+        self,
+        contracts: Iterable[str],
+        *,
+        troubled: Troubled | None = None,
+        as_written: bool = False,
     ) -> list[Circuit]:
-        """Every circuit of these contracts, ordered by key; ``troubled`` as in :meth:`circuits`."""
+        """Every circuit of these contracts, ordered by key; the rest as in :meth:`circuits`."""
         with self._store.read() as conn:
             found = read_circuits(conn, contracts=contracts, troubled=troubled)
-            return seen_circuits(conn, found, self._transactions.now)
+            return seen_circuits(conn, found, self._transactions.now, as_written=as_written)
 
     def history(
         self, key: CircuitKey | None = None, limit: int = 50, *, transitions_only: bool = False

@@ -17,6 +17,7 @@ from dagster_contracts.core.circuit import (
     inherited_from,
     obeys,
 )
+from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.resilience.circuit_rows import StoredCircuit, read_circuit
 from dagster_contracts.store.tables import circuits
 
@@ -104,21 +105,34 @@ def seen_circuit(
     stored = read_circuit(conn, key)
     circuit = stored.circuit if stored else Circuit(key=key)
     whole = None if key.partition is None else read_whole(conn, key)
-    if not circuit.inherited and (whole is None or whole.override is Override.NONE):
+    if not _may_end(circuit) and (whole is None or whole.override is Override.NONE):
         return circuit
-    return as_obeyed(circuit, whole, clock(conn))
+    now = clock(conn)
+    return standing_at(as_obeyed(circuit, whole, now), now)
 
 
 def seen_circuits(
     conn: sa.Connection,
     stored: Iterable[StoredCircuit],
     clock: Callable[[sa.Connection], datetime],
+    *,
+    as_written: bool = False,
 ) -> list[Circuit]:
-    """The circuits, those of partitions under the overrides of their whole assets."""
+    """The circuits, those of partitions under the overrides of their whole assets.
+
+    ``as_written`` ones keep an override whose time is over, until something asks the circuit.
+    """
     found = [each.circuit for each in stored]
     parted = {c.key.contract for c in found if c.key.partition is not None}
     wholes = read_overridden(conn, parted) if parted else {}
-    if not wholes and not any(circuit.inherited for circuit in found):
+    obeys_whole = bool(wholes) or any(circuit.inherited for circuit in found)
+    if not obeys_whole and (as_written or not any(map(_may_end, found))):
         return found
     now = clock(conn)
-    return [as_obeyed(c, wholes.get(of_asset(c.key)), now) for c in found]
+    obeying = [as_obeyed(c, wholes.get(of_asset(c.key)), now) for c in found]
+    return obeying if as_written else [standing_at(circuit, now) for circuit in obeying]
+
+
+def _may_end(circuit: Circuit) -> bool:
+    """Whether time, or what became of the whole asset, can have ended its override."""
+    return circuit.inherited or circuit.override_until is not None

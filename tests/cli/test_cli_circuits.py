@@ -694,7 +694,7 @@ def test_an_override_that_has_ended_counts_as_lifted_though_nothing_asked_since(
     store = project.store()
     (row,) = health(store, [project.contract()])
     assert (row.state, row.override) == (CircuitState.CLOSED, Override.NONE)
-    stored = CircuitBreaker(store).circuit(CircuitKey("orders", "orders"))
+    (stored,) = CircuitBreaker(store).circuits(as_written=True)
     assert stored.override is Override.FORCED_OPEN, "who only looks writes nothing"
     store.close()
 

@@ -406,6 +406,30 @@ def test_an_override_is_audited_ends_by_itself_and_cannot_end_in_the_past(
     assert kinds(store) == ["circuit.forced", "circuit.forced", "heal.requested"]
 
 
+@pytest.mark.parametrize("partition", [None, "2026-03-01"])
+def test_readers_see_what_is_in_force_though_nothing_asked_since_an_override_ended(
+    breaker, contract, key, clock, partition
+):
+    mine = replace(key, partition=partition)
+    until = clock() + timedelta(hours=2)
+    breaker.force(mine, Override.FORCED_OPEN, actor="ann", reason="x", until=until)
+    assert breaker.circuit(mine).override is Override.FORCED_OPEN
+    clock.advance(hours=3)
+    for seen in (
+        [breaker.circuit(mine)],
+        breaker.circuits(),
+        breaker.circuits([mine]),
+        breaker.circuits_of([key.contract]),
+    ):
+        assert [(c.override, c.effective_state) for c in seen] == [
+            (Override.NONE, CircuitState.CLOSED)
+        ]
+    (written,) = breaker.circuits(as_written=True)
+    assert written.override is Override.FORCED_OPEN
+    assert breaker.replay(mine) == written
+    assert breaker.circuits_of([key.contract], as_written=True) == [written]
+
+
 def test_an_override_without_the_contract_still_ends_in_time(breaker, contract, key, clock, report):
     breaker.record(contract, report(), key=key)
     until = clock() + timedelta(minutes=5)

@@ -519,7 +519,7 @@ class DurableServices:
     def check(self, *, at_the_end: bool) -> None:
         self._calm = at_the_end
         self._check_silence()
-        for circuit in self._breaker.circuits():
+        for circuit in self._breaker.circuits(as_written=True):
             demand(self._breaker.replay(circuit.key) == circuit, f"replay of {circuit.key}")
         if at_the_end:
             self._check_alerts()

@@ -38,6 +38,7 @@ from dagster_contracts.core.circuit import (
     why_not_passed,
     would_open,
 )
+from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.core.condition import Truth, comparisons_of
 from dagster_contracts.core.contract import Contract, HealMode
 from dagster_contracts.resilience.healing import HealRequest, Target, plan_healing
@@ -307,7 +308,7 @@ class PureServices:
         return _both(bound, self._advance(contract, key, Reset(actor="ann", reason="because")))
 
     def circuit(self, key: CircuitKey) -> Circuit:
-        return self._circuits.get(key) or Circuit(key=key)
+        return standing_at(self._circuits.get(key) or Circuit(key=key), self._world.now)
 
     def last_valid(self, asset: str, partition: str | None) -> tuple[int, datetime] | None:
         return self._kept.get((asset, partition))
@@ -318,7 +319,7 @@ class PureServices:
         return self._advance(contract, key, PolicyChanged(policy_hash=contract.semantic_hash))
 
     def _advance(self, contract: Contract | None, key: CircuitKey, event: CircuitEvent) -> Outcome:
-        before = self.circuit(key)
+        before = self._circuits.get(key) or Circuit(key=key)
         now = self._world.now
         policy = None if contract is None else policy_of(contract)
         step = advance(before, event, policy=policy, now=now, random=self._jitter())
