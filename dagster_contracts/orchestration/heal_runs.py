@@ -254,7 +254,8 @@ class HealRuns:
             return f"the circuit {circuit} is not closed"
         if circuit not in self._routes:
             try:
-                served = self._reader.serves_primary(binding, circuit.partition, self._instance)
+                router = self._reader.router
+                served = router.serves_primary(binding, circuit.partition, self._instance)
                 told = f"consumers of {circuit} are served a fallback"
                 self._routes[circuit] = None if served else told
             except Exception as error:  # one circuit's trouble must not stop the others

@@ -166,7 +166,9 @@ class ContractIOManager(dg.IOManager):
             context.dagster_type.typing_type
         )
         routes = {
-            p: self._reader.preview(binding, step=step, partition=p, instance=context.instance)
+            p: self._reader.router.preview(
+                binding, step=step, partition=p, instance=context.instance
+            )
             for p in partitions
         }
         if all(route.serves_primary for route in routes.values()):

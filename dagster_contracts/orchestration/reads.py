@@ -1,49 +1,35 @@
-"""One read of a contracted asset: tick the circuit, choose a level, load it, write it down."""
+"""One read of a contracted asset: choose a level, load it, write down what was read."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 
-from dagster_contracts.core.circuit import Circuit, CircuitState
-from dagster_contracts.core.condition import Observation, Truth
 from dagster_contracts.core.contract import (
     FallbackLevel,
-    FallbackSource,
-    OnExhausted,
     SourceKind,
 )
-from dagster_contracts.core.routing import (
-    CurrentLevel,
-    LevelStatus,
-    Route,
-    RouteReason,
-    activation_of,
-    choose_route,
-    was_degraded_by_activation,
-)
-from dagster_contracts.errors import CircuitOpenError, ContractsError, FallbackError
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
 from dagster_contracts.orchestration.materialized import was_never_stored
 from dagster_contracts.orchestration.partition_time import time_of_partition
-from dagster_contracts.orchestration.step import DEGRADED_TAG, PROBE_TAG, Step, Target
+from dagster_contracts.orchestration.router import RoutePreview, Router
+from dagster_contracts.orchestration.step import DEGRADED_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
-from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.orchestration.unreadable import exhausted, is_fault_of_code
+from dagster_contracts.resilience.ledger import DegradedRead
 from dagster_contracts.resilience.measured import UNAVAILABLE
-from dagster_contracts.resilience.wake import clock_metrics
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
 
 T = TypeVar("T")
 _LOG = logging.getLogger("dagster_contracts")
-_IMPLIED_PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
 
 
 @dataclass(frozen=True)
@@ -117,25 +103,6 @@ def _sentence(upstream: str, partition: str | None, source: str, level: str, rea
     return f"{upstream}{where} was read from {source} (level {level}): {reason}"
 
 
-@dataclass(frozen=True)
-class RoutePreview:
-    """A route with the circuit that it was chosen for, and where the ledger stood then.
-
-    ``degraded``: the primary itself was built from a fallback of something else.
-    """
-
-    circuit: Circuit
-    route: Route
-    position: int
-    degraded: bool
-
-    @property
-    def serves_primary(self) -> bool:
-        """Whether the primary would be served."""
-        level = self.route.level
-        return level is not None and level.source.kind is SourceKind.PRIMARY
-
-
 class Reader:
     """Reads contracted assets for consumers, and keeps the ledger of what was degraded."""
 
@@ -150,6 +117,7 @@ class Reader:
         self._bindings = bindings
         self._partitions = partitions
         self.sources = LevelSources(runtime, bindings, translator, partitions)
+        self.router = Router(runtime, self.sources)
 
     def binding(self, key: dg.AssetKey) -> Binding | None:
         """The contract's hold on an asset, if one governs it."""
@@ -158,89 +126,6 @@ class Reader:
     def time_of(self, binding: Binding, partition: str | None) -> datetime | None:
         """When a partition of the asset begins, if its partitions are of time."""
         return time_of_partition(self._partitions.get(binding.asset_key), partition)
-
-    def preview(
-        self,
-        binding: Binding,
-        *,
-        step: Step,
-        partition: str | None,
-        instance: dg.DagsterInstance,
-        unavailable: dict[str, str] | None = None,
-    ) -> RoutePreview:
-        """The route that a read of ``partition`` takes now.
-
-        The circuit is ticked first, so that a feed that stopped is caught when it is used and not
-        at the next tick of the sensor.
-        """
-        unavailable = unavailable or {}
-        standing = self._runtime.breaker.standing(
-            binding.contract, binding.circuit_key(partition), partition=partition
-        )
-        circuit, now = standing.circuit, standing.now
-        levels = binding.resilience.levels or (_IMPLIED_PRIMARY,)
-        # Ticks leave nothing in the window: what grows old by itself is measured here.
-        seen = circuit.observations
-        aged = {
-            **(seen[-1].metrics if seen else {}),
-            **clock_metrics(circuit, binding.contract, now),
-        }
-        window = (*seen, Observation(now, aged, check=False))
-        activations = {level.name: activation_of(level, window) for level in levels}
-        closed = circuit.effective_state is CircuitState.CLOSED
-        current = self._current(circuit, levels, binding, step, partition)
-        degrades = Truth.TRUE in activations.values() or current is not None
-        if closed and not unavailable and not degrades:
-            # The everyday case costs one look at the circuit: no source is examined.
-            levels = tuple(x for x in levels if x.source.kind is SourceKind.PRIMARY)
-        statuses = [
-            self._status(
-                binding,
-                level,
-                step=step,
-                partition=partition,
-                instance=instance,
-                activation=activations[level.name],
-                now=now,
-                unavailable=unavailable.get(level.name),
-            )
-            for level in levels
-        ]
-        holder = step.tags.get(PROBE_TAG)
-        lease = circuit.lease
-        holds_lease = holder is not None and lease is not None and lease.holder == holder
-        route = choose_route(
-            statuses,
-            circuit,
-            holds_lease=holds_lease,
-            now=now,
-            current=current,
-        )
-        return RoutePreview(circuit, route, standing.position, standing.degraded)
-
-    def serves_primary(
-        self, binding: Binding, partition: str | None, instance: dg.DagsterInstance
-    ) -> bool:
-        """Whether consumers would now be served the primary.
-
-        While an activation condition degrades a closed circuit, or ``min_dwell`` keeps a consumer
-        on a level for which it did, building again would heal nothing.
-        """
-        nobody = Step(run_id="", step_key="", assets=())
-        preview = self.preview(binding, step=nobody, partition=partition, instance=instance)
-        if not preview.serves_primary:
-            return False
-        dwells = {x.name: x.min_dwell for x in binding.resilience.levels if x.min_dwell}
-        if not dwells or preview.route.reason is not RouteReason.PRIMARY:
-            return True
-        circuit, now = preview.circuit, self._runtime.now()
-        return not any(
-            read.since is not None
-            and read.generation == circuit.generation
-            and was_degraded_by_activation(read.level, read.reason)
-            and now - read.since < dwells.get(read.level, timedelta(0))
-            for read in self._runtime.ledger.open_reads(circuit.key)
-        )
 
     def read(
         self,
@@ -300,7 +185,7 @@ class Reader:
         primary_error: Exception | None = None
         never: str | None = None
         while True:
-            preview = self.preview(
+            preview = self.router.preview(
                 binding, step=step, partition=partition, instance=instance, unavailable=unavailable
             )
             level = preview.route.level
@@ -463,144 +348,11 @@ class Reader:
                 )
             )
 
-    def _status(
-        self,
-        binding: Binding,
-        level: FallbackLevel,
-        *,
-        step: Step,
-        partition: str | None,
-        instance: dg.DagsterInstance,
-        activation: Truth,
-        now: datetime,
-        unavailable: str | None,
-    ) -> LevelStatus:
-        facts = self.sources.facts(binding, level, partition=partition, instance=instance, now=now)
-        return LevelStatus(
-            level=level,
-            exists=facts.exists,
-            circuit_open=facts.circuit_open,
-            missing_columns=self._missing_columns(binding, level, step, partition),
-            age=facts.age,
-            activation=activation,
-            unavailable_reason=unavailable or facts.why_not,
-        )
-
-    def _current(
-        self,
-        circuit: Circuit,
-        levels: Sequence[FallbackLevel],
-        binding: Binding,
-        step: Step,
-        partition: str | None,
-    ) -> CurrentLevel | None:
-        """The level that this consumer was last served in this generation of the circuit.
-
-        While the circuit is closed, one that an activation condition made it leave the primary for.
-        """
-        if not any(level.min_dwell for level in levels):
-            return None
-        closed = circuit.effective_state is CircuitState.CLOSED
-        for consumer in step.assets:
-            for read in reversed(self._runtime.ledger.open_reads(circuit.key, consumer=consumer)):
-                if (
-                    read.upstream == binding.asset
-                    and read.upstream_partition == partition
-                    and read.generation == circuit.generation
-                    and read.since is not None
-                    and (not closed or was_degraded_by_activation(read.level, read.reason))
-                ):
-                    reason = RouteReason.ACTIVATION if closed else RouteReason.CIRCUIT_OPEN
-                    return CurrentLevel(read.level, read.since, reason)
-        return None
-
-    def _missing_columns(
-        self, binding: Binding, level: FallbackLevel, step: Step, partition: str | None
-    ) -> tuple[str, ...]:
-        """Columns that this consumer declared and that the level does not give."""
-        needed: list[str] = []
-        for declaration in binding.contract.consumers:
-            if declaration.asset in step.assets or declaration.name in step.assets:
-                needed.extend(declaration.columns)
-        if not needed:
-            return ()
-        given = self.sources.columns(binding, level, partition)
-        return tuple(column for column in dict.fromkeys(needed) if column not in given)
-
 
 def degraded_metadata(sentences: Iterable[str]) -> dict[str, Any]:
     """What a materialization says that was built from fallbacks."""
     listed = "\n".join(f"- {sentence}" for sentence in sentences)
     return {"contract/degraded": True, "contract/built_from": dg.MetadataValue.md(listed)}
-
-
-def is_fault_of_code(error: BaseException) -> bool:
-    """Whether an error speaks of a program that is wrong, and not of data that is not there.
-
-    ``KeyError`` and ``ValueError`` are not among them: stores raise them for what is missing, and
-    parsers for what is torn.
-    """
-    return isinstance(error, _FAULTS_OF_CODE) and not isinstance(error, FallbackError)
-
-
-_FAULTS_OF_CODE = (
-    TypeError,
-    AttributeError,
-    NameError,
-    ImportError,
-    NotImplementedError,
-    AssertionError,
-    SyntaxError,
-    # What Dagster says of definitions and calls that are wrong.
-    dg.DagsterInvariantViolationError,
-    dg.DagsterInvalidDefinitionError,
-)
-
-
-def exhausted(
-    binding: Binding, preview: RoutePreview, partition: str | None, never: str | None = None
-) -> Exception:
-    """What a consumer is told where no level is usable: which circuit, why, and what to do.
-
-    ``never`` says that the partition was never made: then no circuit is to blame.
-    """
-    circuit, name = preview.circuit, binding.contract.name
-    where = f" [{partition}]" if partition else ""
-    since = f" since {circuit.opened_at:%Y-%m-%d %H:%M:%S} UTC" if circuit.opened_at else ""
-    refused = "; ".join(f"{level}: {why}" for level, why in preview.route.refused)
-    look = f"look with `dagster-contracts history {name}`"
-    error: ContractsError
-    if never is not None:
-        error = FallbackError(
-            f"{never}, and no level is usable",
-            where=binding.contract.ref,
-            why=refused or None,
-            hint="materialize it before it is read, or read the partitions that are there",
-        )
-    elif circuit.effective_state is CircuitState.CLOSED:
-        error = CircuitOpenError(
-            f"{binding.asset}{where} cannot be read though its circuit is closed, "
-            "and no level is usable",
-            where=binding.contract.ref,
-            why=refused or None,
-            hint=f"bring back what the primary is loaded from; {look}",
-        )
-    else:
-        state = circuit.effective_state.value.replace("_", "-").lower()
-        error = CircuitOpenError(
-            f"{binding.asset}{where} cannot be read: its circuit is {state}{since}, "
-            "and no level is usable",
-            where=binding.contract.ref,
-            why="; ".join(part for part in (circuit.reason, refused) if part) or None,
-            hint=f"mend the producer and materialize it again; {look}; or, knowing what you do, "
-            f"`dagster-contracts force-closed {name} --reason ...`",
-        )
-    resilience = binding.contract.resilience
-    if resilience is not None and resilience.on_exhausted is OnExhausted.SKIP:
-        # Dagster lets no input loading skip its step: the nearest thing is a failure that is not
-        # retried and says that it is no failure of the consumer.
-        return dg.Failure(description=f"skipped: {error}", allow_retries=False)
-    return error
 
 
 def tag_degraded_run(instance: dg.DagsterInstance, run_id: str, contract: str) -> None:
@@ -609,54 +361,3 @@ def tag_degraded_run(instance: dg.DagsterInstance, run_id: str, contract: str) -
     tagged = run.tags.get(DEGRADED_TAG, "") if run is not None else ""
     names = {*filter(None, tagged.split(",")), contract}
     instance.add_run_tags(run_id, {DEGRADED_TAG: ",".join(sorted(names))})
-
-
-def settle_reads(
-    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[Target]
-) -> None:
-    """The step stored these: close the ledger's rows of what they were built from good data.
-
-    What it read from a fallback stays open, and what became degraded while it was read is marked.
-    """
-    ledger = runtime.ledger
-    if any(read.degraded for read in reads):
-        for consumer, made in stored:
-            ledger.renew(consumer=consumer, consumer_partition=made, run_id=step.run_id)
-    read_well = [read for read in reads if not read.degraded]
-    if not read_well:
-        return
-    earliest = min(read.position for read in read_well)
-    moved = ledger.degraded_since({read.upstream for read in read_well}, earliest)
-    suffering = {(r.consumer, r.consumer_partition) for r in _suffering(ledger, stored)}
-    for consumer, made in stored:
-        if not moved and (consumer, made) not in suffering:
-            continue
-        good: dict[str, list[Read]] = {}
-        for read in read_well:
-            if not step.reads((consumer, made), (read.upstream, read.partition)):
-                continue
-            if read.upstream in moved and ledger.inherit(
-                consumer=consumer,
-                consumer_partition=made,
-                upstream=read.upstream,
-                upstream_partition=read.partition,
-                run_id=step.run_id,
-                since=read.position,
-            ):
-                continue
-            good.setdefault(read.upstream, []).append(read)
-        suffers = ledger.open_reads(consumer=consumer, consumer_partition=made)
-        for upstream in good.keys() & {read.upstream for read in suffers}:
-            ledger.settle(
-                consumer=consumer,
-                consumer_partition=made,
-                upstream=upstream,
-                run_id=step.run_id,
-                upstream_partitions=[read.partition for read in good[upstream]],
-                up_to=min(read.position for read in good[upstream]),
-            )
-
-
-def _suffering(ledger: DegradedReads, stored: Sequence[Target]) -> Iterator[DegradedRead]:
-    for consumer in sorted({consumer for consumer, _ in stored}):
-        yield from ledger.open_reads(consumer=consumer)

@@ -9,13 +9,14 @@ read goes to the second as tags of the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_contracts.orchestration.reads import Read, settle_reads
-from dagster_contracts.orchestration.step import READS_TAG, Step, step_of_hook
+from dagster_contracts.orchestration.reads import Read
+from dagster_contracts.orchestration.step import READS_TAG, Step, Target, step_of_hook
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -36,9 +37,60 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
                 return
             reads += _kept(context.instance, step)
         made = [(asset, partition) for asset in step.stores for partition in step.partitions]
-        settle_reads(runtime, step, reads, [target for target in made if target not in refused])
+        _settle(runtime, step, reads, [target for target in made if target not in refused])
 
     return contract_reads_settled
+
+
+def _settle(
+    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[Target]
+) -> None:
+    """The step stored these: close the ledger's rows of what they were built from good data.
+
+    What it read from a fallback stays open, and what became degraded while it was read is marked.
+    """
+    ledger = runtime.ledger
+    if any(read.degraded for read in reads):
+        for consumer, made in stored:
+            ledger.renew(consumer=consumer, consumer_partition=made, run_id=step.run_id)
+    read_well = [read for read in reads if not read.degraded]
+    if not read_well:
+        return
+    earliest = min(read.position for read in read_well)
+    moved = ledger.degraded_since({read.upstream for read in read_well}, earliest)
+    suffering = {(r.consumer, r.consumer_partition) for r in _suffering(ledger, stored)}
+    for consumer, made in stored:
+        if not moved and (consumer, made) not in suffering:
+            continue
+        good: dict[str, list[Read]] = {}
+        for read in read_well:
+            if not step.reads((consumer, made), (read.upstream, read.partition)):
+                continue
+            if read.upstream in moved and ledger.inherit(
+                consumer=consumer,
+                consumer_partition=made,
+                upstream=read.upstream,
+                upstream_partition=read.partition,
+                run_id=step.run_id,
+                since=read.position,
+            ):
+                continue
+            good.setdefault(read.upstream, []).append(read)
+        suffers = ledger.open_reads(consumer=consumer, consumer_partition=made)
+        for upstream in good.keys() & {read.upstream for read in suffers}:
+            ledger.settle(
+                consumer=consumer,
+                consumer_partition=made,
+                upstream=upstream,
+                run_id=step.run_id,
+                upstream_partitions=[read.partition for read in good[upstream]],
+                up_to=min(read.position for read in good[upstream]),
+            )
+
+
+def _suffering(ledger: DegradedReads, stored: Sequence[Target]) -> Iterator[DegradedRead]:
+    for consumer in sorted({consumer for consumer, _ in stored}):
+        yield from ledger.open_reads(consumer=consumer)
 
 
 def _keep(instance: dg.DagsterInstance, step: Step, reads: Sequence[Read]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dagster_contracts.core.circuit import CircuitState, machine
 from dagster_contracts.core.condition import Decision, Truth
-from dagster_contracts.orchestration import circuit_sensor, reads
+from dagster_contracts.orchestration import circuit_sensor, router
 from dagster_contracts.resilience import audit, breaker, healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.publication import Publication
@@ -41,18 +41,18 @@ def the_refused_batch_serves(patch: pytest.MonkeyPatch) -> None:
 
 
 def the_primary_serves_while_open(patch: pytest.MonkeyPatch) -> None:
-    choose = reads.choose_route
+    choose = router.choose_route
 
     def open_door(levels: Any, circuit: Any, **more: Any) -> Any:
         return choose(levels, replace(circuit, state=CircuitState.CLOSED), **more)
 
-    patch.setattr(reads, "choose_route", open_door)
+    patch.setattr(router, "choose_route", open_door)
 
 
 def a_later_level_serves(patch: pytest.MonkeyPatch) -> None:
-    choose = reads.choose_route
+    choose = router.choose_route
     patch.setattr(
-        reads, "choose_route", lambda levels, *args, **more: choose(levels[::-1], *args, **more)
+        router, "choose_route", lambda levels, *args, **more: choose(levels[::-1], *args, **more)
     )
 
 
