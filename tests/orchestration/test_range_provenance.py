@@ -10,26 +10,12 @@ import pytest
 
 from dagster_contracts import contract_asset
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.contract_text import contract_text
 
 DAYS = dg.DailyPartitionsDefinition("2026-03-01", end_date="2026-03-05")
 ONE, TWO = "2026-03-01", "2026-03-02"
 SINGLE = dg.BackfillPolicy.single_run()
-ORDERS = """
-data_contract:
-  name: orders
-  version: 1.0.0
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-  resilience:
-    circuit_breaker:
-      scope: partition
-      open_when: ["schema_validation_errors > 5%"]
-      recovery: {retry_after: 1h, jitter: 0}
-    fallback_modes:
-      - {level: cached, source: last_valid}
-"""
+ORDERS = contract_text("orders", "level: cached, source: last_valid", scope="partition")
 
 
 class ByPartition(dg.IOManager):

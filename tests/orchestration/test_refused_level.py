@@ -10,35 +10,15 @@ import pandas as pd
 from dagster_contracts import contract_asset
 from dagster_contracts.orchestration.materialized import stored_at
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.contract_text import contract_text
 
 DAYS = dg.DailyPartitionsDefinition("2026-03-01", end_date="2026-03-05")
 ARCHIVE_KEY = dg.AssetKey("archive")
 
-ORDERS = """
-data_contract:
-  name: orders
-  version: 1.0.0
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-  resilience:
-    circuit_breaker:
-      open_when: ["schema_validation_errors > 5%"]
-      recovery: {retry_after: 1h, jitter: 0}
-    fallback_modes:
-      - {level: other, source: archive, any_partition: true}
-"""
+ARCHIVED = "level: other, source: archive, any_partition: true"
+ORDERS = contract_text("orders", ARCHIVED)
 
-ARCHIVE = """
-data_contract:
-  name: archive
-  version: 1.0.0
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-"""
+ARCHIVE = contract_text("archive")
 
 
 def build(
@@ -111,9 +91,8 @@ def test_the_newest_partition_of_a_level_is_one_that_was_stored(deployment: Depl
 
 def test_the_last_valid_batch_of_another_partition_is_named(deployment: Deployment) -> None:
     served: list[list[int]] = []
-    archive = "{level: other, source: archive, any_partition: true}"
-    last = "{level: last, source: last_valid, any_partition: true}"
-    defs = build(deployment, served, DAYS, ORDERS.replace(archive, last))
+    last = "level: last, source: last_valid, any_partition: true"
+    defs = build(deployment, served, DAYS, contract_text("orders", last))
     deployment.delivered["orders"] = GOOD
     deployment.run(defs, "orders", partition="2026-03-01")
     deployment.delivered["orders"] = BAD

@@ -10,24 +10,14 @@ import pytest
 
 from dagster_contracts import contract_asset
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.contract_text import contract_text
 
-REVENUE = """
-data_contract:
-  name: revenue
-  version: 1.0.0
-  owner: sales@example.com
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-  resilience:
-    circuit_breaker:
-      open_when: ["schema_validation_errors > 5%"]
-      recovery: {retry_after: 10s, jitter: 0}
-    fallback_modes:
-      - {level: primary, source: revenue}
-      - {level: last, source: last_valid}
-"""
+REVENUE = contract_text(
+    "revenue",
+    "level: primary, source: revenue",
+    "level: last, source: last_valid",
+    retry_after="10s",
+)
 
 
 @pytest.fixture

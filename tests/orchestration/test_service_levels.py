@@ -11,34 +11,27 @@ import pytest
 from dagster_contracts import contract_asset
 from dagster_contracts.store.database import open_store
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.contract_text import contract_text
 from tests.orchestration.test_registry_sensor import alerts
 
-ORDERS = """
-data_contract:
-  name: orders
-  version: 1.0.0
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-  sla:
-    availability: "> 90%"
-    timeToRepair: 1h
-    timeToDetect: 1min
-    throughput: 20 rows/h
-    frequency: 3h
-    retention: 30d
-    endOfSupport: "2026-03-20"
-  resilience:
-    circuit_breaker:
-      open_when: ["schema_validation_errors > 5%"]
-      recovery: {retry_after: 10s, jitter: 0}
-    fallback_modes:
-      - {level: last, source: last_valid}
-  monitoring:
-    actions:
-      - {when: "time_to_repair > 30min", do: rematerialize, cooldown: 1h}
+SLA = """
+sla:
+  availability: "> 90%"
+  timeToRepair: 1h
+  timeToDetect: 1min
+  throughput: 20 rows/h
+  frequency: 3h
+  retention: 30d
+  endOfSupport: "2026-03-20"
 """
+ACTIONS = """
+monitoring:
+  actions:
+    - {when: "time_to_repair > 30min", do: rematerialize, cooldown: 1h}
+"""
+ORDERS = contract_text(
+    "orders", "level: last, source: last_valid", sections=SLA + ACTIONS, retry_after="10s"
+)
 
 
 @pytest.fixture
@@ -171,7 +164,7 @@ def test_a_silent_feed_opens_its_circuit_at_a_tick_once(
 
 
 def test_a_breach_of_the_service_refuses_no_batch(timed: Deployment, clock: Any) -> None:
-    timed.contract(ORDERS.partition("  resilience:")[0])
+    timed.contract(contract_text("orders", sections=SLA))
     defs = definitions(timed)
     timed.run(defs)
     clock.advance(hours=1)
