@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import contract_asset
+from dagster_contracts.core.circuit import Circuit, CircuitState
 from dagster_contracts.orchestration.circuit_sensor import Shown
-from tests.orchestration.conftest import GOOD, Deployment
+from tests.orchestration.conftest import GOOD, ORDERS, Deployment
 
 
 @pytest.fixture(params=["one log", "a log for each run"])
@@ -75,6 +76,35 @@ def test_another_process_counts_nothing_twice(watched: Deployment) -> None:
     watched.tick(defs, "contract_circuit_sensor", cursor)
 
     assert counted(watched) == 2
+
+
+def test_a_result_without_what_broke_neither_closes_nor_spends_a_try(
+    deployment: Deployment,
+) -> None:
+    opening = 'open_when: ["schema_validation_errors > 5%", "failed_materializations >= 2"]'
+    bots = 'open_when: ["bot_share > 10%", "failed_ratio.bots > 50%"]'
+    waiting = ORDERS.replace(opening, bots).replace("retry_after: 10s", "retry_after: 1ms")
+    waiting = waiting.replace("jitter: 0", "jitter: 0, probe: wait")
+    deployment.contract(
+        waiting.replace("  resilience:", "  metrics: {bot_share: ratio}\n  resilience:")
+    )
+    defs = definitions(deployment)
+
+    def tick(**metadata: float) -> Circuit:
+        deployment.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey("orders"), check_name="bots", passed=True, metadata=metadata
+            )
+        )
+        deployment.tick(defs, "contract_circuit_sensor")
+        (circuit,) = deployment.runtime.breaker.circuits()
+        return circuit
+
+    assert tick(bot_share=0.25).state is CircuitState.HALF_OPEN  # The millisecond is over.
+    for _ in range(3):
+        silent = tick()
+        assert (silent.state, silent.attempts) == (CircuitState.HALF_OPEN, 1)
+    assert tick(bot_share=0.01).state is CircuitState.CLOSED
 
 
 def test_the_cursor_of_an_earlier_release_is_begun_anew() -> None:
