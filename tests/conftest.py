@@ -169,6 +169,27 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def dagster_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Path]]:
+    """The one instance of Dagster that the tests of this process use in turn, and its folder."""
+    # Dagster is only paid for by the tests that ask for it.
+    import dagster as dg
+
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.DagsterInstance.ephemeral(tempdir=str(folder)) as instance:
+        yield instance, folder
+
+
+@pytest.fixture
+def instance(dagster_instance: tuple[Any, Path]) -> Any:
+    """An instance of Dagster that knows of nothing: to make one takes longer than most tests."""
+    made, folder = dagster_instance
+    made.wipe()
+    for left in folder.iterdir():
+        shutil.rmtree(left)
+    return made
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of either kind."""

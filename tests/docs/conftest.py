@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,12 +139,13 @@ class PageProject:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PageProject]:
+def project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance
+) -> PageProject:
     """An empty folder, which is the working directory, and an instance of its own."""
     for name in ("PATH", "STORE", "ARCHIVE", "ACTOR", "ALLOW_ENV"):
         monkeypatch.delenv(f"DAGSTER_CONTRACTS_{name}", raising=False)
     root = tmp_path / "project"
     (root / "contracts").mkdir(parents=True)
     monkeypatch.chdir(root)
-    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
-        yield PageProject(root, instance)
+    return PageProject(root, instance)

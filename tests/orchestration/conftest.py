@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,12 +133,13 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    """A deployment with the contract ``orders``."""
-    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
-        made = Deployment(tmp_path, instance, {"orders": GOOD, "order_archive": ARCHIVE})
-        made.contract(ORDERS)
-        yield made
+def deployment(tmp_path: Path, instance: dg.DagsterInstance, sqlite_template: Path) -> Deployment:
+    """A deployment with the contract ``orders``, and a store in which nothing is yet."""
+    (tmp_path / ".dagster_contracts").mkdir()
+    shutil.copyfile(sqlite_template, tmp_path / ".dagster_contracts" / "state.db")
+    made = Deployment(tmp_path, instance, {"orders": GOOD, "order_archive": ARCHIVE})
+    made.contract(ORDERS)
+    return made
 
 
 @pytest.fixture

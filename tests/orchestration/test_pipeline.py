@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -29,10 +29,9 @@ heavy = pytest.mark.soak
 
 
 @pytest.fixture
-def judge(tmp_path: Path, store_url: str) -> Iterator[Judge]:
-    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
-        instance.add_dynamic_partitions("tenants", TENANTS)
-        yield Judge(tmp_path, instance, store_url)
+def judge(tmp_path: Path, instance: dg.DagsterInstance, store_url: str) -> Judge:
+    instance.add_dynamic_partitions("tenants", TENANTS)
+    return Judge(tmp_path, instance, store_url)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,10 +129,9 @@ MUTATIONS = [
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Iterator[Judge]:
-    with dg.DagsterInstance.ephemeral(tempdir=str(tmp_path / "dagster")) as instance:
-        instance.add_dynamic_partitions("tenants", TENANTS)
-        yield Judge(tmp_path, instance, f"sqlite:///{tmp_path}/state.db")
+def judge(tmp_path: Path, instance: dg.DagsterInstance) -> Judge:
+    instance.add_dynamic_partitions("tenants", TENANTS)
+    return Judge(tmp_path, instance, f"sqlite:///{tmp_path}/state.db")
 
 
 def story(judge: Judge) -> None:
