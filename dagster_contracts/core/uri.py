@@ -1,10 +1,24 @@
-"""URIs of data: which name a database, and how they may be shown."""
+"""URIs of data: which name a database or a store of files, and how they may be shown."""
 
 from __future__ import annotations
 
 import re
 
 _DATABASE = re.compile(r"(postgres|postgresql|sqlite|duckdb)(\+\w+)?://")
+DATABASES = ("postgresql", "sqlite", "duckdb")
+"""The databases whose tables may be read."""
+
+STORES = (
+    "abfs", "abfss", "adl", "az", "gcs", "gs", "hdfs", "http", "https", "memory", "oci", "r2",
+    "s3", "s3a", "webhdfs",
+)  # fmt: skip
+"""Schemes of files that may be read as a fallback. Others of fsspec's run commands, or open
+archives through others."""
+
+TEXT_ENDINGS = (".csv", ".json", ".jsonl", ".ndjson")
+LEVEL_ENDINGS = (".parquet", *TEXT_ENDINGS, ".arrow", ".feather")
+"""The files that may be read as a fallback; what has another ending is read as Parquet."""
+
 _PASSWORD = re.compile(r"(://[^:/@]*):[^@]*@")
 
 

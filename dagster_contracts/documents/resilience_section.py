@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from fractions import Fraction
 
@@ -21,15 +20,14 @@ from dagster_contracts.core.contract import (
     SourceKind,
 )
 from dagster_contracts.core.near_names import meant_one_of, near_names
+from dagster_contracts.core.uri import hide_password
+from dagster_contracts.documents.level_source import check_source, read_source
 from dagster_contracts.documents.section import Section
 from dagster_contracts.documents.vocabulary import resilience as words
 from dagster_contracts.documents.yaml_text import SequenceNode
 
 PRIMARY_LEVEL = "primary"
 
-_URI = re.compile(
-    r"[A-Za-z][A-Za-z0-9+.-]+://|\.{0,2}[/\\]|.*\.(?:parquet|csv|json|jsonl|ndjson|arrow|feather)$"
-)
 #: The sources that are no names.
 _WORDS = (SourceKind.LAST_VALID.value, SourceKind.SUBSET.value)
 _SHORT = 4
@@ -185,12 +183,15 @@ def _read_level(section: Section) -> FallbackLevel:
     name = section.required_text("level")
     source_text = section.text("source")
     if name == PRIMARY_LEVEL:
-        source = FallbackSource(SourceKind.PRIMARY, source_text or "")
-    elif source_text is None:
+        source = _read_primary(section, source_text or "")
+    elif source_text is None or not source_text.strip():
         section.missing("source", "name an asset, or write last_valid, subset or a path")
         source = FallbackSource(SourceKind.ASSET, "")
     else:
         source = read_source(source_text)
+        check_source(name, source_text, section.place("source"), section.findings)
+        if source.kind is SourceKind.PRIMARY:
+            _refuse_primary(section, name)
         meant = near_names(source_text, _WORDS, count=1)
         if source.kind is SourceKind.ASSET and meant and len(source_text) > _SHORT:
             section.findings.warning(
@@ -224,16 +225,28 @@ def _read_level(section: Section) -> FallbackLevel:
     return level
 
 
-def read_source(text: str) -> FallbackSource:
-    """What the text of a level's ``source`` means.
+def _read_primary(section: Section, text: str) -> FallbackSource:
+    """The source of the level ``primary``: the asset that the contract governs, or nothing."""
+    kind = read_source(text).kind
+    if kind is SourceKind.PRIMARY:
+        return FallbackSource(SourceKind.PRIMARY)
+    if kind is not SourceKind.ASSET:
+        section.findings.error(
+            section.place("source"),
+            "primary-source",
+            f"the level {PRIMARY_LEVEL!r} is the asset itself, and cannot be {hide_password(text)}",
+            f"give the level another name to fall back on that, such as 'cached'; "
+            f"{PRIMARY_LEVEL!r} may be left out",
+        )
+    return FallbackSource(SourceKind.PRIMARY, text)
 
-    ``last_valid``, ``subset`` and ``primary`` are words; something that begins with a scheme, ``/``
-    or ``./``, or has a file's ending, is a place; everything else is the name of an asset or a
-    contract (``raw/orders`` is an asset of two components).
-    """
-    for kind in (SourceKind.LAST_VALID, SourceKind.SUBSET, SourceKind.PRIMARY):
-        if text == kind.value:
-            return FallbackSource(kind)
-    if _URI.match(text):
-        return FallbackSource(SourceKind.URI, text)
-    return FallbackSource(SourceKind.ASSET, text)
+
+def _refuse_primary(section: Section, name: str) -> None:
+    """Note an error: kept as the primary, the level would be gone from the fallbacks."""
+    section.findings.error(
+        section.place("source"),
+        "primary-source",
+        f"the level {name!r} cannot read the primary: that is what it stands in for",
+        f"name it {PRIMARY_LEVEL!r} if it is the asset itself; `source: subset` with a schema "
+        "serves what there is of a new batch, cut to its columns",
+    )

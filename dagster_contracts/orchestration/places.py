@@ -8,23 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dagster_contracts.core.uri import hide_password, is_database_uri
+from dagster_contracts.core.uri import (
+    LEVEL_ENDINGS,
+    STORES,
+    TEXT_ENDINGS,
+    hide_password,
+    is_database_uri,
+)
 from dagster_contracts.engine.sql_table import SqlTable, table_at
 from dagster_contracts.errors import FallbackError
 
 T = TypeVar("T")
 
-STORES = (
-    "abfs", "abfss", "adl", "az", "gcs", "gs", "hdfs", "http", "https", "memory", "oci", "r2",
-    "s3", "s3a", "webhdfs",
-)  # fmt: skip
-"""Schemes that may be read. Others of fsspec's run commands, or open archives through others."""
-
 _SCHEME = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://")
 _PARTITION = "{partition}"
 _FOLDER_OF = ".parquet"
-_TEXT = (".csv", ".json", ".jsonl", ".ndjson")
-_ENDINGS = (".parquet", *_TEXT, ".arrow", ".feather")
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Place:
         Raises
         ------
         FallbackError
-            The scheme is none of :data:`STORES`, or the partition cannot stand in a path.
+            The scheme is none of those that may be read, or the partition cannot stand in a path.
         UnreadableDataError
             The URL of a database names no table.
         """
@@ -116,11 +114,11 @@ class Place:
 
         What is a number, a moment or a code of digits in it, only a contract knows.
         """
-        return self.uri if self.table is None and self._ending in _TEXT else None
+        return self.uri if self.table is None and self._ending in TEXT_ENDINGS else None
 
     @property
     def _ending(self) -> str:
-        return next((e for e in _ENDINGS if self.uri.lower().endswith(e)), ".parquet")
+        return next((e for e in LEVEL_ENDINGS if self.uri.lower().endswith(e)), ".parquet")
 
     def read(self) -> Any:
         """The table, as a Polars frame; a folder of Parquet files is one table.

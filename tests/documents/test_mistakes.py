@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dagster_contracts.core.contract import FallbackSource, SourceKind
 from dagster_contracts.documents.document import read_document
 from dagster_contracts.documents.folder import load_contract
 from dagster_contracts.documents.problem import ProblemSeverity
@@ -96,10 +97,40 @@ def test_the_contract_that_is_spoilt_below_is_good() -> None:
         ("order_id: {", "order_id: [", 6, None, "not YAML", ""),
         ("      email: string", "      email:\n        - string", 8, 9, "'email'", "type"),
         ("source: last_valid", "", 19, 9, "needs a 'source'", "last_valid"),
+        ("source: last_valid", "source: ' '", 19, 9, "needs a 'source'", "last_valid"),
         ("data_contract:", "data-contract:", 1, 1, "root key", "data_contract"),
         ("data_contract:", "version: 1\ndata_contract:", 1, 1, "beside", "indent"),
         ("rowCount", "rowcunt", 9, 15, "no library metric", "rowCount"),
         ("recovery: {", "recovery: {jitter: 2, ", 17, 26, "'jitter'", "10%"),
+        # a level that would be dropped, or can never serve
+        ("level: fallback", "level: primary", 19, 34, "cannot be last_valid", "another name"),
+        (
+            "level: fallback, source: last_valid",
+            "level: primary, source: ./seeds",
+            *(19, 34),
+            "the asset itself, and cannot be ./seeds",
+            "another name",
+        ),
+        ("last_valid", "primary, max_age: 1d", 19, 35, "cannot read the primary", "subset"),
+        (
+            "source: last_valid}",
+            "source: last_valid}\n      - {level: b, source: primary, max_age: 1d}",
+            *(20, 28),
+            "'b' cannot read the primary",
+            "subset",
+        ),
+        ("last_valid", "sqlite:///seeds.db", 19, 35, "no table", "#table"),
+        ("last_valid", "sqlite:///s.db#", 19, 35, "no table", "#table"),
+        ("last_valid", '"sqlite:///s.db#{partition}"', 19, 35, "read whole", "seeds/{partition}"),
+        ("last_valid", '"ftp9://x/y.csv"', 19, 35, "its scheme is none of", "an asset"),
+        ("last_valid", '"mysql://ada:s3cret@h/d#t"', 19, 35, "ada:***@h/d#t", "an asset"),
+        ("last_valid", '"s3://a.zip::memory://b"', 19, 35, "within another one", "itself"),
+        ("last_valid", '"seeds/{date}.csv"', 19, 35, "{date} is none", "{partition}"),
+        ("last_valid", '"seeds/{date}"', 19, 35, "{date} is none", "{partition}"),
+        ("last_valid", '"seeds/{ partition }.csv"', 19, 35, "with spaces", "{partition}"),
+        ("last_valid", '"seeds/{partition}"', 19, 35, "no ending", "./seeds/{partition}"),
+        ("last_valid", "seeds/x.xlsx", 19, 35, "no level reads a .xlsx file", "an asset"),
+        ("last_valid", "s3://b/x.csv.gz", 19, 35, "no level reads a .csv.gz file", "an asset"),
     ],
 )
 def test_the_mistakes_people_make(
@@ -112,6 +143,26 @@ def test_the_mistakes_people_make(
     assert what in str(error)
     assert hint in (error.hint or "")
     assert str(error).startswith(f"orders.yaml:{line}:")
+    assert "s3cret" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("raw/orders", SourceKind.ASSET),
+        ("orders.archive", SourceKind.ASSET),
+        ("./seeds/v1.2", SourceKind.URI),
+        ("file:///seeds/x.csv", SourceKind.URI),
+        ("S3://bucket/x.parquet", SourceKind.URI),
+        ("https://host/x.csv?day={partition}", SourceKind.URI),
+        ("./seeds/{partition}", SourceKind.URI),
+        ("postgres://host/db#a.b", SourceKind.URI),
+    ],
+)
+def test_a_source_that_may_serve_is_read(source: str, kind: SourceKind) -> None:
+    contract = load_contract("orders.yaml", text=GOOD.replace("last_valid", f"'{source}'"))
+    assert contract.resilience is not None
+    assert contract.resilience.fallbacks[0].source == FallbackSource(kind, source)
 
 
 def test_a_condition_with_a_typo_shows_the_caret_and_the_nearest_name() -> None:
