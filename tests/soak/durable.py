@@ -112,6 +112,7 @@ class DurableServices:
         self._jitter = jitter or world.random.random
         self._last = self._last_told = 0
         self.notices: dict[str, list[str]] = {}
+        self._counted: set[str] = set()
         self.forgotten = 0
         self._url = url
         self._root = root
@@ -319,7 +320,7 @@ class DurableServices:
                 also=staged.commit,
             )
 
-        verdict, outcome = self._moved(contract, key, call)
+        verdict, outcome = self._once(evaluation.id, *self._moved(contract, key, call))
         if verdict is None:
             return outcome
         if verdict.refused and not verdict.duplicate and evaluation.audited:
@@ -328,6 +329,13 @@ class DurableServices:
                 held = self._quarantine.put(key, table, report)
                 demand(self._quarantine.load(held.id).equals(table), "the quarantine mixed up")
         return replace(outcome, refused=verdict.refused, duplicate=verdict.duplicate)
+
+    def _once(self, counted: str, verdict: Any, outcome: Outcome) -> tuple[Any, Outcome]:
+        """Who dies after a commit cannot tell that all of it was known before."""
+        known = counted in self._counted
+        if outcome.applied:
+            self._counted.add(counted)
+        return verdict, replace(outcome, duplicate=outcome.applied and known)
 
     def failed(self, failure: Failure) -> Outcome:
         def call() -> Any:
@@ -342,8 +350,9 @@ class DurableServices:
                 began=_began if failure.made else None,
             )
 
-        verdict, outcome = self._moved(failure.contract, failure.key, call)
-        return replace(outcome, duplicate=verdict is not None and verdict.duplicate)
+        moved = self._moved(failure.contract, failure.key, call)
+        verdict, outcome = self._once(failure.id, *moved)
+        return outcome if verdict is None else replace(outcome, duplicate=verdict.duplicate)
 
     def recovered(self, contract: Contract, key: CircuitKey, what: str) -> Outcome:
         call = self._breaker.observe_recovery
