@@ -34,6 +34,7 @@ from dagster_contracts.orchestration.launching import (
     first_known,
     unknown_partitions,
 )
+from dagster_contracts.orchestration.lineage import PartitionLineage
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.released import ReleasedRuns
 from dagster_contracts.orchestration.step import PROBE_TAG
@@ -76,6 +77,7 @@ def build_circuit_sensor(
     )
     def contract_circuit_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         origin = context.code_location_origin
+        repository = context.repository_def
         tick = CircuitTick(
             open_runtime(),
             bindings,
@@ -83,6 +85,7 @@ def build_circuit_sensor(
             context.instance,
             used,
             context.cursor,
+            lineage=PartitionLineage(repository and repository.asset_graph, context.instance),
             location=None if origin is None else origin.location_name,
         )
         return tick.result()
@@ -139,10 +142,12 @@ class CircuitTick:
         translator: ContractTranslator,
         cursor: str | None = None,
         *,
+        lineage: PartitionLineage,
         location: str | None = None,
     ) -> None:
         self._deadline = time.monotonic() + _SECONDS
         self._runtime = runtime
+        self._lineage = lineage
         self._location = location
         self._before = Shown.of(cursor)
         self._touched: dict[CircuitKey, bool] = {}
@@ -402,6 +407,7 @@ class CircuitTick:
             self._graph,
             self._instance,
             self._reader,
+            self._lineage,
             opened={c.key for c in self._circuits if not _is_closed(c)},
             probed=self._probed,
             location=self._location,

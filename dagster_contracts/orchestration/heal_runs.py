@@ -15,6 +15,7 @@ from dagster_contracts.core.contract import HealMode
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
 from dagster_contracts.orchestration.launching import cannot_run
+from dagster_contracts.orchestration.lineage import PartitionLineage
 from dagster_contracts.orchestration.materialized import (
     known_partitions,
     materializations_since,
@@ -49,6 +50,7 @@ class HealRuns:
         graph: AssetGraph,
         instance: dg.DagsterInstance,
         reader: Reader,
+        lineage: PartitionLineage,
         *,
         opened: Collection[CircuitKey],
         probed: Collection[str],
@@ -60,6 +62,7 @@ class HealRuns:
         self._graph = graph
         self._instance = instance
         self._reader = reader
+        self._lineage = lineage
         self._opened = opened
         self._probed = probed
         self._location = location
@@ -268,45 +271,47 @@ class HealRuns:
 
         The ledger blames what was degraded when the asset was built, and not what is so since.
         """
-        read = {up for key in made for up in self._graph.upstream[key]} - set(made)
-        below = next(iter(made))
-        for above in sorted(read):
-            binding = self._bindings.get(above)
-            if binding is not None and binding.protects:
-                for circuit in self._circuits_read(binding, below, partition):
-                    reason = self._degrades(circuit, binding)
-                    if reason is not None:
-                        return reason
-            for target in self._parts_read(above, below, partition):
-                if self._will_be_healed(target):
-                    return f"{above.to_user_string()} is to be healed first"
+        for below in sorted(made):
+            for above in sorted(self._graph.upstream[below] - set(made)):
+                binding = self._bindings.get(above)
+                if binding is not None and binding.protects:
+                    for circuit in self._circuits_read(binding, below, partition):
+                        reason = self._degrades(circuit, binding)
+                        if reason is not None:
+                            return reason
+                for target in self._parts_read(above, below, partition):
+                    if self._will_be_healed(target):
+                        return f"{above.to_user_string()} is to be healed first"
         return None
 
     def _circuits_read(
         self, binding: Binding, below: dg.AssetKey, partition: str | None
     ) -> Iterable[CircuitKey]:
-        """The circuits through which a partition of ``below`` reads; none where it is not known."""
-        above = self._graph.partitions.get(binding.asset_key)
-        if above is None or binding.circuit_key("any").partition is None:
+        """The circuits through which a partition of ``below`` reads, as far as they may degrade it.
+
+        Of several closed ones only activation conditions can do that.
+        """
+        if binding.circuit_key("any").partition is None:
             return [binding.circuit_key()]
-        if above == self._graph.partitions.get(below):
-            return [binding.circuit_key(partition)]
-        if partition is not None:
-            return []
-        here = (binding.contract.name, binding.asset)
-        return sorted(key for key in self._opened if (key.contract, key.asset) == here)
+        read = {
+            binding.circuit_key(part)
+            for part in self._lineage.read(below, partition, binding.asset_key)
+        }
+        if len(read) == 1 or any(x.activation_conditions for x in binding.resilience.levels):
+            return sorted(read)
+        whole = CircuitKey(binding.contract.name, binding.asset)  # It may lend them an override.
+        return sorted({whole, *read}.intersection(self._opened))
 
     def _parts_read(
         self, above: dg.AssetKey, below: dg.AssetKey, partition: str | None
     ) -> Iterable[Target]:
         """The degraded partitions of ``above`` that a partition of ``below`` reads."""
         asset = above.to_user_string()
-        degraded = self._degraded.get(asset, set())
-        if partition is None:
-            return [(asset, part) for part in sorted(degraded, key=str)]
-        same = self._graph.partitions.get(above) == self._graph.partitions.get(below)
-        read = (None, partition) if same else (None,)
-        return [(asset, part) for part in read if part in degraded]
+        degraded = self._degraded.get(asset)
+        if not degraded:
+            return []
+        read = degraded & self._lineage.read(below, partition, above)
+        return [(asset, part) for part in sorted(read, key=str)]
 
     @cached_property
     def _degraded(self) -> dict[str, set[str | None]]:

@@ -1,0 +1,75 @@
+"""What waits for which partition's circuit: that is the partition mapping's, not the names'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts.core.circuit import CircuitKey
+from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.test_heal_runs import IMPATIENT, healed, reasons, source
+from tests.orchestration.test_probes import REGIONS
+
+PARTED = IMPATIENT.replace("breaker:", "breaker:\n      scope: partition").replace(
+    "retry_after: 1ms", "retry_after: 1h"
+)
+DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
+KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
+BOTH = dg.MultiPartitionsDefinition({"kind": KINDS, "region": REGIONS})
+GROUPS = dg.StaticPartitionMapping({"east": "coast", "west": "coast", "north": "hills"})
+YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+
+
+def built(mapping: Any, partitions: Any) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=partitions, ins={"orders": dg.AssetIn("orders", partition_mapping=mapping)}
+    )
+    def board(orders: Any) -> pd.DataFrame:
+        return pd.concat(orders.values()) if isinstance(orders, dict) else orders
+
+    return board
+
+
+@pytest.mark.parametrize(
+    ("of", "mapping", "below", "made", "first", "second", "waits"),
+    [
+        (REGIONS, GROUPS, KINDS, "coast", "east", "west", True),
+        (DAYS, YESTERDAY, DAYS, "2026-03-03", "2026-03-02", "2026-03-03", False),
+        (REGIONS, dg.LastPartitionMapping(), None, None, "west", "east", False),
+        (BOTH, None, KINDS, "coast", "coast|east", "hills|east", False),
+        (KINDS, None, BOTH, "coast|east", "coast", "hills", False),
+    ],
+    ids=["static", "offset", "last", "several-to-one", "one-to-several"],
+)
+def test_only_circuits_of_partitions_that_are_read_are_waited_for(
+    deployment: Deployment,
+    of: Any,
+    mapping: Any,
+    below: Any,
+    made: str | None,
+    first: str,
+    second: str,
+    waits: bool,
+) -> None:
+    deployment.contract(PARTED)
+    defs = deployment.defs(source(deployment, "orders", of), built(mapping, below))
+    for part in of.get_partition_keys():
+        deployment.delivered[str(part)] = GOOD
+        deployment.run(defs, "orders", partition=str(part))
+    deployment.delivered[first] = BAD
+    deployment.run(defs, "orders", partition=first, raise_on_error=False)
+    deployment.run(defs, "board", partition=made)
+    deployment.delivered[second] = BAD
+    deployment.run(defs, "orders", partition=second, raise_on_error=False)
+    deployment.delivered[first] = NEWER
+    deployment.run(defs, "orders", partition=first, raise_on_error=False)
+    breaker = deployment.runtime.breaker
+    breaker.reset(CircuitKey("orders", "orders", first), actor="ann", reason="mended")
+
+    name = f"board[{made}]" if made else "board"
+    assert healed(deployment, defs, 1) == ([] if waits else ["board"])
+    closed = f"the circuit orders/orders[{second}] is not closed"
+    assert reasons(deployment) == ({name: closed} if waits else {})
