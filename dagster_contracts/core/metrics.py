@@ -197,6 +197,9 @@ DEFAULT: Final = Catalogue(
 )
 """What every contract can speak of without declaring anything."""
 
+FAILED: Final = "failed_materializations"
+UNAVAILABLE: Final = "source_unavailable"
+
 NEWEST_ONLY: Final = frozenset(
     {
         "data_freshness",

@@ -982,6 +982,64 @@ def test_a_failure_of_a_partition_that_is_not_waited_for_is_recorded_only() -> N
     story.expect(CircuitState.EXHAUSTED)
 
 
+def test_a_batch_that_is_not_waited_for_and_breaks_nothing_spends_no_retry() -> None:
+    policy = replace(POLICY, close_when=_conditions("schema_validation_errors < 1%"))
+    story = Story(replace(policy, recovery=replace(POLICY.recovery, max_retries=1)))
+    story.observe(BAD, day=6)
+    step = story.observe({"schema_validation_errors": 0.03, "data_freshness": 0}, day=7, at=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert "day 7 would not close it, but the circuit waits for day 6" in step.notes[-1].explanation
+    story.observe({"schema_validation_errors": 0.03, "data_freshness": 0}, day=6)
+    story.expect(CircuitState.EXHAUSTED)
+
+
+def test_a_consumer_that_cannot_read_spends_no_retry() -> None:
+    story = Story(replace(POLICY, recovery=replace(POLICY.recovery, max_retries=1)))
+    story.observe(BAD)
+    metrics = {"source_unavailable": Fraction(1)}
+    failed = Failed(
+        evaluation_id="f", what="cannot be read", metric="source_unavailable", metrics=metrics
+    )
+    story.send(failed, at=10)
+    story.expect(CircuitState.HALF_OPEN)
+    assert story.circuit.attempts == 1
+    story.observe(GOOD)
+    story.expect(CircuitState.CLOSED)
+
+
+def test_only_data_of_the_newest_partition_ends_a_row_of_failures() -> None:
+    story = Story(
+        replace(POLICY, recovery=replace(POLICY.recovery, retry_after=timedelta(hours=9)))
+    )
+    story.observe(BAD, day=6)
+    story.observe(BAD, day=7)
+    metrics = {"failed_materializations": Fraction(2)}
+    failed = Failed(
+        evaluation_id="f", what="boom", metric="failed_materializations", metrics=metrics
+    )
+    story.send(failed)
+    observed = Observed(
+        evaluation_id="late", metrics=_exact(GOOD), partition="day 6", backfill=True, arrived=True
+    )
+    story.send(observed)
+    assert story.circuit.in_a_row("failed_materializations") == 2
+    story.send(replace(observed, evaluation_id="new", partition="day 7", backfill=False))
+    assert story.circuit.in_a_row("failed_materializations") == 0
+
+
+def test_openings_of_a_clock_that_was_ahead_do_not_make_a_circuit_flap_until_then() -> None:
+    policy = replace(POLICY, flapping_openings=3, flapping_window=timedelta(minutes=30))
+    story = Story(policy)
+    ahead = 400 * 24 * 60.0
+    for minute in (ahead, ahead + 1):
+        story.observe(BAD, at=minute)
+        story.send(Reset(actor="ann", reason="mended"))
+    story.observe(BAD, at=40)  # the clock is right again, and these two count once
+    story.send(Reset(actor="ann", reason="mended"), at=80)
+    story.observe(BAD)
+    assert story.circuit.next_probe_at == story.now + RETRY
+
+
 def test_a_run_that_has_brought_what_it_was_asked_for_fails_like_any_other() -> None:
     story = Story()
     story.observe(BAD, day=6)
@@ -1245,8 +1303,32 @@ def test_close_when_must_hold_in_all_its_conditions(
 ) -> None:
     policy = replace(POLICY, close_when=_conditions("completeness > 95%", "row_count > 100"))
     story = Story(policy).to(CircuitState.HALF_OPEN)
-    story.observe(metrics)
+    story.observe({"schema_validation_errors": 0, **metrics})
     assert (story.state is CircuitState.CLOSED) is closes
+
+
+@pytest.mark.parametrize(
+    ("metrics", "why"),
+    [
+        ({"row_count": 5}, "row_count was 5, which is < 10"),
+        ({"row_count": None}, "row_count"),
+        ({}, "row_count"),
+        ({"row_count": 500, "data_freshness": 9000}, "data_freshness was 2h 30min"),
+    ],
+)
+def test_what_would_open_it_again_or_is_unknown_does_not_close_it_whatever_close_when_says(
+    metrics: dict[str, float | None], why: str
+) -> None:
+    policy = _opening("row_count < 10", "data_freshness > 30min")
+    story = Story(replace(policy, close_when=_conditions("schema_validation_errors < 1%")))
+    story.observe({"row_count": 5, "schema_validation_errors": 0})
+    step = story.observe({"schema_validation_errors": 0, **metrics}, at=10)
+    story.expect(CircuitState.OPEN)
+    assert why in step.transitions[-1].explanation
+    good = {"schema_validation_errors": 0, "row_count": 500, "data_freshness": 0}
+    step = story.observe(good, at=60)
+    story.expect(CircuitState.CLOSED)
+    assert "schema_validation_errors was 0%" in step.transitions[-1].explanation
 
 
 @pytest.mark.parametrize(

@@ -248,6 +248,11 @@ class Model:
                 return False, False
             else:
                 doubted = True
+        closing = self.rules["closing"]
+        if closing is not None:
+            if errors is None or errors >= closing:
+                return False, False
+            answered = True
         if left or answered:
             return True, left
         return not doubted, False
@@ -296,15 +301,19 @@ class Model:
         elif self.state == "exhausted":
             if is_good and answers and self.word("mended"):
                 self.good(day, for_newest=for_newest)
-        elif not is_good:
+        elif not answers:
+            pass  # What is waited for was not tried.
+        elif is_good:
+            self.good(day, for_newest=for_newest)
+        else:
             # What somebody else reported is a bad probe only where it says that something is wrong.
             stale = fresh is not None and fresh > 1800 and not (late and awaited) and not c["old"]
-            if self.violates(errors) or stale or not reported:
+            closing = self.rules["closing"]
+            too_many = closing is not None and errors is not None and errors >= closing
+            if self.violates(errors) or stale or too_many or not reported:
                 self.bad()
-        elif answers:
-            self.good(day, for_newest=for_newest)
 
-    def fail(self, holder: str | None, day: int | None) -> None:
+    def fail(self, holder: str | None, day: int | None, *, reading: bool) -> None:
         self.settle()
         self.c["counted"] += 1
         if self.frozen():
@@ -316,7 +325,8 @@ class Model:
         self.due()
         mine = lease is not None and lease[0] == holder
         awaited = day is None or not self.c["bad"] or day in self.c["bad"]
-        if self.state == "half_open" and (mine or (lease is None and awaited)):
+        tried = lease is None and awaited and not reading
+        if self.state == "half_open" and (mine or tried):
             self.bad()
 
     def tick(self, freshness: int | None) -> None:
@@ -418,6 +428,9 @@ def _policy(rules: dict[str, Any]) -> CircuitPolicy:
             parse_condition(f"schema_validation_errors > {rules['limit']}%{hold}"),
             parse_condition("data_freshness > 30min"),
         ),
+        close_when=()
+        if rules["closing"] is None
+        else (parse_condition(f"schema_validation_errors < {rules['closing']}%"),),
         recovery=Recovery(
             retry_after=timedelta(seconds=rules["wait"]),
             max_wait=timedelta(seconds=rules["cap"]),
@@ -437,6 +450,7 @@ def _policy(rules: dict[str, Any]) -> CircuitPolicy:
 _rules = st.fixed_dictionaries(
     {
         "limit": st.sampled_from([5, 20]),
+        "closing": st.sampled_from([None, None, 1, 15]),
         "hold": st.sampled_from([1, 1, 2]),
         "enough": st.sampled_from([1, 1, 3]),
         "retries": st.sampled_from([0, 1, 2, 3, 3]),
@@ -524,15 +538,16 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         self.sent.append(event)
         self._send(event)
 
-    @rule(holder=_holders, day=st.sampled_from([None, 1, 2]))
-    def fail(self, holder: str | None, day: int | None) -> None:
+    @rule(holder=_holders, day=st.sampled_from([None, 1, 2]), reading=st.booleans())
+    def fail(self, holder: str | None, day: int | None, reading: bool) -> None:
         event = Failed(
             evaluation_id=self._new_id(),
-            what="crashed",
+            what="it cannot be read" if reading else "crashed",
+            metric="source_unavailable" if reading else "failed_materializations",
             partition=day and str(day),
             lease_holder=holder,
         )
-        self.model.fail(holder, day)
+        self.model.fail(holder, day, reading=reading)
         self.sent.append(event)
         self._send(event)
 

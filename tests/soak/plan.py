@@ -48,6 +48,7 @@ class Terms:
     failures: int | None
     unavailable: int | None
     heal: HealMode
+    closing: int | None
     edition: int = 0
 
 
@@ -114,6 +115,7 @@ def _terms(random: Random, earlier: list[str], partitioned: bool) -> Terms:
         failures=random.choice((None, 1, 2)),
         unavailable=random.choice((None, None, 2, 3)),
         heal=random.choice((HealMode.RUN,) * 4 + (HealMode.NOTIFY,) * 2 + (HealMode.OFF,)),
+        closing=random.choice((None, None, None, 1, 10)),
     )
 
 
@@ -130,8 +132,10 @@ def contract_of(asset: Asset) -> Contract:
         open_when.append(parse_condition(f"failed_materializations >= {terms.failures}"))
     if terms.unavailable is not None:
         open_when.append(parse_condition(f"source_unavailable >= {terms.unavailable}"))
+    close_when = f"schema_validation_errors < {terms.closing}%"
     policy = CircuitPolicy(
         open_when=tuple(open_when),
+        close_when=() if terms.closing is None else (parse_condition(close_when),),
         recovery=Recovery(
             retry_after=terms.retry_after,
             max_retries=terms.retries,

@@ -174,9 +174,9 @@ class Guard:
             return
         self._counted += 1
         self._last_partition = partition
-        self._failures.clear()  # Data has arrived, good or bad, and of the newest partition.
         self.last_broken, self.measured = batch.broken, True
         if not late:
+            self._failures.clear()  # Data has arrived, good or bad, and of the newest partition.
             self._newest = (partition, min(batch.event_time, now))
         passes = self._passes(batch.broken)
         # That another partition is good says nothing of those that are bad.
@@ -264,7 +264,9 @@ class Guard:
         blames = self._spoken(now) | ({what} if self._fails_too_often(what) else set())
         held_back = self._held_back()
         # A run of another partition than is waited for answers nothing, unless it is the probe's.
-        answers = probe or partition is None or not self._bad or partition in self._bad
+        # A consumer that cannot read began while it was closed: that is no try either.
+        awaited = partition is None or not self._bad or partition in self._bad
+        answers = probe or (awaited and what != "source_unavailable")
         self._judge(moves, now, opens=bool(blames), good=False, judged=answers)
         if blames:
             self._opened(held_back if partition is None else partition, blames)
@@ -491,6 +493,9 @@ class Guard:
         return partition != self._newest[0] and batch.event_time < self._newest[1]
 
     def _passes(self, broken: int | None) -> bool:
+        closing = self.terms.closing
+        if closing is not None and (broken is None or broken >= closing):
+            return False
         if broken is not None:
             return broken <= self.terms.limit
         # What is not known is no news, unless it is what the circuit opened by.

@@ -40,9 +40,10 @@ class Observed:
 class Failed:
     """A materialization failed, so that there is nothing to evaluate.
 
-    A bad probe for the holder of the lease; for all others a tick with ``metrics``, of which
-    ``metric`` (``failed_materializations``, ``source_unavailable``) says how often in a row it
-    failed. ``late`` says why it is about older data: then it changes nothing.
+    A bad probe for the holder of the lease, and where nobody holds it for a run of what the circuit
+    waits for; while the circuit is closed a tick with ``metrics``, of which ``metric``
+    (``failed_materializations``, ``source_unavailable``) says how often in a row it failed.
+    ``late`` says why it is about older data: then it changes nothing.
     """
 
     evaluation_id: str

@@ -124,23 +124,27 @@ def judge_probe(
 ) -> Verdict:
     """Whether a single evaluation is a good probe; every ``for ...`` is ignored.
 
-    What opened the circuit must be known not to hold, but for what no batch can tell. A partition
-    that is ``older`` than the newest is not asked its age and latency: it has grown old while the
-    circuit waited for it. Conditions that are left to the newest for that are in the verdict.
+    All of ``close_when`` must hold, and none of ``open_when``: what would open the circuit again is
+    no proof, however easily the circuit closes. What opened the circuit must be known not to hold,
+    but for what no batch can tell. A partition that is ``older`` than the newest is not asked its
+    age and latency: it has grown old while the circuit waited for it. Conditions that are left to
+    the newest for that are in the verdict.
     """
     single = [Observation(at, metrics)]
-    closing = bool(policy.close_when)
-    if not closing and not policy.open_when:
+    if not policy.close_when and not policy.open_when:
         return Verdict(good=True, explanation="no condition speaks against it")
-    wanted = Truth.TRUE if closing else Truth.FALSE
-    against, favourable, open_questions = [], [], []
+    against, open_questions = [], []
+    favourable: dict[Truth, list[Decision]] = {Truth.TRUE: [], Truth.FALSE: []}
     left: list[str] = []
-    for condition in policy.close_when or policy.open_when:
+    asking = [(condition, Truth.TRUE) for condition in policy.close_when]
+    asking += [(condition, Truth.FALSE) for condition in policy.open_when]
+    for condition, wanted in asking:
+        closing = wanted is Truth.TRUE
         known = closing or policy.on_unknown is OnUnknown.OPEN
         known = known or (render(condition) in circuit.opened_by and not _of_service(condition))
         decision = evaluate(without_holds(condition), single)
         if decision.truth is wanted:
-            favourable.append(decision)
+            favourable[wanted].append(decision)
             continue
         if older:
             asked = without_metrics(condition, _ages, taken=closing)
@@ -150,15 +154,17 @@ def judge_probe(
                     continue
                 decision = evaluate(without_holds(asked), single)
                 if decision.truth is wanted:
-                    favourable.append(decision)
+                    favourable[wanted].append(decision)
                     continue
         if decision.truth is Truth.UNKNOWN and not known:
             open_questions.append(decision)
         else:
             against.append(decision)
-    if not favourable and not left:
+    # What closes a circuit is said in the words of the conditions for closing.
+    speaking = favourable[Truth.TRUE] or favourable[Truth.FALSE]
+    if not speaking and not left:
         against = against or open_questions
-    said = "; ".join(decision.explanation for decision in against or favourable)
+    said = "; ".join(dict.fromkeys(decision.explanation for decision in against or speaking))
     unknown = bool(against) and all(d.truth is Truth.UNKNOWN for d in against)
     return Verdict(not against, said, () if against else tuple(left), unknown=unknown)
 
@@ -289,15 +295,14 @@ def why_late(circuit: Circuit, event: Observed) -> str | None:
     return None
 
 
-def of_another_partition(circuit: Circuit, event: Observed | Failed) -> str | None:
-    """Why a good evaluation, or a failure, is none of what the circuit waits for.
-
-    ``None`` where it is.
-    """
+def of_another_partition(
+    circuit: Circuit, event: Observed | Failed, *, good: bool = True
+) -> str | None:
+    """Why an evaluation, or a failure, is none of what is waited for; ``None`` where it is."""
     waiting = circuit.bad_partitions
     if not waiting or event.partition is None or circuit.bad_partition(event.partition):
         return None
-    what = "failed" if isinstance(event, Failed) else "is good"
+    what = "failed" if isinstance(event, Failed) else "is good" if good else "would not close it"
     return f"{event.partition} {what}, but the circuit waits for {of_names(waiting)}"
 
 
@@ -359,7 +364,7 @@ def rewound(circuit: Circuit, now: datetime) -> Circuit:
     seen = [*(o.at for o in circuit.window), *(o.at for o in circuit.averaged)]
     seen += [bad.at for bad in circuit.bad_partitions]
     seen += [m for m in (circuit.last_observed_at, circuit.last_good_at) if m is not None]
-    circuit = _waiting_from(circuit, now)
+    circuit = _opened_by(_waiting_from(circuit, now), now)
     ahead = max(seen, default=now) - now
     if ahead <= timedelta(0):
         return circuit
@@ -393,6 +398,14 @@ def _waiting_from(circuit: Circuit, now: datetime) -> Circuit:
         next_probe_at=None if due is None else due - ahead,
         lease=None if lease is None else replace(lease, expires_at=lease.expires_at - ahead),
     )
+
+
+def _opened_by(circuit: Circuit, now: datetime) -> Circuit:
+    """The circuit that opened never after ``now``: till then it would seem to flap."""
+    ahead = max(circuit.openings, default=now) - now
+    if ahead <= timedelta(0):
+        return circuit
+    return replace(circuit, openings=tuple(at - ahead for at in circuit.openings))
 
 
 def batch_window(

@@ -2,10 +2,10 @@
 
 What the table leaves open is decided here, on the side of the consumer:
 
-* A probe is good when all of ``close_when`` hold, or, where there is none, when no ``open_when``
-  condition holds for that single evaluation (``for ...`` is ignored). A probe that could not be
-  judged is not good: every condition is unknown, or one that opened the circuit is. What others
-  reported is then no probe at all, and spends no attempt.
+* A probe is good when no ``open_when`` condition holds for that single evaluation (``for ...`` is
+  ignored) and all of ``close_when`` do. A probe that could not be judged is not good: every
+  condition is unknown, or one that opened the circuit is. What others reported is then no probe at
+  all, and spends no attempt.
 * A failure of the run that holds the lease is a bad probe, whatever it made: a lease that lives has
   brought no verdict on what it was asked for. When that is there, its run is like any other.
 * An evaluation is late when it is a backfill, or of another partition with older event times than
@@ -319,7 +319,7 @@ class _Turn(ProbeTurn, OverrideTurn):
             "last_partition": event.partition,
             "evaluations": self.circuit.evaluations + 1,
         }
-        if event.arrived:
+        if event.arrived and not late:
             changes["failures"] = ()
         # Clocks differ a little; a time far ahead is not believed: all others would be late.
         newest = event.event_time

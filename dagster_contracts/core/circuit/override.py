@@ -61,8 +61,9 @@ class OverrideTurn(Turn):
         if obeys(circuit, event, self._now):
             return
         if event.override is Override.NONE:
-            said = f"{circuit.override} of the whole asset was lifted"
-            self._lift(NoteKind.OVERRIDE_LIFTED, said, actor=circuit.override_actor)
+            # Who lifted it, or that its time was over, stands in the history of the whole asset.
+            said = f"{circuit.override} of the whole asset by {circuit.override_actor} is over"
+            self._lift(NoteKind.OVERRIDE_LIFTED, said)
             return
         self._set(event, inherited=True)
         self.note(

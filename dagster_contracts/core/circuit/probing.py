@@ -32,6 +32,7 @@ from dagster_contracts.core.circuit.state import (
 from dagster_contracts.core.circuit.turn import Turn
 from dagster_contracts.core.circuit.waiting import in_words, recent_openings
 from dagster_contracts.core.contract import ProbeMode
+from dagster_contracts.core.metrics import UNAVAILABLE
 
 REMEMBERED_PARTITIONS: Final = 256
 """How many bad partitions a circuit waits for by name: the newest."""
@@ -102,7 +103,9 @@ class ProbeTurn(Turn):
     def _is_the_probe(self, event: Observed | Failed) -> bool:
         """Whether an evaluation of an open circuit is its probe; the reason is noted if not.
 
-        A failure of another partition than it waits for says as little as a good batch of one.
+        A failure of another partition than it waits for says as little as a good batch of one. A
+        consumer that cannot read the primary has tried nothing: it began while the circuit was
+        closed.
         """
         self._probe_if_due()
         if self.circuit.state is CircuitState.OPEN:
@@ -114,10 +117,12 @@ class ProbeTurn(Turn):
         if is_probe(self.circuit, event.lease_holder):
             return True
         if lease is None:
-            another = of_another_partition(self.circuit, event)
-            if another is None or isinstance(event, Observed):
+            if isinstance(event, Observed):
                 return True
-            self._recorded(event.evaluation_id, another)
+            another = of_another_partition(self.circuit, event)
+            if another is None and event.metric != UNAVAILABLE:
+                return True
+            self._recorded(event.evaluation_id, another or event.what)
             return False
         self._recorded(event.evaluation_id, f"the probe is {lease.holder}'s")
         return False
@@ -203,9 +208,10 @@ class ProbeTurn(Turn):
             self.note(NoteKind.PROBE_BLOCKED, f"no probe can be started: {event.reason}")
 
     def _judged_probe(self, event: Observed, verdict: Verdict) -> None:
-        another = of_another_partition(self.circuit, event) if verdict.good else None
+        another = of_another_partition(self.circuit, event, good=verdict.good)
         if another is not None:
-            self._recorded(event.evaluation_id, another)
+            said = another if verdict.good else f"{another}: {verdict.explanation}"
+            self._recorded(event.evaluation_id, said)
         elif verdict.unknown and event.evaluated_at is not None:
             # What others report is no run of the asset: it need not measure what broke.
             self._recorded(event.evaluation_id, f"it says nothing of it: {verdict.explanation}")

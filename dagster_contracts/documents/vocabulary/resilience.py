@@ -64,7 +64,7 @@ RECOVERY: Final = Table(
         Key(
             "max_wait",
             DURATION,
-            "No wait is longer than this; it is never shorter than `retry_after`.",
+            "No wait is longer than this, but for its jitter; never shorter than `retry_after`.",
             shown(_RECOVERY.max_wait),
         ),
         Key(
@@ -107,8 +107,8 @@ CIRCUIT_BREAKER: Final = Table(
         Key(
             "close_when",
             CONDITIONS,
-            "All of these must hold for a probe to be good; without any a probe is good when no "
-            "condition of `open_when` holds.",
+            "All of these must hold for a probe to be good, beside that no condition of "
+            "`open_when` does.",
         ),
         Key("recovery", section("recovery"), "How an open circuit is tried again."),
         Key(
