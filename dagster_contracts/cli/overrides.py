@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 
@@ -65,6 +65,11 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
         type=DURATION,
         help="How long, such as 2h or 1h30min. Default: until `reset` lifts it.",
     )
+    @click.option(
+        "--new-partition",
+        is_flag=True,
+        help="The partition is still to be made: nothing was evaluated of it.",
+    )
     @pass_places
     def command(
         places: Places,
@@ -74,10 +79,15 @@ def _override_command(name: str, decision: Decision, promise: str) -> click.Comm
         reason: str,
         actor: str,
         length: timedelta | None,
+        new_partition: bool,
         output: str,
     ) -> None:
+        if new_partition and partition is None:
+            raise click.UsageError("--new-partition is about the one that --partition names")
         with closing(open_for_change(places, create=_has_circuit(places, contract))) as store:
-            document, meant = find_circuits(store, places, contract, asset, partition, decision)
+            document, meant = find_circuits(
+                store, places, contract, asset, partition, decision, new_partition=new_partition
+            )
             _decide(store, meant, decision, document, actor, reason, length, output)
 
     return command
@@ -150,8 +160,8 @@ def dismiss(
 ) -> None:
     """Forget circuits that no consumer asks any more.
 
-    Those that `status` lists apart. They sleep and their history stays; what happens to one wakes
-    it again.
+    Those that `status` lists apart, and a partition named with --partition of which nothing was
+    ever evaluated. They sleep and their history stays; what happens to one wakes it again.
     """
     name = known_name(places, contract)
     with closing(open_for_change(places)) as store:
@@ -162,7 +172,12 @@ def dismiss(
             for circuit in breaker.circuits_of([name])
             if asset in (None, circuit.key.asset) and partition in (None, circuit.key.partition)
         ]
-        unasked = [c for c in meant if not c.dismissed and why_unasked(c, declared)]
+        unasked = {
+            circuit.key: why
+            for circuit in meant
+            if not circuit.dismissed
+            and (why := _why_forgotten(circuit, declared, named=partition is not None))
+        }
         if not unasked or not declared:
             raise PolicyError(
                 f"no circuit of {name} is one that nobody asks",
@@ -170,14 +185,26 @@ def dismiss(
                 hint="`dagster-contracts status` lists those; `reset` closes one that is asked",
             )
         dismissed: list[Json] = []
-        for circuit in unasked:
-            breaker.dismiss(circuit.key, actor=actor, reason=reason)
-            why = why_unasked(circuit, declared)
+        for key, why in unasked.items():
+            breaker.dismiss(key, actor=actor, reason=reason)
             if output == "text":
-                print_line(f"{circuit.key}: dismissed, {why}")
-            dismissed.append({**key_as_json(circuit.key), "dismissed_because": why})
+                print_line(f"{key}: dismissed, {why}")
+            dismissed.append({**key_as_json(key), "dismissed_because": why})
         if output == "json":
             print_json(dismissed)
+
+
+def _why_forgotten(
+    circuit: Circuit, declared: Mapping[str, Contract], *, named: bool
+) -> str | None:
+    """Why a circuit may be forgotten; ``None`` where it may not.
+
+    One of a partition that was never evaluated may wait for it on purpose, so it must be named.
+    """
+    why = why_unasked(circuit, declared)
+    if why is None and named and not circuit.evaluations:
+        return "nothing was ever evaluated of it"
+    return why
 
 
 def _has_circuit(places: Places, ref: str) -> bool:
@@ -193,6 +220,8 @@ def find_circuits(
     asset: str | None,
     partition: str | None,
     decision: Decision,
+    *,
+    new_partition: bool = False,
 ) -> tuple[Contract | None, Meant]:
     """The circuits that are meant, and the contract that they are bound to, if that is here.
 
@@ -233,6 +262,7 @@ def find_circuits(
         governed={*named, *evaluated},
         scope=policy_of(known).scope if known is not None else None,
         recorded=of_asset,
+        new_partition=new_partition,
     )
     return bound, meant
 

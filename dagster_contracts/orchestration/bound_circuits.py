@@ -38,6 +38,11 @@ class BoundCircuits:
         if key.partition is not None:
             self._require_partition(key, instance)
 
+    def knows_partitions(self, key: CircuitKey) -> bool:
+        """Whether the definitions tell which partitions there are; not of dynamic ones."""
+        partitions = self.partitions.get(dg.AssetKey.from_user_string(key.asset))
+        return partitions is None or not _is_dynamic(partitions)
+
     def require_publishable(
         self, batch: QuarantinedBatch, instance: dg.DagsterInstance | None = None
     ) -> None:

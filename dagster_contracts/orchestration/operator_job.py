@@ -117,8 +117,10 @@ def _decide(
         governed=(binding.asset,),
         scope=binding.resilience.circuit.scope,
         recorded=runtime.breaker.circuits_of([binding.contract.name]),
+        new_partition=True,
     )
     if config.partition:
+        # The definitions know which partitions there are and will be.
         bound.require(meant.key, instance)
     lasting = None
     if config.duration:

@@ -12,7 +12,11 @@ from dagster_contracts.core.contract import CircuitScope, Contract
 from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
 from dagster_contracts.resilience.breaker import CircuitBreaker
-from dagster_contracts.resilience.governed import require_asset, require_scope
+from dagster_contracts.resilience.governed import (
+    require_asset,
+    require_evaluated,
+    require_scope,
+)
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.verdict import BreakerVerdict
 
@@ -31,6 +35,9 @@ _OVERRIDES = {
     Decision.FORCE_CLOSED: Override.FORCED_CLOSED,
     Decision.METRICS_ONLY: Override.METRICS_ONLY,
 }
+
+
+_NEW_PARTITION = "`--new-partition` decides about one that is still to be made"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +61,15 @@ def circuit_meant(
     governed: Collection[str],
     scope: CircuitScope | None,
     recorded: Iterable[Circuit],
+    new_partition: bool = False,
 ) -> Meant:
     """The circuit that a decision about an asset and partition is carried out on.
 
     Without a partition it is about the whole asset: its partitions obey an override, and a reset is
     one of each that is known. ``governed`` are the assets that
-    the contract is known to govern, ``scope`` is its scope where the contract is at hand.
+    the contract is known to govern, ``scope`` is its scope where the contract is at hand. A
+    partition of which nothing was evaluated is likely a slip and refused, but as a
+    ``new_partition``: the caller knows that there is or will be such a one.
     ``PolicyError`` for a circuit that no consumer would ever ask: a decision about it would seem to
     succeed, and change nothing.
     """
@@ -79,6 +89,10 @@ def circuit_meant(
                 why="nothing was evaluated of it, and its contract is not at hand",
                 hint=_near_partition(partition, keys),
             )
+        if decision is Decision.RESET and not new_partition:
+            require_evaluated(key, known, hint="there is nothing to reset")
+        if not new_partition:
+            require_evaluated(key, known, hint=_NEW_PARTITION)
         return Meant(key, f"nothing was evaluated of {key} yet; {_near_partition('', keys)}")
     parted = [circuit for circuit in known if circuit.key.partition is not None]
     if scope is CircuitScope.ASSET or not (parted or scope is CircuitScope.PARTITION):

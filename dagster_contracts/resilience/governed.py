@@ -93,5 +93,24 @@ def no_partition(key: CircuitKey, known: Iterable[str]) -> PolicyError:
     )
 
 
+def require_evaluated(key: CircuitKey, recorded: Iterable[Circuit], *, hint: str) -> None:
+    """``PolicyError`` where nothing was ever evaluated of the partition.
+
+    Where no definitions are at hand this is all that tells whether there is such a partition.
+    """
+    known = sorted(c.key for c in recorded if c.evaluations and c.key.partition is not None)
+    names = [k.partition or "" for k in known if (k.contract, k.asset) == (key.contract, key.asset)]
+    if key.partition in names:
+        return
+    near = did_you_mean(key.partition or "", names)
+    raise PolicyError(
+        f"nothing was ever evaluated of the partition {key.partition!r} of {key.asset}",
+        where=str(key),
+        why=f"partitions that were: {'... ' if len(names) > 5 else ''}"
+        f"{', '.join(names[-5:]) or 'none'}",
+        hint=f"{near} {hint[0].upper()}{hint[1:]}" if near else hint,
+    )
+
+
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none yet"

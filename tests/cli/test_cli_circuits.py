@@ -518,18 +518,63 @@ def test_one_of_several_circuits_is_chosen(project: Project) -> None:
     assert "2026-03-01" not in chosen.stdout
 
 
-def test_a_partition_may_be_forced_before_it_is_evaluated_and_that_is_said(
+def test_a_partition_may_be_forced_before_it_is_evaluated_where_that_is_said(
     project: Project,
 ) -> None:
     project.write("contracts/orders/1.0.0.yaml", SCOPED)
     decided = ("force-open", "orders", "--reason", "x", "--actor", "ada")
     project.evaluate("good.csv", partition="2026-03-01")
 
-    ran = project.run(*decided, "--partition", "2026-03-02")
+    ran = project.run(*decided, "--partition", "2026-03-02", "--new-partition")
 
     assert ran.code == 0
     assert "nothing was evaluated of orders/orders[2026-03-02] yet" in ran.stdout
     assert "partitions with a circuit: 2026-03-01" in ran.stdout
+    alone = project.run(*decided, "--new-partition")
+    assert alone.code == 2
+    assert "the one that --partition names" in alone.stderr
+
+
+@pytest.mark.parametrize("command", DECISIONS)
+@pytest.mark.parametrize(
+    ("partition", "said"),
+    [("2026-3-01", "did you mean '2026-03-01'?"), ("banana", "partitions that were: 2026-03-01")],
+)
+def test_a_partition_of_which_nothing_was_evaluated_is_refused(
+    project: Project, command: str, partition: str, said: str
+) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
+    project.evaluate("good.csv", partition="2026-03-01")
+
+    ran = project.run(
+        command, "orders", "--partition", partition, "--reason", "x", "--actor", "ada"
+    )
+
+    assert ran.code == 2
+    assert f"nothing was ever evaluated of the partition '{partition}' of orders" in ran.stderr
+    assert said in ran.stderr
+    assert ("--new-partition" in ran.stderr) == (command != "reset")
+    circuits = project.run("status", "--format", "json").json["circuits"]
+    assert [c["partition"] for c in circuits] == ["2026-03-01"]
+
+
+def test_a_partition_that_was_never_evaluated_is_dismissed_by_its_name(project: Project) -> None:
+    project.write("contracts/orders/1.0.0.yaml", SCOPED)
+    decided = ("--reason", "a typo", "--actor", "ada")
+    for partition in ("2026-03-01", "2026-03-02"):
+        project.evaluate("good.csv", partition=partition)
+    for partition in ("2026-13-99", "2026-04-01"):
+        project.run("force-open", "orders", "--partition", partition, "--new-partition", *decided)
+
+    assert project.run("dismiss", "orders", *decided).code == 2
+    assert project.run("dismiss", "orders", "--partition", "2026-03-01", *decided).code == 2
+    ran = project.run("dismiss", "orders", "--partition", "2026-13-99", *decided)
+
+    assert ran.code == 0
+    assert "orders/orders[2026-13-99]: dismissed, nothing was ever evaluated of it" in ran.stdout
+    circuits = project.run("status", "--format", "json").json["circuits"]
+    assert [c["partition"] for c in circuits] == ["2026-03-01", "2026-03-02", "2026-04-01"]
+    assert not project.evaluate("good.csv", partition="2026-13-99").circuit.frozen
 
 
 def test_a_contract_without_a_circuit_says_so(project: Project) -> None:
