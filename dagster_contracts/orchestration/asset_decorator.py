@@ -123,7 +123,8 @@ def build_contract_asset(
     """
     spec = assets_def.get_asset_spec(assets_def.key)
     options = dict(declaration.options)
-    for replaced in ("name", "key_prefix", "key"):
+    # What the asset brought as a resource has become one of the definitions.
+    for replaced in ("name", "key_prefix", "key", "io_manager_def", "resource_defs"):
         options.pop(replaced, None)
     given_ins = options.pop("ins", None) or {}
     inputs = dict(assets_def.keys_by_input_name)
@@ -136,6 +137,7 @@ def build_contract_asset(
         "key": spec.key,
         "ins": ins,
         "deps": [dep for dep in spec.deps if dep.asset_key not in read],
+        "io_manager_key": assets_def.get_io_manager_key_for_asset_key(spec.key),
         "group_name": spec.group_name,
         "tags": dict(spec.tags),
         "metadata": dict(spec.metadata),
@@ -240,7 +242,7 @@ def _audited(
         )
         refused = {p: e for p, e in evaluations.items() if e.refused}
         # What is stored, and its marks in the ledger, stay as they are where a batch is put aside.
-        runtime.step_refused[step.key] = {
+        runtime.attempts.of(step).refused = {
             (binding.asset, partition) for partition in (together if refused else ()) or refused
         }
         for partition, evaluation in refused.items():

@@ -45,7 +45,8 @@ class ContractIOManager(dg.IOManager):
     """Loads an input through its circuit, and does not publish a refused batch.
 
     ``inner`` is the I/O manager that the user configured; it does all reading and writing of
-    assets. ``inner_by_asset`` gives those of fallback assets that are stored by another one.
+    assets. ``inner_by_asset`` gives those of fallback assets that are stored by another one. The
+    keys of their resources, where they are given, are where a run's configuration of them stands.
     """
 
     def __init__(
@@ -56,8 +57,12 @@ class ContractIOManager(dg.IOManager):
         partitions_by_asset: PartitionsOf,
         bindings: Bindings,
         reader: Reader,
+        resource_key: str | None = None,
+        resource_key_by_asset: Mapping[dg.AssetKey, str] | None = None,
     ) -> None:
         self.inner = inner
+        self._resource_key = resource_key
+        self._resource_key_by_asset = resource_key_by_asset or {}
         self._inner_by_asset = inner_by_asset
         self._partitions_by_asset = partitions_by_asset
         self._bindings = bindings
@@ -65,7 +70,9 @@ class ContractIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The primary while the circuit is closed, else the first usable fallback."""
-        if not context.has_asset_key:
+        _configure(context, self._resource_key)
+        key = _asset_read(context)
+        if key is None:
             return self.inner.load_input(context)
         step = step_of_input(context)
         if VALIDATOR_TAG in context.op_def.tags:
@@ -73,10 +80,10 @@ class ContractIOManager(dg.IOManager):
         if step.checks or PUBLISH_TAG in step.tags:
             # A released batch is built from none of the inputs, which Dagster loads all the same.
             return self.inner.load_input(context)
-        binding = self._bindings.get(context.asset_key)
+        binding = self._bindings.get(key)
         partitions = _partitions(context)
-        if binding is None or not binding.protects or _made_here(context, step, partitions):
-            self._inherit(context, step)
+        if binding is None or not binding.protects or _made_here(context, key, step, partitions):
+            self._inherit(context, key, step)
             self._tell(context, step)
             return self.inner.load_input(context)
         if len(partitions) == 1:
@@ -95,6 +102,7 @@ class ContractIOManager(dg.IOManager):
                 "contract and is in quarantine; the primary keeps the last good one"
             )
             return
+        _configure(context, self._resource_key)
         if not context.has_asset_key:
             self.inner.handle_output(context, obj)
             return
@@ -183,7 +191,7 @@ class ContractIOManager(dg.IOManager):
                 # One partition cannot be loaded: each is then read by itself, with its fallbacks.
                 if not by_partition:
                     raise
-                self._reader.forget(step, binding.asset)
+                self._reader.forget(step, *reads)
         if not by_partition:
             degraded = ", ".join(p for p, route in routes.items() if not route.serves_primary)
             raise WiringError(
@@ -226,7 +234,10 @@ class ContractIOManager(dg.IOManager):
         )
         if partitions_def is not None and partition is None:
             raise FileNotFoundError(f"{key.to_user_string()} has no stored partition")
-        inner = self._inner_by_asset.get(key, self.inner)
+        # What an input names to load the primary with may know of nothing but the primary.
+        own = key == _asset_read(context) or key not in self._inner_by_asset
+        inner = self.inner if own else self._inner_by_asset[key]
+        resource_key = self._resource_key if own else self._resource_key_by_asset.get(key)
         with stored_partition(
             context,
             key,
@@ -236,7 +247,7 @@ class ContractIOManager(dg.IOManager):
             # What the consumer asks of the primary (columns, say) it asks of the other too.
             definition_metadata=dict(context.definition_metadata or {}),
             dagster_type=context.dagster_type,
-            resource_config=context.resource_config,
+            resource_config=_configuration(context, resource_key),
             op_def=context.op_def,
             step_context=context.step_context,
         ) as other:
@@ -246,13 +257,33 @@ class ContractIOManager(dg.IOManager):
         for target, said in self._reader.provenance(step).items():
             tell_materialization(context, target, said)
 
-    def _inherit(self, context: dg.InputContext, step: Step) -> None:
+    def _inherit(self, context: dg.InputContext, key: dg.AssetKey, step: Step) -> None:
         """An asset that is itself built from a fallback passes that on to what it feeds."""
         for partition in _partitions(context):
-            read = self._reader.inherited(context.asset_key, partition, step)
+            read = self._reader.inherited(key, partition, step)
             self._reader.remember(step, read)
             if read.degraded:
                 _add_metadata(context, read)
+
+
+def _asset_read(context: dg.InputContext) -> dg.AssetKey | None:
+    """The asset that is read: an input of the graph, or what an op's input says of itself."""
+    if context.has_asset_key:
+        return context.asset_key
+    return context.op_def.input_def_named(context.name).hardcoded_asset_key
+
+
+def _configuration(context: dg.InputContext | dg.OutputContext, key: str | None) -> Any:
+    """How the run configures the resource ``key``: Dagster tells what it says of the outer one."""
+    if key is None:
+        return context.resource_config
+    resources = context.step_context.resolved_run_config.resources
+    return resources[key].config if key in resources else context.resource_config
+
+
+def _configure(context: dg.InputContext | dg.OutputContext, key: str | None) -> None:
+    # There is no published way to change it; a copy would lose what the inner one tells Dagster.
+    context._resource_config = _configuration(context, key)
 
 
 def _partitions(context: dg.InputContext) -> list[str | None]:
@@ -262,12 +293,14 @@ def _partitions(context: dg.InputContext) -> list[str | None]:
     return [str(key) for key in context.asset_partition_keys]
 
 
-def _made_here(context: dg.InputContext, step: Step, partitions: list[str | None]) -> bool:
+def _made_here(
+    context: dg.InputContext, key: dg.AssetKey, step: Step, partitions: list[str | None]
+) -> bool:
     """Whether this very step makes what it reads: a part of a graph, or its own partition.
 
     An earlier partition of the same asset is an input like any other.
     """
-    if context.asset_key.to_user_string() not in step.assets:
+    if key.to_user_string() not in step.assets:
         return False
     return not context.has_asset_partitions or set(partitions) <= set(step.partitions)
 

@@ -14,6 +14,7 @@ from dagster_contracts.core.contract import (
     FallbackLevel,
     SourceKind,
 )
+from dagster_contracts.orchestration.attempts import drop_disowned
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
 from dagster_contracts.orchestration.materialized import was_never_stored
@@ -46,6 +47,8 @@ class Read:
     generation: int = 0
     position: int = 0
     """Where the ledger stood before the data was loaded: what came later, this read cannot heal."""
+    inherited: bool = False
+    """Whether it is the primary, which was itself built from a fallback of something else."""
 
     @classmethod
     def good(cls, upstream: str, partition: str | None, position: int) -> Read:
@@ -78,6 +81,18 @@ class Read:
     def sentence(self) -> str:
         """``flights [2013-01-03] was read from last_valid of flights: the circuit is open ...``."""
         return _sentence(self.upstream, self.partition, self.source, self.level, self.reason)
+
+    def wrote(self, row: DegradedRead) -> bool:
+        """Whether a row of the ledger stands for this read."""
+        return self.degraded and (row.via is not None) == self.inherited and self._is_of(row)
+
+    def read_well(self, row: DegradedRead) -> bool:
+        """Whether good data was read of what the row was written for."""
+        return not self.degraded and self._is_of(row)
+
+    def _is_of(self, row: DegradedRead) -> bool:
+        whole = self.partition is None
+        return row.upstream == self.upstream and (whole or row.upstream_partition == self.partition)
 
     def metadata(self) -> dict[str, Any]:
         """What Dagster shows beside the input."""
@@ -271,30 +286,30 @@ class Reader:
             )
         if not found:
             return Read.good(upstream, partition, position)
-        first = found[0]
+        # Built from several fallbacks, it names them all.
         return Read(
-            contract=first.circuit.contract,
+            contract=_listed(row.circuit.contract for row in found),
             upstream=upstream,
             partition=partition,
-            level=first.level,
+            level=_listed(row.level for row in found),
             source=upstream,
-            reason=f"{upstream} was itself built from {first.source}",
+            reason=f"{upstream} was itself built from {_listed(row.source for row in found)}",
             degraded=True,
-            generation=first.generation,
+            generation=max(row.generation for row in found),
+            inherited=True,
         )
 
     def remember(self, step: Step, *reads: Read) -> None:
         """Keep what a step has read until it ends."""
-        self._runtime.step_reads.setdefault(step.key, []).extend(reads)
+        self._runtime.attempts.of(step).reads.extend(reads)
 
-    def forget(self, step: Step, upstream: str) -> None:
-        """Drop what was remembered of an input that then could not be loaded."""
-        kept = [read for read in self.remembered(step) if read.upstream != upstream]
-        self._runtime.step_reads[step.key] = kept
+    def forget(self, step: Step, *reads: Read) -> None:
+        """Drop what was remembered of an input that then could not be loaded.
 
-    def remembered(self, step: Step) -> tuple[Read, ...]:
-        """What the step has read so far, through whichever I/O manager."""
-        return tuple(self._runtime.step_reads.get(step.key, ()))
+        Another input of the step may have read the same asset.
+        """
+        for read in reads:
+            self._runtime.attempts.of(step).reads.remove(read)
 
     def provenance(self, step: Step) -> dict[Target, dict[str, Any]]:
         """What the materializations of a step say: which fallbacks each of them is built from.
@@ -302,7 +317,7 @@ class Reader:
         An asset that is a graph of ops says it when it is stored, by :meth:`built_from`.
         """
         said: dict[Target, dict[str, None]] = {}
-        for read in self.remembered(step):
+        for read in self._runtime.attempts.of(step).reads:
             if read.degraded and not step.in_graph:
                 for target in step.built_from(read.upstream, read.partition):
                     said.setdefault(target, {})[read.sentence()] = None
@@ -313,20 +328,24 @@ class Reader:
 
         Returns what the materializations say of an asset that is a graph of ops.
         """
-        degraded = any(read.degraded for read in self.remembered(step))
+        attempt, ledger = self._runtime.attempts.of(step), self._runtime.ledger
+        stored = {(asset, partition) for partition in step.partitions} - attempt.refused
+        drop_disowned(ledger, step, attempt, stored)
         said: dict[Target, dict[str, None]] = {}
         if step.in_graph:
             # Another step of the graph may have loaded it, perhaps in another process.
-            for r in self._runtime.ledger.reads_of_run(step.run_id):
-                if r.consumer == asset:
-                    told = _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
-                    said.setdefault(r.target, {})[told] = None
-        if degraded or said:
-            for partition in step.partitions:
-                if (asset, partition) not in self._runtime.step_refused.get(step.key, ()):
-                    self._runtime.ledger.renew(
-                        consumer=asset, consumer_partition=partition, run_id=step.run_id, anew=True
-                    )
+            for r in ledger.built_on(step.run_id, asset):
+                told = _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
+                said.setdefault(r.target, {})[told] = None
+        if attempt.degraded or said:
+            for consumer, made in stored:
+                ledger.renew(
+                    consumer=consumer,
+                    consumer_partition=made,
+                    run_id=step.run_id,
+                    anew=True,
+                    only=None if step.in_graph else attempt.wrote,
+                )
         return {target: degraded_metadata(sentences) for target, sentences in said.items()}
 
     def write_down(self, binding: Binding, read: Read, step: Step) -> None:
@@ -347,6 +366,12 @@ class Reader:
                     pending=True,
                 )
             )
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Each name once: ``last_valid of orders and stock_archive``."""
+    *others, last = dict.fromkeys(names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def degraded_metadata(sentences: Iterable[str]) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from dagster_contracts.documents.readable import ReadableFolder, read_readable
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.monitoring.history import MetricHistory
 from dagster_contracts.monitoring.service_history import ServiceHistory
+from dagster_contracts.orchestration.attempts import Attempts
 from dagster_contracts.registry.registry import ContractRegistry
 from dagster_contracts.resilience.breaker import CircuitBreaker
-from dagster_contracts.resilience.governed import Governed, require_circuit
+from dagster_contracts.resilience.governed import Governed, require_circuit, require_evaluated
 from dagster_contracts.resilience.healing import Healing
 from dagster_contracts.resilience.ledger import DegradedReads
 from dagster_contracts.resilience.publication import Publication
@@ -34,7 +35,7 @@ from dagster_contracts.store.outbox import Outbox
 if TYPE_CHECKING:
     from dagster_contracts.monitoring.dispatch import AlertDispatcher
     from dagster_contracts.orchestration.bound_circuits import BoundCircuits
-    from dagster_contracts.orchestration.reads import Read, Reader
+    from dagster_contracts.orchestration.reads import Reader
 
 
 _HOUR = 3600.0
@@ -69,10 +70,8 @@ class ContractsRuntime:
         """The circuits that definitions can have; there once they were put under contracts."""
         self.foreign_counted: deque[str] = deque(maxlen=10_000)
         """Evaluations of others that this process has counted of late."""
-        self.step_reads: dict[tuple[str, str], list[Read]] = {}
-        """What the steps of this process have read so far, by run and step."""
-        self.step_refused: dict[tuple[str, str], set[tuple[str, str | None]]] = {}
-        """The assets and partitions whose new batch went to quarantine, by run and step."""
+        self.attempts = Attempts()
+        """What the running steps of this process have read and refused so far."""
 
     @cached_property
     def folder(self) -> ContractFolder:
@@ -97,6 +96,8 @@ class ContractsRuntime:
         """``PolicyError`` where nobody would ask for the circuit."""
         if self.bound is not None:
             self.bound.require(key)
+            if not self.bound.knows_partitions(key):
+                self._require_evaluated(key)
             return
         # Without definitions the documents tell; how assets are named is up to the translator.
         protecting = (self.folder.resolve(name) for name in self.folder.names())
@@ -104,6 +105,16 @@ class ContractsRuntime:
         named = replace(key, asset=key.asset.rpartition("/")[2])
         assets = governed[key.contract].assets if key.contract in governed else frozenset()
         require_circuit(key if key.asset in assets else named, governed)
+        self._require_evaluated(key)
+
+    def _require_evaluated(self, key: CircuitKey) -> None:
+        if key.partition is not None:
+            require_evaluated(
+                key,
+                self.breaker.circuits_of([key.contract]),
+                hint="Dagster's definitions know the partitions: decide with the job "
+                "operate_circuit, or `dagster-contracts force-open ... --new-partition`",
+            )
 
     def _remembered(
         self, contract: Contract, key: CircuitKey, now: datetime

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from dagster_contracts.orchestration.attempts import drop_disowned
 from dagster_contracts.orchestration.reads import Read
 from dagster_contracts.orchestration.step import READS_TAG, Step, Target, step_of_hook
 from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
@@ -29,30 +30,35 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
     def contract_reads_settled(context: dg.HookContext) -> None:
         runtime = open_runtime()
         step = step_of_hook(context)
-        reads = runtime.step_reads.pop(step.key, [])
-        refused = runtime.step_refused.pop(step.key, set())
-        if step.in_graph:
-            if not step.stores:
-                _keep(context.instance, step, reads)
-                return
-            reads += _kept(context.instance, step)
+        attempt = runtime.attempts.end(step)
+        if step.in_graph and not step.stores:
+            drop_disowned(runtime.ledger, step, attempt, step.targets)
+            _keep(context.instance, step, attempt.reads)
+            return
         made = [(asset, partition) for asset in step.stores for partition in step.partitions]
-        _settle(runtime, step, reads, [target for target in made if target not in refused])
+        stored = [target for target in made if target not in attempt.refused]
+        drop_disowned(runtime.ledger, step, attempt, stored)
+        if attempt.degraded:
+            for consumer, partition in stored:
+                runtime.ledger.renew(
+                    consumer=consumer,
+                    consumer_partition=partition,
+                    run_id=step.run_id,
+                    only=None if step.in_graph else attempt.wrote,
+                )
+        others = _kept(context.instance, step) if step.in_graph else []
+        _settle(runtime.ledger, step, [*attempt.reads, *others], stored)
 
     return contract_reads_settled
 
 
 def _settle(
-    runtime: ContractsRuntime, step: Step, reads: Sequence[Read], stored: Sequence[Target]
+    ledger: DegradedReads, step: Step, reads: Sequence[Read], stored: Sequence[Target]
 ) -> None:
     """The step stored these: close the ledger's rows of what they were built from good data.
 
     What it read from a fallback stays open, and what became degraded while it was read is marked.
     """
-    ledger = runtime.ledger
-    if any(read.degraded for read in reads):
-        for consumer, made in stored:
-            ledger.renew(consumer=consumer, consumer_partition=made, run_id=step.run_id)
     read_well = [read for read in reads if not read.degraded]
     if not read_well:
         return

@@ -7,6 +7,7 @@ release from 1.9 to 1.13.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_contracts.orchestration.graph import reached
+from dagster_contracts.orchestration.lineage import PartitionLineage
 from dagster_contracts.orchestration.materialized import known_partitions
 
 PROBE_TAG = "dagster-contracts/probe"
@@ -75,6 +77,10 @@ class Step:
     """Those of the assets that this step itself stores: in a graph of ops only the last ones do."""
     in_graph: bool = False
     """Whether the asset is a graph of ops, whose inputs other steps may load."""
+    attempt: int = 0
+    """How often the step was tried before in its run."""
+    read_once: frozenset[str] = frozenset()
+    """Of a graph of ops: the assets that a single one of its ops loads."""
     reads: Callable[[Target, Target], bool] = lambda made, read: True  # noqa: ARG005
     """Whether the first, which the step makes, is built from the second, as the graph has it."""
 
@@ -182,60 +188,60 @@ def _step(step_context: Any, *, ended: bool = False) -> Step:
         checks=assets_def is not None and not assets_def.keys,
         stores=tuple(sorted(key.to_user_string() for key in stores & set(keys))),
         in_graph=node.parent is not None,
+        attempt=step_context.previous_attempt_count,
+        read_once=_read_once(assets_def),
         reads=_Lineage(
-            layer.asset_graph,
-            step_context.instance,
+            PartitionLineage(layer.asset_graph, step_context.instance),
             frozenset(keys),
             ranged=len(partitions) > 1,
         ).reads,
     )
 
 
+def _read_once(assets_def: dg.AssetsDefinition | None) -> frozenset[str]:
+    if assets_def is None or not isinstance(assets_def.node_def, dg.GraphDefinition):
+        return frozenset()
+    loads: Counter[str] = Counter()
+    for name, key in assets_def.keys_by_input_name.items():
+        loads[key.to_user_string()] += _ops_that_load(assets_def.node_def, name)
+    return frozenset(asset for asset, ops in loads.items() if ops == 1)
+
+
+def _ops_that_load(graph: dg.GraphDefinition, name: str) -> int:
+    found = 0
+    for mapping in graph.input_mappings:
+        if mapping.graph_input_name == name:
+            inner = graph.node_named(mapping.maps_to.node_name).definition
+            if isinstance(inner, dg.GraphDefinition):
+                found += _ops_that_load(inner, mapping.maps_to.input_name)
+            else:
+                found += 1
+    return found
+
+
 class _Lineage:
     """Which of a step's assets and partitions are built from which input, by the asset graph."""
 
     def __init__(
-        self,
-        graph: Any,
-        instance: dg.DagsterInstance,
-        made: frozenset[dg.AssetKey],
-        *,
-        ranged: bool,
+        self, lineage: PartitionLineage, made: frozenset[dg.AssetKey], *, ranged: bool
     ) -> None:
-        self._graph = graph
-        self._instance = instance
+        self._lineage = lineage
         self._made = made
         self._ranged = ranged
-        self._mapped: dict[tuple[dg.AssetKey, str | None, dg.AssetKey], frozenset[str]] = {}
 
     def reads(self, made: Target, read: Target) -> bool:
         """Whether ``made`` is built from ``read``, directly or through others of the same step."""
         key, upstream = (dg.AssetKey.from_user_string(name) for name, _ in (made, read))
-        through = [other for other in self._chain(key) if upstream in self._above(other)]
+        through = [other for other in self._chain(key) if upstream in self._lineage.above(other)]
         wanted = read[1]
         if not through:
             # A step that may make several assets loads the inputs of those that it leaves out too.
             return False
-        if not self._ranged or wanted is None or not self._graph.get(upstream).is_partitioned:
+        if not self._ranged or wanted is None or not self._lineage.is_partitioned(upstream):
             # One partition at a time is built from whatever the step reads.
             return True
-        return any(wanted in self._partitions(other, made[1], upstream) for other in through)
+        return any(wanted in self._lineage.partitions(x, made[1], upstream) for x in through)
 
     def _chain(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
         """The asset, and those of the same step that it is built from."""
-        return reached([key], lambda one: self._above(one) & self._made)
-
-    def _above(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
-        return frozenset(self._graph.get(key).parent_keys)
-
-    def _partitions(
-        self, key: dg.AssetKey, partition: str | None, upstream: dg.AssetKey
-    ) -> frozenset[str]:
-        asked = (key, partition, upstream)
-        if asked not in self._mapped:
-            with known_partitions(self._instance):
-                found = self._graph.get_parent_partition_keys_for_child(partition, upstream, key)
-                self._mapped[asked] = frozenset(
-                    map(str, found.partitions_subset.get_partition_keys())
-                )
-        return self._mapped[asked]
+        return reached([key], lambda one: self._lineage.above(one) & self._made)

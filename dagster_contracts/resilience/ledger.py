@@ -5,7 +5,7 @@ Dagster's own provenance still names the primary after a switch, so healing rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -154,14 +154,21 @@ class DegradedReads:
             return frozenset(conn.scalars(_SINCE, asked))
 
     def renew(
-        self, *, consumer: str, consumer_partition: str | None, run_id: str, anew: bool = False
+        self,
+        *,
+        consumer: str,
+        consumer_partition: str | None,
+        run_id: str,
+        anew: bool = False,
+        only: Callable[[DegradedRead], bool] | None = None,
     ) -> int:
         """The run stores what it read from a fallback: that is pending no more.
 
         What another run has settled since is opened again. A run may be slower than the one that
         heals its consumer, and store degraded data over the good: call it when the data is stored.
         With ``anew``, just before that, rows that are open are written anew too, so that nobody who
-        had loaded his input before can still close them. Returns how many rows were written.
+        had loaded his input before can still close them. ``only`` names the rows that count, where
+        not all that the run has read is stored. Returns how many rows were written.
         """
         asked = {
             "of_consumer": consumer,
@@ -169,13 +176,11 @@ class DegradedReads:
             "of_run": run_id,
         }
         with self._store.begin() as conn:
-            reads = [_read(row) for row in conn.execute(_OF_RUN, asked)]
-            # The last row of each edge tells how it stands.
-            edges = {(r.circuit, r.upstream, r.upstream_partition, r.via): r for r in reads}
             due = [
                 read
-                for read in edges.values()
-                if anew or read.pending or read.settled_at is not None
+                for read in _standing(map(_read, conn.execute(_OF_RUN, asked)))
+                if (anew or read.pending or read.settled_at is not None)
+                and (only is None or only(read))
             ]
             for read in due:
                 self._record(conn, replace(_as_asked(read), pending=False), anew=True)
@@ -239,6 +244,14 @@ class DegradedReads:
         )
         with self._store.read() as conn:
             return tuple(_read(row) for row in conn.execute(query))
+
+    def built_on(self, run_id: str, consumer: str) -> tuple[DegradedRead, ...]:
+        """The fallbacks that the run builds ``consumer`` from, oldest first.
+
+        Whoever settled them since; not what the run itself has dropped, or read anew.
+        """
+        reads = self.reads_of_run(run_id)
+        return tuple(_standing(read for read in reads if read.consumer == consumer))
 
     def position(self) -> int:
         """Where the ledger stands; take it before an input is loaded, for :meth:`settle`."""
@@ -447,6 +460,15 @@ def _blames(circuit: CircuitKey) -> tuple[sa.ColumnElement[bool], ...]:
         degraded_reads.c.circuit_asset == circuit.asset,
         degraded_reads.c.circuit_partition == (circuit.partition or ""),
     )
+
+
+def _standing(reads: Iterable[DegradedRead]) -> Iterable[DegradedRead]:
+    """Of the rows of one run, oldest first, those that tell how each edge stands.
+
+    The last row of an edge does, but for one that the run itself has closed: it did not count.
+    """
+    edges = {(r.target, r.circuit, r.upstream, r.upstream_partition, r.via): r for r in reads}
+    return (read for read in edges.values() if read.settled_by != read.run_id)
 
 
 def _as_asked(read: DegradedRead) -> DegradedRead:
