@@ -23,7 +23,6 @@ from dagster_contracts.orchestration.bound_circuits import BoundCircuits
 from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
 from dagster_contracts.orchestration.failures import build_failure_hook
 from dagster_contracts.orchestration.graph import AssetGraph
-from dagster_contracts.orchestration.io_manager import ContractIOManager
 from dagster_contracts.orchestration.monitor_sensor import (
     build_action_sensor,
     build_monitor_sensor,
@@ -34,6 +33,7 @@ from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.references import (
     INNER_SUFFIX,
     References,
+    StoredAsset,
     stored_assets,
 )
 from dagster_contracts.orchestration.registry_sensor import build_registry_sensor
@@ -41,6 +41,14 @@ from dagster_contracts.orchestration.released import build_published_hooks
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
 from dagster_contracts.orchestration.runtime import ContractsRuntime
 from dagster_contracts.orchestration.settling import build_settling_hook
+from dagster_contracts.orchestration.switching import (
+    OwnResources,
+    Switches,
+    jobs_of,
+    required_managers,
+    switched_resources,
+    with_jobs_of,
+)
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 
@@ -92,7 +100,9 @@ def with_contracts(
     for problem in folder.warnings:
         warnings.warn(str(problem), ContractsWarning, stacklevel=2)
 
-    assets = list(defs.assets or ())
+    given = _given_resources(defs, resource)
+    own = OwnResources.of(list(defs.assets or ()), list(defs.asset_checks or ()), given)
+    assets = list(own.assets)
     executable = [a for a in assets if isinstance(a, dg.AssetsDefinition)]
     declared = {
         a.key: declaration.reference
@@ -110,11 +120,12 @@ def with_contracts(
         warnings.warn(message, ContractsWarning, stacklevel=2)
 
     # In step processes too the definitions are loaded first, so that `resolve` finds its reader.
-    partitions_of = {key: stored.partitions for key, stored in stored_assets(assets).items()}
+    stored = stored_assets(assets)
+    partitions_of = {key: asset.partitions for key, asset in stored.items()}
     resource.runtime().reader = Reader(resource.runtime(), bindings, used, partitions_of)
     resource.runtime().bound = bound = BoundCircuits(bindings, partitions_of)
     _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
-    references = References(bindings, stored_assets(assets), used)
+    references = References(bindings, stored, used)
     governed = [_governed(item, bindings, resource.runtime, used, references) for item in assets]
     checks = build_contract_checks(
         bindings=bindings,
@@ -122,6 +133,18 @@ def with_contracts(
         translator=used,
         references=references,
     )
+    switches = Switches(
+        bindings, used, resource.runtime, partitions_of, _fallbacks(stored, bindings, used)
+    )
+    jobs = jobs_of(defs)
+    wanted_managers = required_managers([*governed, *own.checks, *jobs]) | {
+        asset.io_manager for asset in stored.values()
+    }
+    resources, own_switch = switched_resources(given, own, wanted_managers, switches)
+    governed = own.returned(governed, own_switch)
+    checks = own.returned(checks, own_switch, to_all=True)
+    switched_jobs = {id(job): switches.job(job, resources) for job in jobs}
+    schedules, user_sensors = with_jobs_of(defs.schedules, defs.sensors, switched_jobs)
     graph = AssetGraph.of(governed)
     added_sensors: list[dg.SensorDefinition] = []
     if sensors and len(bindings):
@@ -138,7 +161,8 @@ def with_contracts(
             build_monitor_sensor(**common),
         ]
     wanted = set(job_names(bindings))
-    actionable = [job for job in defs.jobs or () if job.name in wanted]
+    user_jobs = [switched_jobs[id(job)] for job in defs.jobs or ()]
+    actionable = [job for job in user_jobs if job.name in wanted]
     if sensors and wanted - {job.name for job in actionable}:
         missing = ", ".join(sorted(wanted - {job.name for job in actionable}))
         raise WiringError(
@@ -158,13 +182,13 @@ def with_contracts(
         )
     return dg.Definitions(
         assets=governed,
-        schedules=defs.schedules,
-        sensors=[*(defs.sensors or ()), *added_sensors],
-        jobs=[*(defs.jobs or ()), *_operator_jobs(defs, bound, resource)],
-        resources=_resources(defs, governed, bindings, resource, used),
+        schedules=schedules,
+        sensors=[*user_sensors, *added_sensors],
+        jobs=[*user_jobs, *_operator_jobs(defs, bound, resource)],
+        resources=resources,
         executor=defs.executor,
         loggers=defs.loggers,
-        asset_checks=[*(defs.asset_checks or ()), *checks],
+        asset_checks=[*own.returned(own.checks, own_switch), *checks],
         metadata=defs.metadata,
     )
 
@@ -280,14 +304,8 @@ def _described(
     )
 
 
-def _resources(
-    defs: dg.Definitions,
-    assets: Iterable[Any],
-    bindings: Bindings,
-    resource: ContractsResource,
-    translator: ContractTranslator,
-) -> dict[str, Any]:
-    """The user's resources, with the circuit before every I/O manager that an asset uses."""
+def _given_resources(defs: dg.Definitions, resource: ContractsResource) -> dict[str, Any]:
+    """The user's resources, and the contracts."""
     resources: dict[str, Any] = dict(defs.resources or {})
     if RESOURCE_KEY in resources and not isinstance(resources[RESOURCE_KEY], ContractsResource):
         raise WiringError(
@@ -295,54 +313,29 @@ def _resources(
             why="with_contracts puts the ContractsResource there",
             hint="give your own resource another key",
         )
+    twice = sorted(key for key in resources if key + INNER_SUFFIX in resources)
+    if twice:
+        raise WiringError(
+            "the definitions have passed through with_contracts already",
+            where=", ".join(twice),
+            why="the circuit stands before these I/O managers; before a second one they would be "
+            "judged and recorded twice",
+            hint="merge the definitions first (Definitions.merge), and call with_contracts once, "
+            "on all of them",
+        )
     resources[RESOURCE_KEY] = resource
-    stored = stored_assets(assets)
-    key_of = {key: asset.io_manager for key, asset in stored.items()}
-    partitions_of = {key: asset.partitions for key, asset in stored.items()}
-    # Loads by steps without an asset (checks, ops) go through the default one.
-    wrapped = {*key_of.values(), "io_manager"}
-    fallbacks = {
+    return resources
+
+
+def _fallbacks(
+    stored: Mapping[dg.AssetKey, StoredAsset], bindings: Bindings, translator: ContractTranslator
+) -> dict[dg.AssetKey, str]:
+    """The assets of this code location that are fallbacks, and what loads each of them."""
+    keys = {
         bindings.asset_of(level.source.name, translator)
         for binding in bindings
         if binding.contract.resilience is not None
         for level in binding.contract.resilience.levels
         if level.source.kind is SourceKind.ASSET
     }
-    inner_of = {asset: key_of[asset] for asset in fallbacks if asset in key_of}
-    for name in sorted(wrapped):
-        inner = resources.get(name, dg.fs_io_manager if name == "io_manager" else None)
-        if inner is None:
-            continue  # Dagster itself says which resource is missing.
-        resources[name + INNER_SUFFIX] = inner
-        resources[name] = _switching(
-            name, inner_of, partitions_of, bindings, resource.runtime, translator
-        )
-    return resources
-
-
-def _switching(
-    key: str,
-    inner_of: Mapping[dg.AssetKey, str],
-    partitions_of: Mapping[dg.AssetKey, Any],
-    bindings: Bindings,
-    open_runtime: Callable[[], ContractsRuntime],
-    translator: ContractTranslator,
-) -> dg.IOManagerDefinition:
-    needed = {key, *inner_of.values()}
-
-    @dg.io_manager(
-        required_resource_keys={name + INNER_SUFFIX for name in needed},
-        description=f"Reads through the circuit, stores with {key + INNER_SUFFIX}.",
-    )
-    def switching(context: dg.InitResourceContext) -> ContractIOManager:
-        inner = {name: getattr(context.resources, name + INNER_SUFFIX) for name in needed}
-        runtime = open_runtime()
-        return ContractIOManager(
-            inner=inner[key],
-            inner_by_asset={asset: inner[name] for asset, name in inner_of.items()},
-            partitions_by_asset=partitions_of,
-            bindings=bindings,
-            reader=Reader(runtime, bindings, translator, partitions_of),
-        )
-
-    return switching
+    return {key: stored[key].io_manager for key in sorted(keys) if key in stored}

@@ -48,6 +48,9 @@ def stored_assets(assets: Iterable[Any]) -> dict[dg.AssetKey, StoredAsset]:
         if isinstance(item, dg.AssetSpec):
             name = item.metadata.get("dagster/io_manager_key", "io_manager")
             found[item.key] = StoredAsset(name, item.partitions_def, materializable=False)
+        elif isinstance(item, dg.SourceAsset):
+            name = item.get_io_manager_key()
+            found[item.key] = StoredAsset(name, item.partitions_def, materializable=False)
         elif isinstance(item, dg.AssetsDefinition):
             for key in item.keys:
                 spec = item.get_asset_spec(key)

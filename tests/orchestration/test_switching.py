@@ -1,0 +1,417 @@
+"""Wherever an I/O manager is declared, the circuit stands before it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from dagster_contracts import contract_asset, with_contracts
+from dagster_contracts.core.circuit import CircuitKey, Override
+from dagster_contracts.orchestration.step import DEGRADED_TAG
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, Deployment
+
+FROM_THE_ARCHIVE = """
+data_contract:
+  name: orders
+  version: 1.0.0
+  schema:
+    fields:
+      order_id: {type: integer, required: true}
+      amount: {type: number, required: true, minimum: 0}
+  schemas:
+    order_minimum:
+      fields:
+        order_id: {type: integer, required: true}
+        amount: {type: number, required: true}
+  resilience:
+    circuit_breaker:
+      open_when: ["schema_validation_errors > 5%"]
+      recovery: {retry_after: 1h, jitter: 0}
+    fallback_modes:
+      - {level: archive, source: order_archive, schema: order_minimum}
+"""
+
+
+class Shelf(dg.IOManager):
+    """Keeps values in memory: what another manager has stored is not here."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        self.kept[context.asset_key.to_user_string() if context.has_asset_key else "-"] = obj
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        if context.has_asset_key:
+            return self.kept[context.asset_key.to_user_string()]
+        return self.kept["-" if context.upstream_output is not None else context.name]
+
+
+@dataclass
+class Shop:
+    """Orders, who reads them, and the shelves that they are kept on."""
+
+    deployment: Deployment
+    shelf: Shelf = field(default_factory=Shelf)
+    read: list[pd.DataFrame] = field(default_factory=list)
+
+    def defs(
+        self, *assets: Any, resources: dict[str, Any] | None = None, **others: Any
+    ) -> dg.Definitions:
+        """The definitions under contract; resources are those of the case alone."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return with_contracts(
+                dg.Definitions(
+                    assets=list(assets),
+                    resources={"io_manager": Shelf()} if resources is None else resources,
+                    executor=dg.in_process_executor,
+                    **others,
+                ),
+                contracts=self.deployment.resource,
+            )
+
+    def orders(self, **options: Any) -> dg.AssetsDefinition:
+        """The asset that breaks its contract."""
+
+        @dg.asset(name="orders", **options)
+        def orders() -> pd.DataFrame:
+            return self.deployment.source("orders")
+
+        return orders
+
+    def audited(self, **options: Any) -> dg.AssetsDefinition:
+        """The same, judged before it is stored."""
+
+        @contract_asset("orders", **options)
+        def orders() -> pd.DataFrame:
+            return self.deployment.source("orders")
+
+        return orders
+
+    def revenue(self, given: dg.AssetIn | None = None, **options: Any) -> dg.AssetsDefinition:
+        """The asset that reads them."""
+
+        @dg.asset(name="revenue", ins={"orders": given or dg.AssetIn()}, **options)
+        def revenue(orders: pd.DataFrame) -> None:
+            self.read.append(orders)
+
+        return revenue
+
+    def open_reads(self) -> list[tuple[str, str, str]]:
+        """What the ledger has of degraded reads."""
+        reads = self.deployment.runtime.ledger.open_reads()
+        return [(read.consumer, read.upstream, read.level) for read in reads]
+
+    def degraded(self, result: dg.ExecuteInProcessResult) -> bool:
+        """Whether the run is marked so, where people look for it."""
+        run = self.deployment.instance.get_run_by_id(result.run_id)
+        return run is not None and DEGRADED_TAG in run.tags
+
+
+@pytest.fixture
+def shop(deployment: Deployment) -> Shop:
+    return Shop(deployment)
+
+
+Case = Callable[[Shop], dg.Definitions]
+
+
+def loaded_by_an_input_manager(shop: Shop) -> dg.Definitions:
+    return shop.defs(
+        shop.orders(),
+        shop.revenue(dg.AssetIn(input_manager_key="loader")),
+        resources={"io_manager": shop.shelf, "loader": shop.shelf},
+    )
+
+
+def loaded_by_a_function(shop: Shop) -> dg.Definitions:
+    @dg.input_manager(
+        config_schema={"name": str},
+        input_config_schema={"rows": dg.Field(int, is_required=False)},
+        required_resource_keys={"place"},
+    )
+    def loader(context: dg.InputContext) -> pd.DataFrame:
+        return context.resources.place.kept[context.resource_config["name"]]
+
+    return shop.defs(
+        shop.orders(),
+        shop.revenue(dg.AssetIn(input_manager_key="loader")),
+        resources={
+            "io_manager": shop.shelf,
+            "loader": loader.configured({"name": "orders"}),
+            "place": dg.ResourceDefinition.hardcoded_resource(shop.shelf),
+        },
+    )
+
+
+def stored_by_its_own(shop: Shop) -> dg.Definitions:
+    own = dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)
+    return shop.defs(shop.orders(io_manager_def=own), shop.revenue())
+
+
+def stored_by_its_own_resource(shop: Shop) -> dg.Definitions:
+    return shop.defs(
+        shop.orders(resource_defs={"special": shop.shelf}, io_manager_key="special"),
+        shop.revenue(),
+    )
+
+
+def given_with_resources(shop: Shop) -> dg.Definitions:
+    given = dg.with_resources([shop.orders(), shop.revenue()], {"io_manager": shop.shelf})
+    return shop.defs(*given, resources={})
+
+
+def given_with_resources_beside_others(shop: Shop) -> dg.Definitions:
+    given = dg.with_resources([shop.orders(), shop.revenue()], {"io_manager": shop.shelf})
+    return shop.defs(*given)
+
+
+def audited_with_its_own(shop: Shop) -> dg.Definitions:
+    own = dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)
+    return shop.defs(shop.audited(io_manager_def=own), shop.revenue())
+
+
+def audited_with_its_own_resource(shop: Shop) -> dg.Definitions:
+    return shop.defs(
+        shop.audited(resource_defs={"special": shop.shelf}, io_manager_key="special"),
+        shop.revenue(),
+    )
+
+
+def audited_with_resources(shop: Shop) -> dg.Definitions:
+    given = dg.with_resources(
+        [shop.audited(io_manager_key="special"), shop.revenue()],
+        {"special": shop.shelf, "contracts": shop.deployment.resource},
+    )
+    return shop.defs(*given)
+
+
+def a_graph_with_a_loader_inside(shop: Shop) -> dg.Definitions:
+    @dg.op(ins={"orders": dg.In(input_manager_key="loader")})
+    def reading(orders: Any) -> pd.DataFrame:
+        shop.read.append(orders)
+        return orders
+
+    @dg.op
+    def adding(table: Any) -> pd.DataFrame:
+        return table
+
+    @dg.graph
+    def inside(orders: Any) -> Any:
+        return adding(reading(orders))
+
+    @dg.graph_asset(name="revenue", ins={"orders": dg.AssetIn()})
+    def revenue(orders: Any) -> Any:
+        return inside(orders)
+
+    return shop.defs(
+        shop.orders(), revenue, resources={"io_manager": shop.shelf, "loader": shop.shelf}
+    )
+
+
+def a_graph_of_several(shop: Shop) -> dg.Definitions:
+    @dg.op(
+        ins={"orders": dg.In(input_manager_key="loader")}, out={"one": dg.Out(), "two": dg.Out()}
+    )
+    def reading(orders: Any) -> Any:
+        shop.read.append(orders)
+        yield dg.Output(orders, "one")
+        yield dg.Output(orders, "two")
+
+    @dg.graph_multi_asset(
+        ins={"orders": dg.AssetIn()},
+        outs={"revenue": dg.AssetOut(), "costs": dg.AssetOut()},
+        resource_defs={"loader": dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)},
+    )
+    def several(orders: Any) -> Any:
+        one, two = reading(orders)
+        return {"revenue": one, "costs": two}
+
+    return shop.defs(shop.orders(), several, resources={"io_manager": shop.shelf})
+
+
+def several_at_once(shop: Shop) -> dg.Definitions:
+    own = {"special": dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)}
+
+    @dg.multi_asset(
+        outs={name: dg.AssetOut(io_manager_key="special") for name in ("orders", "returns")},
+        resource_defs=own,
+    )
+    def making():
+        return shop.deployment.source("orders"), pd.DataFrame()
+
+    @dg.multi_asset(
+        specs=[dg.AssetSpec("revenue", deps=["orders"])],
+        ins={"orders": dg.AssetIn(input_manager_key="special")},
+        resource_defs=own,
+    )
+    def revenue(orders: pd.DataFrame) -> None:
+        shop.read.append(orders)
+
+    return shop.defs(making, revenue)
+
+
+CASES: list[Case] = [
+    loaded_by_an_input_manager,
+    loaded_by_a_function,
+    stored_by_its_own,
+    stored_by_its_own_resource,
+    given_with_resources,
+    given_with_resources_beside_others,
+    audited_with_its_own,
+    audited_with_its_own_resource,
+    audited_with_resources,
+    a_graph_with_a_loader_inside,
+    a_graph_of_several,
+    several_at_once,
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_the_consumer_reads_the_last_valid_batch(shop: Shop, case: Case) -> None:
+    defs = case(shop)
+    shop.deployment.run(defs)
+    shop.deployment.delivered["orders"] = BAD
+
+    result = shop.deployment.run(defs)
+
+    pd.testing.assert_frame_equal(shop.read[0], GOOD)
+    pd.testing.assert_frame_equal(shop.read[1], GOOD)
+    assert ("revenue", "orders", "last") in shop.open_reads()
+    assert shop.degraded(result)
+    stored = GOOD if case.__name__.startswith("audited") else BAD
+    pd.testing.assert_frame_equal(shop.shelf.kept["orders"], stored)
+
+
+def force_open(shop: Shop) -> None:
+    shop.deployment.runtime.breaker.force(
+        CircuitKey("orders", "orders"), Override.FORCED_OPEN, actor="ada", reason="wrong"
+    )
+
+
+def a_source_asset(shop: Shop, **options: Any) -> Any:
+    return dg.SourceAsset("orders", **options)
+
+
+def an_observed_source(shop: Shop, **options: Any) -> Any:
+    @dg.observable_source_asset(name="orders", **options)
+    def orders() -> dg.DataVersion:
+        return dg.DataVersion("1")
+
+    return orders
+
+
+def a_spec(shop: Shop, **options: Any) -> Any:
+    return dg.AssetSpec("orders").with_io_manager_key(options["io_manager_key"])
+
+
+@pytest.mark.parametrize("kind", [a_source_asset, an_observed_source, a_spec])
+@pytest.mark.parametrize("own", [False, True])
+def test_an_asset_that_others_make_is_read_through_its_circuit(
+    shop: Shop, kind: Callable[..., Any], own: bool
+) -> None:
+    shop.deployment.contract(FROM_THE_ARCHIVE)
+    shop.shelf.kept = {"orders": GOOD}
+    manager = dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)
+    if own and kind is a_spec:
+        pytest.skip("a spec has no resources")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = kind(
+            shop, io_manager_key="feed", **({"resource_defs": {"feed": manager}} if own else {})
+        )
+
+        @dg.asset(io_manager_def=dg.IOManagerDefinition.hardcoded_io_manager(Shelf()))
+        def order_archive() -> pd.DataFrame:
+            return ARCHIVE
+
+    resources = {} if own else {"feed": shop.shelf}
+    defs = shop.defs(made, order_archive, shop.revenue(), resources=resources)
+    shop.deployment.run(defs, "order_archive", "revenue")
+    force_open(shop)
+
+    result = shop.deployment.run(defs, "revenue")
+
+    assert shop.read[0]["order_id"].tolist() == [1, 2, 3]
+    assert shop.read[1]["order_id"].tolist() == [100]
+    assert shop.open_reads() == [("revenue", "orders", "archive")]
+    assert shop.degraded(result)
+
+
+def job_of(shop: Shop, given: Any, **options: Any) -> dg.JobDefinition:
+    @dg.op
+    def reading(orders: pd.DataFrame) -> None:
+        shop.read.append(orders)
+
+    @dg.job(**options)
+    def reporting() -> None:
+        reading(given)
+
+    return reporting
+
+
+@pytest.mark.parametrize("key", ["io_manager", "special"])
+@pytest.mark.parametrize("where", ["jobs", "schedule", "sensor", "all"])
+def test_a_job_with_resources_of_its_own_reads_through_the_circuit(
+    shop: Shop, key: str, where: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        job = job_of(
+            shop,
+            dg.SourceAsset("orders", io_manager_key=key),
+            resource_defs={key: dg.IOManagerDefinition.hardcoded_io_manager(shop.shelf)},
+        )
+
+    @dg.sensor(job=job)
+    def told() -> Any:
+        return dg.SkipReason("never")
+
+    everywhere = {
+        "jobs": [job],
+        "schedules": [dg.ScheduleDefinition(job=job, cron_schedule="0 1 * * *")],
+        "sensors": [told],
+    }
+    chosen = {"jobs": "jobs", "schedule": "schedules", "sensor": "sensors"}
+    others = everywhere if where == "all" else {chosen[where]: everywhere[chosen[where]]}
+    defs = shop.defs(shop.orders(), resources={"io_manager": shop.shelf}, **others)
+    shop.deployment.run(defs)
+    shop.deployment.delivered["orders"] = BAD
+    shop.deployment.run(defs)
+    reporting = defs.resolve_job_def("reporting")
+
+    result = reporting.execute_in_process(instance=shop.deployment.instance)
+
+    pd.testing.assert_frame_equal(shop.read[0], GOOD)
+    assert shop.degraded(result)
+    defs.get_repository_def().load_all_definitions()
+
+
+def test_an_op_that_names_the_asset_reads_through_the_circuit(shop: Shop) -> None:
+    @dg.op(ins={"orders": dg.In(asset_key=dg.AssetKey("orders"), input_manager_key="loader")})
+    def reading(orders: Any) -> None:
+        shop.read.append(orders)
+
+    @dg.job
+    def reporting() -> None:
+        reading()
+
+    defs = shop.defs(
+        shop.orders(),
+        resources={"io_manager": shop.shelf, "loader": shop.shelf},
+        jobs=[reporting],
+    )
+    shop.deployment.run(defs)
+    shop.deployment.delivered["orders"] = BAD
+    shop.deployment.run(defs)
+
+    defs.resolve_job_def("reporting").execute_in_process(instance=shop.deployment.instance)
+
+    pd.testing.assert_frame_equal(shop.read[0], GOOD)
