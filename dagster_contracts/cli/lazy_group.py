@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -85,7 +88,7 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
         except OSError as error:
-            click.echo(f"error: {error.strerror or error}: {error.filename or ''}", err=True)
+            click.echo(f"error: {plain_lines(str(_refused_file(error)))}", err=True)
             ctx.exit(USAGE)
 
 
@@ -97,6 +100,27 @@ def exit_code(error: ContractsError) -> int:
         # A malformed argument, such as the reference `orders@@`, has no place in a file.
         return USAGE
     return FINDINGS
+
+
+def _refused_file(error: OSError) -> ContractsError:
+    """What the system refuses, in words."""
+    named = error.filename
+    folder = Path(str(named)).parent if named is not None else None
+    hint: str | None = None
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR if folder is not None and not folder.is_dir():
+            hint = f"there is no folder {folder}: create it, or name another one"
+        case errno.ENOENT | errno.ENOTDIR:
+            hint = "check the path; to write, name a file in a folder of this user"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            hint = "name a place that this user may read and write"
+        case errno.ENOSPC | errno.EDQUOT:
+            hint = "free space there, or name another place; nothing was decided"
+        case errno.EISDIR:
+            hint = "name a file, not a folder"
+    why = os.strerror(error.errno) if error.errno is not None else str(error)
+    where = f" {named}" if named is not None else ""
+    return ContractsError(f"the file{where} cannot be read or written", why=why, hint=hint)
 
 
 def _near(word: str, known: Mapping[str, object]) -> str | None:

@@ -21,13 +21,16 @@ from dagster_contracts.cli.parameters import actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count
+from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.contract import Json
 from dagster_contracts.errors import PolicyError
+from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.publication import after_publishing, publishing_sentence
 from dagster_contracts.resilience.quarantine import (
     Quarantine,
     QuarantinedBatch,
     QuarantineState,
+    circuit_of,
 )
 from dagster_contracts.store.database import Store
 
@@ -98,6 +101,8 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
         held = _quarantine(store, places)
         batch = held.get(batch_id)
         table = held.load(batch_id).slice(0, rows) if rows else None
+        waiting = batch.state is QuarantineState.HELD and output == "text"
+        following = _next(store, held, batch) if waiting else None
     if output == "json":
         document = _batch_json(batch, report=True)
         if table is not None:
@@ -123,11 +128,8 @@ def show(places: Places, batch_id: int, rows: int, output: str) -> None:
         print_hanging(f"  publishing {told}", 13)
     for outcome in _broken(batch):
         print_hanging(f"  {outcome}", 4, fg="red")
-    if batch.state is QuarantineState.HELD:
-        number = batch.id
-        ways = (f"publish {number}", f"release {number} --to FILE", f"drop {number}")
-        decide = " or ".join(f"`quarantine {way}`" for way in ways)
-        print_hanging(f"  next       consumers read the last good batch; {decide}", 13)
+    if following is not None:
+        print_hanging(f"  next       {following}", 13)
     if table is not None:
         print_line()
         print_table(
@@ -168,8 +170,13 @@ def release(
         try:
             # The file is there before the decision: a full disk, or a death between the two, leaves
             # the batch held. A link, because it never replaces what somebody else put there.
-            pq.write_table(held.load(batch_id), temporary)
-            os.link(temporary, target)
+            table = held.load(batch_id)
+            try:
+                pq.write_table(table, temporary)
+                os.link(temporary, target)
+            except OSError as error:
+                # Arrow names no file, and the temporary one is nobody's concern.
+                raise OSError(error.errno, error.strerror, str(target)) from None
             try:
                 table = held.release(batch_id, actor=actor, reason=reason)
             except BaseException:
@@ -230,6 +237,26 @@ def drop(places: Places, batch_id: int, reason: str, actor: str, output: str) ->
 
 def _quarantine(store: Store, places: Places) -> Quarantine:
     return Quarantine(store, places.archive_folder() / "quarantine")
+
+
+def _next(store: Store, held: Quarantine, batch: QuarantinedBatch) -> str:
+    """What consumers read while the batch is held, and what may be decided about it."""
+    with store.read() as conn:
+        key = circuit_of(conn, batch)
+    circuit = None if key is None else CircuitBreaker(store).circuit(key)
+    closed = circuit is None or circuit.effective_state is CircuitState.CLOSED
+    said = (
+        "consumers read the primary as it was stored last"
+        if closed
+        else (f"the circuit {key} is not closed: consumers read the first usable fallback")
+    )
+    number = batch.id
+    ways = [f"publish {number}", f"release {number} --to FILE", f"drop {number}"]
+    why_not = held.unpublishable(batch)
+    if why_not is not None:
+        said += f"; it cannot be published: {why_not}"
+        del ways[0]
+    return f"{said}; {' or '.join(f'`quarantine {way}`' for way in ways)}"
 
 
 def _require_declared(batch: QuarantinedBatch, places: Places) -> None:

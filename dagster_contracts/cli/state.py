@@ -15,19 +15,38 @@ from dagster_contracts.store.schema import stored_revision
 def open_existing(places: Places) -> Store | None:
     """The store, or ``None`` where nothing was ever recorded.
 
-    ``StoreError`` where a file was named that is not there: silence would pass for health.
+    ``StoreError`` where a file was named that is not there or is no state store: silence would pass
+    for health.
     """
     url = places.store_url()
     if has_state(url):
         return open_store(url)
-    if places.store is not None and (path := _sqlite_file(url)) is not None and not path.exists():
+    if places.store is not None and (path := _sqlite_file(url)) is not None:
         raise StoreError(
             "there is no state store",
             where=shown_url(places),
-            why="no such file; it was named by --store or DAGSTER_CONTRACTS_STORE",
+            why=f"{_what_is_there(path)}; it was named by --store or DAGSTER_CONTRACTS_STORE",
             hint="check the path; `dagster-contracts --store URL db upgrade` creates one there",
         )
     return None
+
+
+def _what_is_there(path: Path) -> str:
+    """What a SQLite file is that holds none of our tables."""
+    if not path.exists():
+        return "no such file"
+    if not path.stat().st_size:
+        return "the file is empty"
+    engine = reading_engine(sa.URL.create("sqlite", database=str(path)))
+    try:
+        with engine.connect() as conn:
+            tables = sorted(sa.inspect(conn).get_table_names())
+    finally:
+        engine.dispose()
+    if not tables:
+        return "the file is a database without tables"
+    more = f" and {len(tables) - 3} more" if len(tables) > 3 else ""
+    return f"the file is another database: its tables are {', '.join(tables[:3])}{more}"
 
 
 def open_for_change(places: Places, *, create: bool = False) -> Store:
@@ -59,6 +78,8 @@ def has_state(url: str) -> bool:
         file = _sqlite_file(url)
         if file is not None and not file.exists():
             return False
+        if file is not None and file.is_dir():
+            return True
         if file is None and parsed.get_backend_name() != "postgresql":
             return True
         if parsed.drivername == "postgresql":

@@ -77,6 +77,9 @@ _UNITS: Final[dict[str, tuple[Dimension, Fraction]]] = (
     | {unit.lower(): (Dimension.SIZE, size) for unit, size in SIZE_UNITS.items()}
 )
 
+TIME_SPELLINGS: Final = tuple(spelling for each in _SPELLINGS.values() for spelling in each)
+"""Every accepted unit of time, in lower case."""
+
 UNIT_SPELLINGS: Final = tuple(_UNITS)
 """Every accepted unit, in lower case."""
 

@@ -248,6 +248,15 @@ class Quarantine:
             self._checkpoint("quarantine.told")
             return read_batch(conn, batch_id)
 
+    def unpublishable(self, batch: QuarantinedBatch) -> str | None:
+        """Why a held batch cannot become the primary, as far as is known; ``None`` where it can."""
+        try:
+            self._require_restorable(batch)
+        except PolicyError as error:
+            return error.why or error.what
+        with self._store.read() as conn:
+            return _rival(conn, batch) or superseded(conn, batch)
+
     def drop(self, batch_id: int, *, actor: str, reason: str) -> QuarantinedBatch:
         """Throw the batch away; its report and the decision stay, its file goes with a sweep.
 
@@ -304,6 +313,10 @@ class Quarantine:
         return gone.rowcount
 
     def _require_publishable(self, batch: QuarantinedBatch) -> None:
+        self._require_restorable(batch)
+        self.load(batch.id)
+
+    def _require_restorable(self, batch: QuarantinedBatch) -> None:
         if batch.kind not in _RESTORABLE:
             why = f"it was a table of the kind {batch.kind}, of which only the rows are kept"
             raise _unpublishable(batch, why)
@@ -311,7 +324,6 @@ class Quarantine:
             raise _unpublishable(batch, f"the kept rows are not all that it was: {batch.altered}")
         if self._publishable is not None:
             self._publishable(batch)
-        self.load(batch.id)
 
     def _decide(
         self, batch_id: int, state: QuarantineState, actor: str, reason: str

@@ -150,6 +150,8 @@ def open_store(url: str, *, clock: Callable[[], datetime] | None = None) -> Stor
     write is opened for reading alone, if its schema is ours.
     """
     parsed = _parse(url)
+    if parsed.get_backend_name() == "sqlite" and (path := Path(str(parsed.database))).is_dir():
+        raise _unopenable(path, "it is a folder")
     reading = _is_read_only(parsed)
     if reading:
         engine = reading_engine(parsed)
@@ -231,12 +233,18 @@ def check_url(url: str) -> None:
     else:
         wrong = None if os.access(existing, os.W_OK) else f"{existing} may not be written"
     if wrong is not None:
-        raise StoreError(
-            "the store cannot be opened",
-            where=str(path),
-            why=wrong,
-            hint="set `store` to a path that this user may write",
-        )
+        raise _unopenable(path, wrong)
+
+
+def _unopenable(path: Path, why: str) -> StoreError:
+    return StoreError(
+        "the store cannot be opened",
+        where=str(path),
+        why=why,
+        hint="set `store` to a file that this user may write"
+        if path.is_dir()
+        else "set `store` to a path that this user may write",
+    )
 
 
 def _parse(url: str) -> sa.URL:

@@ -37,9 +37,13 @@ def stored_revision(conn: sa.Connection) -> str | None:
         why = f"{VERSION_TABLE} says {found[0]}, and there is no {', '.join(missing)}"
     else:
         why = f"{VERSION_TABLE} has {len(found)} rows: {', '.join(found)}"
-    raise StoreError(
+    raise _not_whole(conn.engine.url.render_as_string(hide_password=True), why)
+
+
+def _not_whole(where: str, why: str) -> StoreError:
+    return StoreError(
         "the state store is not whole: half of a backup was restored, or something was deleted",
-        where=conn.engine.url.render_as_string(hide_password=True),
+        where=where,
         why=why,
         hint=f"restore the whole backup, {VERSION_TABLE} with its one row; or move what is there "
         "away and begin anew",
@@ -49,7 +53,8 @@ def stored_revision(conn: sa.Connection) -> str | None:
 def upgrade_schema(conn: sa.Connection, *, where: str) -> None:
     """Run the missing migrations in the caller's transaction, which holds the schema lock.
 
-    ``SchemaTooNewError`` where the store's revision is not one of ours.
+    ``SchemaTooNewError`` where the store's revision is not one of ours, ``StoreError`` where its
+    tables are newer than it says.
     """
     # Alembic is only needed for a store that is not up to date.
     from alembic import command
@@ -68,4 +73,11 @@ def upgrade_schema(conn: sa.Connection, *, where: str) -> None:
             why="a newer release of dagster-contracts has written it",
             hint="upgrade dagster-contracts here, or set `store` to another database",
         )
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except sa.exc.DBAPIError as error:
+        said = str(error.orig).strip().split("\n")[0]
+        if not any(each in said.lower() for each in ("duplicate column", "already exists")):
+            raise
+        why = f"{VERSION_TABLE} says {current}, and what comes after that is there: {said}"
+        raise _not_whole(where, why) from error

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -604,6 +606,50 @@ def test_a_decision_needs_a_store(project: Project) -> None:
     assert "there is no state store" in ran.stderr
     assert "db upgrade" in ran.stderr
     assert not project.state.exists()
+
+
+@pytest.mark.parametrize("command", [("status",), ("alerts",), ("quarantine", "list")])
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        (None, "the file is empty"),
+        ("", "the file is a database without tables"),
+        ("CREATE TABLE songs (id); CREATE TABLE albums (id)", "its tables are albums, songs"),
+    ],
+)
+def test_a_named_file_that_is_no_store_says_what_it_is(
+    project: Project, command: tuple[str, ...], sql: str | None, said: str
+) -> None:
+    file = project.write("other.db", "")
+    if sql is not None:
+        with closing(sqlite3.connect(file)) as connection:
+            connection.executescript(sql or "CREATE TABLE t (id); DROP TABLE t")
+
+    ran = project.run("--store", "sqlite:///other.db", *command)
+
+    assert ran.code == 2
+    assert "there is no state store" in ran.stderr
+    assert said in ran.stderr
+    assert "db upgrade" in ran.stderr
+    assert ran.stdout == ""
+
+
+@pytest.mark.parametrize("command", [("status",), ("db", "upgrade")])
+def test_a_folder_is_no_store(project: Project, command: tuple[str, ...]) -> None:
+    (project.root / "bad").mkdir()
+
+    ran = project.run("--store", "sqlite:///bad", *command)
+
+    assert ran.code == 2
+    assert "why:  it is a folder" in ran.stderr
+    assert "set `store` to a file" in ran.stderr
+
+
+def test_a_wrong_unit_of_a_duration_names_units_of_time(project: Project) -> None:
+    ran = project.run("force-open", "orders", "--reason", "x", "--actor", "ada", "--for", "2x")
+
+    assert ran.code == 2
+    assert "unknown unit 'x'; units of time are ms, s, min, h, d, w" in " ".join(ran.stderr.split())
 
 
 def test_db_upgrade_creates_the_store_once(project: Project) -> None:

@@ -53,6 +53,38 @@ def test_show_tells_the_reasons_and_the_rows(held: Project) -> None:
     assert shown["report"]["contract"] == "orders"
 
 
+def test_show_says_what_consumers_read_and_what_may_be_decided(held: Project) -> None:
+    store = held.store()
+    breaker = CircuitBreaker(store)
+    contract, key = held.contract(), CircuitKey("orders", "orders")
+    for data in ("bad.csv", "good.csv"):
+        table = pyarrow.csv.read_csv(held.root / data)
+        report = validate(table, contract, asset="orders")
+        verdict = breaker.record(contract, report, key=key, run_id=data)
+        if data == "bad.csv":
+            Quarantine(store, held.root / ".dagster_contracts/quarantine").put(
+                key, table, report, run_id=data
+            )
+            while_open = held.run("quarantine", "show", "2").stdout
+    breaker.reset(key, actor="ada", reason="delivered again")
+    store.close()
+
+    after = held.run("quarantine", "show", "2").stdout
+
+    assert verdict.circuit.state.value == "open"
+    assert "the circuit orders/orders is not closed: consumers read the first" in while_open
+    assert "`quarantine publish 2` or `quarantine release 2 --to FILE`" in " ".join(
+        while_open.split()
+    )
+    said = " ".join(after.split())
+    assert "consumers read the primary as it was stored last" in said
+    assert "it cannot be published: a newer batch was published at" in said
+    assert "publish 2" not in said
+    assert "`quarantine release 2 --to FILE` or `quarantine drop 2`" in said
+    refused = held.run("quarantine", "publish", "2", "--reason", "x", "--actor", "ada")
+    assert refused.code == 2
+
+
 def test_release_writes_the_rows_and_records_who(held: Project) -> None:
     ran = held.run(
         "quarantine", "release", "1", "--to", "out.parquet", "--reason", "fine", "--actor", "ada"
@@ -84,6 +116,9 @@ def test_a_release_that_is_refused_leaves_no_file(held: Project) -> None:
     nobody = held.run(*release, "--to", "out.parquet", "--actor", " ")
 
     assert (taken.code, nowhere.code, nobody.code) == (2, 2, 2)
+    assert "error: the file no/such/folder/x.parquet cannot be" in nowhere.stderr
+    assert "why:  No such file or directory" in nowhere.stderr
+    assert "hint: there is no folder no/such/folder: create it" in nowhere.stderr
     assert (held.root / "there.parquet").read_text() == "mine"
     assert {path.name for path in held.root.glob("*parquet*")} == {"there.parquet"}
     assert held.run("quarantine", "list", "--format", "json").json["batches"][0]["state"] == "held"

@@ -102,6 +102,10 @@ def test_the_contract_that_is_spoilt_below_is_good() -> None:
         ("data_contract:", "version: 1\ndata_contract:", 1, 1, "beside", "indent"),
         ("rowCount", "rowcunt", 9, 15, "no library metric", "rowCount"),
         ("recovery: {", "recovery: {jitter: 2, ", 17, 26, "'jitter'", "10%"),
+        ("5min}", "2x}", 17, 31, "unknown unit 'x'", "units of time are ms, s, min, h, d, w"),
+        ("5min}", "2kb}", 17, 31, "is no duration", "5min"),
+        ("5min}", "2houers}", 17, 31, "unknown unit", "did you mean 'hours'?"),
+        ("5min}", "2m}", 17, 31, "ambiguous", "write 'min' for minutes, '30d' for a month"),
         # a level that would be dropped, or can never serve
         ("level: fallback", "level: primary", 19, 34, "cannot be last_valid", "another name"),
         (

@@ -323,6 +323,28 @@ def test_an_upgrade_that_is_killed_leaves_the_old_store_or_the_new_one(empty_url
     is_upgraded_with_what_it_held(empty_url)
 
 
+def test_a_version_that_is_older_than_the_tables_says_so(store_url):
+    engine = sa.create_engine(store_url)
+    with engine.begin() as conn:
+        conn.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0003'"))
+
+    with pytest.raises(StoreError, match="not whole") as refusal:
+        open_store(store_url)
+
+    assert f"{VERSION_TABLE} says 0003, and what comes after that is there" in refusal.value.why
+    assert "restore the whole backup" in refusal.value.hint
+    with engine.begin() as conn:
+        assert stored_revision(conn) == "0003"
+    engine.dispose()
+
+
+def test_a_folder_is_no_store(tmp_path):
+    with pytest.raises(StoreError, match="cannot be opened") as refusal:
+        open_store(f"sqlite:///{tmp_path}")
+
+    assert refusal.value.why == "it is a folder"
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

@@ -42,6 +42,8 @@ from dagster_contracts.core.metrics import (
 )
 from dagster_contracts.core.near_names import did_you_mean, near_name
 from dagster_contracts.core.quantity import (
+    DURATION_UNITS,
+    TIME_SPELLINGS,
     UNIT_SPELLINGS,
     Dimension,
     Quantity,
@@ -196,6 +198,7 @@ class _Parser:
         self._where = where
         self._tokens = self._tokenize()
         self._next = 0
+        self._only_time = False
 
     # -- tokens ---------------------------------------------------------------------------------
 
@@ -478,7 +481,8 @@ class _Parser:
             self.fail(
                 f"the unit {unit!r} is ambiguous",
                 offset,
-                "write 'min' for minutes, '30d' for a month, 'MB' for megabytes",
+                "write 'min' for minutes, '30d' for a month"
+                + ("" if self._only_time else ", 'MB' for megabytes"),
             )
         if lower in ("mo", "month", "months", "y", "yr", "year", "years", "quarter", "quarters"):
             self.fail(f"the unit {unit!r} has no fixed length", offset, "write days, such as '30d'")
@@ -487,6 +491,9 @@ class _Parser:
             hint = f"leave a space before '{lower}'"
         elif lower in ("check", "checks"):
             hint = "checks are counted after 'for': 'row_count < 100 for 3 checks'"
+        elif self._only_time:
+            near = did_you_mean(lower, TIME_SPELLINGS)
+            hint = near or f"units of time are {', '.join(reversed(DURATION_UNITS))}"
         elif lower in ("percent", "per", "pct", "percentage", "pc", "prozent"):
             hint = "write '%' behind the number: 5%"
         elif lower in ("row", "rows", "record", "records"):
@@ -549,6 +556,7 @@ class _Parser:
 
     def duration(self) -> timedelta:
         """A duration with a resolution of a microsecond, between zero and ten years."""
+        self._only_time = True
         amount = self.amount()
         if amount.dimension is not Dimension.DURATION:
             hint = "such as 5min or 1h30min"
