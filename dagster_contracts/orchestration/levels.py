@@ -29,6 +29,7 @@ from dagster_contracts.orchestration.materialized import (
     stored_at,
 )
 from dagster_contracts.orchestration.places import Place
+from dagster_contracts.orchestration.stand_ins import stand_ins
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.distrust import trusted_snapshots
 from dagster_contracts.resilience.quarantine import QuarantineState
@@ -251,13 +252,17 @@ class LevelSources:
     def snapshot(
         self, binding: Binding, level: FallbackLevel, partition: str | None
     ) -> Snapshot | None:
-        """The last valid batch of that partition; where any will do and it has none, the newest.
+        """The last valid batch of that partition; where it has none and any will do, the nearest.
 
         Without those that must not be served while the circuit is forced open.
         """
         kept = self._trusted(binding, self._kept(binding, partition))
         if not kept and level.any_partition:
-            kept = self._trusted(binding, self._kept(binding, None, any_partition=True))
+            there = self._runtime.snapshots.partitions(binding.contract.name, binding.asset)
+            for other in stand_ins(self._partitions.get(binding.asset_key), partition, there):
+                kept = self._trusted(binding, self._kept(binding, other))
+                if kept:
+                    break
         return kept[0] if kept else None
 
     def last_valid(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
+
+from dagster_contracts.orchestration.stand_ins import are_ordered, stand_ins
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -117,9 +119,9 @@ def partition_to_read(
 ) -> str | None:
     """The partition of ``key`` that stands for ``wanted``; ``None`` where there is none.
 
-    That is the same one; with ``any_partition``, or where none is wanted, it may be the newest that
-    is stored: one whose every batch was refused has nothing to read. An asset without partitions
-    stands for each of them as a whole.
+    That is the same one; with ``any_partition`` the nearest (:func:`stand_ins`), and where none is
+    wanted the newest that is stored: one whose every batch was refused has nothing to read. An
+    asset without partitions stands for each of them as a whole.
     """
     if partitions_def is None:
         return None
@@ -127,8 +129,27 @@ def partition_to_read(
         return wanted
     if wanted is not None and stored_materialization(instance, key, wanted) is not None:
         return wanted
-    newest_first = newest_materialized(instance, key, partitions_def)
+    newest_first: Iterable[str] = newest_materialized(instance, key, partitions_def)
+    if wanted is not None:
+        newest_first = stand_ins(partitions_def, wanted, newest_first)
+        if not are_ordered(partitions_def):
+            return _last_stored(instance, key, frozenset(newest_first))
     return next((p for p in newest_first if stored_materialization(instance, key, p)), None)
+
+
+def _last_stored(
+    instance: dg.DagsterInstance, key: dg.AssetKey, among: Collection[str]
+) -> str | None:
+    """The partition that was stored last."""
+    cursor = None
+    while True:
+        page, cursor = _page(instance, key, None, limit=_PAGE, cursor=cursor)
+        for event in filter(was_stored, page):
+            made = event.asset_materialization
+            if made is not None and made.partition in among:
+                return made.partition
+        if cursor is None:
+            return None
 
 
 def newest_materialized(

@@ -163,6 +163,17 @@ class SnapshotArchive:
                 query = query.where(snapshots.c.kept_at >= self._store.now(conn) - max_age)
             return tuple(_snapshot(row) for row in conn.execute(query))
 
+    def partitions(self, contract: str, asset: str) -> tuple[str | None, ...]:
+        """The partitions of which a batch is kept; that of the batch kept last comes first."""
+        query = (
+            sa.select(snapshots.c.partition)
+            .where(snapshots.c.contract == contract, snapshots.c.asset == asset)
+            .group_by(snapshots.c.partition)
+            .order_by(sa.func.max(snapshots.c.id).desc())
+        )
+        with self._store.read() as conn:
+            return tuple(partition or None for partition in conn.scalars(query))
+
     def load(self, snapshot: Snapshot) -> pa.Table:
         """The batch, its bytes and schema verified first; ``FallbackError`` where they differ."""
         return self._vault.read(snapshot.sha256, snapshot.schema_sha256)

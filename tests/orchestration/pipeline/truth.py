@@ -212,7 +212,9 @@ class Truth:
         if (other, part) in self.published or not level.startswith("any "):
             return self.published.get((other, part))
         there = sorted(str(p) for a, p in self.published if a == other)
-        return self.published[(other, there[-1])] if there else None
+        earlier = [p for p in there if p <= str(part)]
+        nearest = [*earlier[-1:], *there[:1]]
+        return self.published[(other, nearest[0])] if there else None
 
     def can_build(self, *consumers: str, part: Part) -> bool:
         """Whether everything that these cannot do without can be served, or is made with them."""
