@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from itertools import zip_longest
 
 from dagster_contracts.core.condition import (
+    Both,
     Comparison,
     ComparisonOperator,
     Condition,
     alternatives_of,
     comparisons_of,
+    demands_of,
     format_quantity,
     metrics_of,
     render,
@@ -30,6 +34,7 @@ def lint_conditions(contract: Contract, findings: Findings) -> None:
     _prospects(contract, findings)
     _members(contract, findings)
     _thresholds(contract, findings)
+    _closing(contract, findings)
     _comparisons(contract, findings)
 
 
@@ -153,6 +158,33 @@ def _thresholds(contract: Contract, findings: Findings) -> None:
                 f"the circuit opens while the service level {sla.property!r} is still kept: "
                 f"{render(condition)!r} against {render(kept)!r}",
                 "raise the threshold of open_when, or tighten the service level",
+            )
+
+
+def _closing(contract: Contract, findings: Findings) -> None:
+    """A ``close_when`` that is content with what opens: it says less than ``open_when`` alone."""
+    if contract.resilience is None:
+        return
+    circuit = contract.resilience.circuit
+    demanded = [
+        (condition, where, demand)
+        for condition, where in zip_longest(circuit.close_when, circuit.close_places)
+        for demand in demands_of(condition)
+    ]
+    for when in circuit.open_when:
+        for opens in alternatives_of(when):
+            about = [each for each in demanded if each[2].metric == opens.metric]
+            # All conditions of close_when must hold, so one that is strict is enough.
+            everything = reduce(Both, (demand for _, _, demand in about), opens)
+            if not about or prospect(everything) is Prospect.NEVER:
+                continue
+            condition, where, _ = about[0]
+            findings.warning(
+                where or circuit.location or place_of(contract),
+                "weaker-close",
+                f"the condition {render(condition)!r} of close_when holds also where "
+                f"{render(opens)!r} opens the circuit, and then it does not close",
+                "let it close on better data than it opens on, or leave close_when out",
             )
 
 

@@ -128,9 +128,11 @@ def _decide(
             raise PolicyError("a reset has no duration", hint="leave 'duration' empty")
         try:
             lasting = parse_duration(config.duration)
-        except ConditionSyntaxError:
+        except ConditionSyntaxError as error:
             raise PolicyError(
-                f"{config.duration!r} is no duration", hint="write it like 2h, 30min or 1h30min"
+                f"{config.duration!r} cannot be the duration of an override",
+                why=error.what,
+                hint=error.hint or "write it like 2h, 30min or 1h30min",
             ) from None
     now = runtime.now()
     said: list[str] = []

@@ -405,7 +405,7 @@ class CircuitBreaker:
         come later among them. ``PolicyError`` for a circuit that no consumer would ask: of a
         contract or an asset that is not known, or of a partition where the asset has one for all.
 
-        ``PolicyError`` without an actor or a reason, or with an end that is past.
+        ``PolicyError`` without an actor or a reason, or with an end that is past or has no zone.
         """
         event = Forced(override=override, actor=actor, reason=reason, until=until)
         return self._operators.force(key, event, contract)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -41,6 +42,7 @@ class OperatorCommands:
         """Set the override of ``event``, or lift it."""
         require_operator("set or lift an override", event.actor, event.reason)
         _require_of(contract, key)
+        _require_override(event, key)
         until = event.until
         with self.transactions.store.begin() as conn:
             if until is not None and until <= self.transactions.now(conn):
@@ -152,6 +154,35 @@ def _require_of(contract: Contract | None, key: CircuitKey) -> None:
             f"the circuit is one of {key.contract}, and the contract is {contract.ref}",
             where=str(key),
             hint="give the contract that the circuit is of, or none",
+        )
+
+
+def _require_override(event: Forced, key: CircuitKey) -> None:
+    """``PolicyError`` where a caller gave text for an override, or a time of no zone."""
+    override: object = event.override
+    if not isinstance(override, Override):
+        named = [each for each in Override if str(override).lower() == each.value]
+        choices = [f"Override.{each.name}" for each in named or Override]
+        raise PolicyError(
+            f"{override!r} is no override",
+            where=str(key),
+            why=f"an override is a member of Override, not {type(override).__name__}",
+            hint=f"write {' or '.join(choices)}",
+        )
+    until: object = event.until
+    if until is not None and not isinstance(until, datetime):
+        raise PolicyError(
+            f"an override cannot end at {until!r}",
+            where=str(key),
+            why=f"until is a datetime with a zone, not {type(until).__name__}",
+            hint="write datetime.now(UTC) + timedelta(hours=2)",
+        )
+    if event.until is not None and event.until.utcoffset() is None:
+        raise PolicyError(
+            "an override cannot end at a time without a zone",
+            where=str(key),
+            why=f"{event.until.isoformat()} is another moment in each zone",
+            hint="write datetime(..., tzinfo=UTC), or datetime.now(UTC) + timedelta(hours=2)",
         )
 
 

@@ -327,6 +327,33 @@ def test_a_reference_that_leads_nowhere(reference: str, found: list[str]) -> Non
     assert codes(f"  schema: {{fields: {fields}}}\n") == found
 
 
+@pytest.mark.parametrize(
+    ("opens", "closes", "found"),
+    [
+        ("duplicates > 5%", "duplicates < 10%", ["weaker-close"]),
+        ("duplicates >= 5%", "duplicates <= 5%", ["weaker-close"]),
+        ("duplicates > 5%", "duplicates > 1%", ["weaker-close"]),
+        ("duplicates > 5% for 3 checks", "duplicates < 6%", ["weaker-close"]),
+        (
+            "row_count < 1 or duplicates > 5%",
+            "row_count > 0 and duplicates < 10%",
+            ["weaker-close"],
+        ),
+        ("row_count < 100", "row_count > 50", ["weaker-close"]),
+        ("duplicates > 5%", "duplicates <= 5%", []),
+        ("duplicates > 5%", "duplicates < 1%", []),
+        ("duplicates > 5%", "duplicates < 10%, duplicates < 2%", []),
+        ("duplicates > 5%", "row_count > 50", []),
+        ("duplicates > 5% and row_count > 9", "duplicates < 10%", []),
+    ],
+)
+def test_a_close_when_that_asks_for_less_than_open_when(
+    opens: str, closes: str, found: list[str]
+) -> None:
+    breaker = f"{{open_when: [{opens}], close_when: [{closes}]}}"
+    assert codes(SCHEMA + f"  resilience: {{circuit_breaker: {breaker}}}\n") == found
+
+
 def test_each_condition_is_told_of_where_it_stands() -> None:
     text = (
         HEAD + SCHEMA + "  resilience:\n    circuit_breaker:\n      open_when:\n"

@@ -86,8 +86,12 @@ def test_reset_closes_what_a_bad_batch_opened(deployment: Deployment, defs: dg.D
         ({"partition": "2026"}, "one circuit for all its partitions"),
         ({"reason": " "}, "say who does it and why"),
         ({"actor": ""}, "say who does it and why"),
-        ({"duration": "soon"}, "'soon' is no duration"),
-        ({"duration": "5%"}, "write it like 2h"),
+        ({"duration": "soon"}, "'soon' cannot be the duration"),
+        ({"duration": "5%"}, "'5%' is no duration"),
+        ({"duration": "5%"}, "such as 5min or 1h30min"),
+        ({"duration": "5000d"}, "a duration is at most ten years (3650d)"),
+        ({"duration": "-2h"}, "a duration cannot be negative here"),
+        ({"duration": "2x"}, "units of time are ms, s, min, h, d, w"),
         ({"decision": "RESET", "duration": "2h"}, "a reset has no duration"),
     ],
 )
@@ -170,6 +174,40 @@ def test_from_python_too_a_circuit_that_nobody_would_ask_is_refused(
     assert not breaker.circuits()
     breaker.force(CircuitKey("orders", "orders"), Override.FORCED_OPEN, actor="ada", reason="x")
     assert len(breaker.circuits()) == 1
+
+
+@pytest.mark.parametrize("defined", [True, False], ids=["dynamic partitions", "no definitions"])
+def test_where_the_definitions_do_not_tell_a_partition_must_have_been_evaluated(
+    deployment: Deployment, defined: bool
+) -> None:
+    deployment.contract(
+        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+    )
+
+    @contract_asset("orders", partitions_def=dg.DynamicPartitionsDefinition(name="regions"))
+    def orders() -> pd.DataFrame:
+        return GOOD
+
+    @dg.asset
+    def order_archive() -> pd.DataFrame:
+        return GOOD
+
+    defs = deployment.defs(orders, order_archive)
+    deployment.instance.add_dynamic_partitions("regions", ["eu", "us"])
+    deployment.run(defs, "orders", partition="eu")
+    if not defined:
+        deployment.runtime.bound = None
+    breaker = deployment.runtime.breaker
+    by = {"actor": "ada", "reason": "x"}
+
+    with pytest.raises(PolicyError, match="nothing was ever evaluated of the partition 'banana'"):
+        breaker.force(CircuitKey("orders", "orders", "banana"), Override.FORCED_OPEN, **by)
+    with pytest.raises(PolicyError, match="did you mean 'eu'"):
+        breaker.reset(CircuitKey("orders", "orders", "eu1"), **by)
+    breaker.force(CircuitKey("orders", "orders", "eu"), Override.FORCED_OPEN, **by)
+    assert [circuit.key.partition for circuit in breaker.circuits()] == ["eu"]
+    with pytest.raises(PolicyError, match="consumers ask this circuit"):
+        breaker.dismiss(CircuitKey("orders", "orders", "eu"), **by)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -385,6 +386,31 @@ def test_an_operator_needs_a_name_and_a_reason(breaker, key, store):
         with pytest.raises(PolicyError):
             breaker.reset(key, actor=actor, reason=reason)
     assert count(store, circuits) == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "until", "said", "hint"),
+    [
+        (
+            Override.FORCED_OPEN,
+            datetime(2031, 1, 1),  # noqa: DTZ001 - the mistake itself
+            "a time without a zone",
+            "tzinfo=UTC",
+        ),
+        ("forced_open", None, "'forced_open' is no override", "write Override.FORCED_OPEN$"),
+        ("FORCED_CLOSED", None, "is no override", "write Override.FORCED_CLOSED$"),
+        ("open", None, "'open' is no override", "Override.FORCED_OPEN or Override.FORCED_CLOSED"),
+        (None, None, "None is no override", "write Override.NONE$"),
+        (Override.FORCED_OPEN, timedelta(hours=2), "cannot end at datetime.timedelta", "UTC"),
+        (Override.FORCED_OPEN, "2031-01-01", "cannot end at '2031-01-01'", "UTC"),
+    ],
+)
+def test_an_override_that_is_none_is_refused_in_words(breaker, key, override, until, said, hint):
+    with pytest.raises(PolicyError, match=said) as refusal:
+        breaker.force(key, override, actor="ann", reason="x", until=until)
+
+    assert re.search(hint, refusal.value.hint)
+    assert breaker.circuits() == []
 
 
 def test_an_override_is_audited_ends_by_itself_and_cannot_end_in_the_past(
