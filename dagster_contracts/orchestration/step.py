@@ -80,7 +80,7 @@ class Step:
     attempt: int = 0
     """How often the step was tried before in its run."""
     read_once: frozenset[str] = frozenset()
-    """Of a graph of ops: the assets that a single one of its ops loads."""
+    """Of a graph of ops: the assets that no other one of its steps loads."""
     reads: Callable[[Target, Target], bool] = lambda made, read: True  # noqa: ARG005
     """Whether the first, which the step makes, is built from the second, as the graph has it."""
 
@@ -103,6 +103,27 @@ class Step:
 def step_of_input(context: dg.InputContext) -> Step:
     """The step that loads this input."""
     return _step(context.step_context)
+
+
+def in_run(context: dg.InputContext | dg.OutputContext) -> bool:
+    """Whether a step of a run asks; else it is somebody who looks at what is stored."""
+    return context._step_context is not None
+
+
+def step_of_loading(context: dg.InputContext) -> dict[str, Any]:
+    """What another ``InputContext`` for the same step is made with."""
+    if not in_run(context):
+        return {}
+    return {"op_def": context.op_def, "step_context": context.step_context}
+
+
+def stores_with(context: dg.AssetExecutionContext, key: dg.AssetKey) -> object:
+    """The I/O manager that will store what the running step makes of the asset."""
+    step_context = context.op_execution_context.get_step_execution_context()
+    assets_def = context.assets_def
+    output = assets_def.get_output_name_for_asset_key(key)
+    io_manager_key = step_context.op_def.output_def_named(output).io_manager_key
+    return getattr(step_context.resources, io_manager_key)
 
 
 def step_of_output(context: dg.OutputContext) -> Step:
@@ -189,7 +210,8 @@ def _step(step_context: Any, *, ended: bool = False) -> Step:
         stores=tuple(sorted(key.to_user_string() for key in stores & set(keys))),
         in_graph=node.parent is not None,
         attempt=step_context.previous_attempt_count,
-        read_once=_read_once(assets_def),
+        # An op that is mapped over dynamic outputs is several steps, each of which loads its inputs.
+        read_once=frozenset() if "[" in step_context.step.key else _read_once(assets_def),
         reads=_Lineage(
             PartitionLineage(layer.asset_graph, step_context.instance),
             frozenset(keys),

@@ -248,6 +248,37 @@ def test_what_another_op_of_the_graph_read_from_a_fallback_stays_marked(
     assert marks(deployment) == [("revenue", "orders", False)]
 
 
+def test_a_mapped_op_that_is_tried_again_leaves_the_marks_of_the_others(
+    deployment: Deployment, two: Callable[..., dg.Definitions]
+) -> None:
+    @dg.op(out=dg.DynamicOut())
+    def fan() -> Iterator[Any]:
+        yield from (dg.DynamicOutput(number, mapping_key=f"k{number}") for number in range(2))
+
+    @dg.op(retry_policy=ONCE)
+    def load(context: dg.OpExecutionContext, number: int, orders: pd.DataFrame) -> pd.DataFrame:
+        if number == 1 and context.retry_number == 0:
+            mend(deployment, "orders")
+            raise RuntimeError("flaky")
+        return orders
+
+    @dg.op
+    def keep(loaded: list[pd.DataFrame]) -> pd.DataFrame:
+        return loaded[0]
+
+    @dg.graph_asset
+    def revenue(orders: pd.DataFrame) -> Any:
+        return keep(fan().map(lambda number: load(number, orders)).collect())
+
+    defs = two(revenue)
+    break_(deployment, defs, "orders")
+
+    result = deployment.run(defs, "revenue")
+
+    assert "last_valid of orders" in str(said(result, "revenue.keep"))
+    assert marks(deployment) == [("revenue", "orders", False)]
+
+
 def test_the_new_run_of_a_failed_one_is_marked_for_what_it_read_itself(
     deployment: Deployment, two: Callable[..., dg.Definitions]
 ) -> None:
