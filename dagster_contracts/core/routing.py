@@ -83,6 +83,18 @@ def was_degraded_by_activation(level: str, explanation: str) -> bool:
     return explanation.startswith((f"{level} serves: {_ACTIVE}", f"{level} serves: {_DWELLS}"))
 
 
+def was_unreadable(primary: str, level: str, explanation: str) -> bool:
+    """Whether a route of this explanation left a closed circuit's primary, which cannot be read.
+
+    Like :func:`was_degraded_by_activation` it is told from the words that the ledger keeps.
+    """
+    return explanation.startswith(f"{level} serves: {_unreadable(primary)}")
+
+
+def _unreadable(primary: str) -> str:
+    return f"{primary} cannot be read: "
+
+
 def choose_route(
     levels: Sequence[LevelStatus],
     circuit: Circuit,
@@ -227,7 +239,7 @@ def _why_fallback(
         because = "" if circuit.reason is None else f": {circuit.reason}"
         return RouteReason.CIRCUIT_OPEN, f"the circuit is {state}{since}{because}"
     name = "the primary" if primary is None else primary.level.name
-    return RouteReason.SOURCE_UNAVAILABLE, f"{name} cannot be read: {obstacle or 'there is none'}"
+    return RouteReason.SOURCE_UNAVAILABLE, f"{_unreadable(name)}{obstacle or 'there is none'}"
 
 
 def _by_operator(circuit: Circuit) -> str:

@@ -14,6 +14,7 @@ from dagster_contracts.core.circuit import Circuit, CircuitKey, Override
 from dagster_contracts.core.contract import HealMode
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.graph import AssetGraph
+from dagster_contracts.orchestration.heal_sources import UnreadSources
 from dagster_contracts.orchestration.launching import cannot_run
 from dagster_contracts.orchestration.lineage import PartitionLineage
 from dagster_contracts.orchestration.materialized import (
@@ -23,7 +24,7 @@ from dagster_contracts.orchestration.materialized import (
 )
 from dagster_contracts.orchestration.reads import Reader
 from dagster_contracts.orchestration.step import HEAL_TAG
-from dagster_contracts.resilience.healing import HealRequest
+from dagster_contracts.resilience.healing import HealRequest, Unread
 from dagster_contracts.resilience.ledger import NOT_MADE, DegradedRead, Target
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class HealRuns:
                 only=self._is_ours,
                 made_with=self._made_with,
                 why_not=self._why_not,
+                unread=self._unread,
             )
         for request in due:
             yield dg.RunRequest(
@@ -203,6 +205,33 @@ class HealRuns:
         except Exception as error:  # one consumer's trouble must not stop the others
             _LOG.exception("%s: whether it can be healed is not known", request.consumer)
             return f"{type(error).__name__}: {error}"
+
+    def _unread(self, request: HealRequest) -> Unread | None:
+        """What it would read that could not be read before, and whether that is to be tried now."""
+        try:
+            ready = not any(
+                read.via and (read.via, read.upstream_partition) in self._reads
+                for read in request.reads
+            )
+            return self._sources.unread(request, self._sources_of(request), ready=ready)
+        except Exception as error:  # one consumer's trouble must not stop the others
+            _LOG.exception("%s: whether its sources can be read is not known", request.consumer)
+            return Unread(reason=f"{type(error).__name__}: {error}")
+
+    def _sources_of(self, request: HealRequest) -> Iterator[Target]:
+        made = self._made(request)
+        for key in made:
+            for above in self._graph.upstream[key] - set(made):
+                name = above.to_user_string()
+                if self._sources.known(name):
+                    for part in self._lineage.read(key, request.partition, above):
+                        yield name, part
+
+    @cached_property
+    def _sources(self) -> UnreadSources:
+        suffering = [read for reads in self._reads.values() for read in reads]
+        trying = self._runtime.healing.in_flight()
+        return UnreadSources(self._runtime, self._bindings, self._instance, suffering, trying)
 
     def _in_the_way(self, request: HealRequest) -> str | None:
         made = self._made(request)

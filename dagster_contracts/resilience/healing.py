@@ -42,6 +42,27 @@ def _nothing(_request: HealRequest) -> None:
     return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A source could not be read when a consumer needed it, and why a run waits for it now.
+
+    Where ``due`` it is to be read again now, also by what was given up: ``reason`` says why.
+    ``missing`` was never made, so that no number of tries would help.
+    """
+
+    reason: str
+    due: bool = False
+    missing: bool = False
+
+
+UnreadOf = Callable[["HealRequest"], Unread | None]
+"""What a consumer could not read, and would have to read again; ``None`` where nothing is known."""
+
+
+def _all_read(_request: HealRequest) -> None:
+    return None
+
+
 class HealState(StrEnum):
     """Where a request stands. ``OBSOLETE``: the consumer was healed by another run.
 
@@ -62,6 +83,8 @@ class HealRequest:
 
     ``cause`` stands for what has to be healed: attempts are counted for it. ``run_id`` is known
     once the run was started. ``beside`` are the other assets that the run makes, and so heals.
+    ``tried_at`` is when the last run for the cause was asked for; ``urged``: a person, or what has
+    become of its sources, wants one more since; ``spent``: no try is left.
     """
 
     consumer: str
@@ -72,6 +95,9 @@ class HealRequest:
     attempt: int = 1
     run_id: str | None = None
     beside: tuple[str, ...] = ()
+    tried_at: datetime | None = None
+    urged: bool = False
+    spent: bool = False
 
     @property
     def covered(self) -> frozenset[Target]:
@@ -148,6 +174,15 @@ def _blamed(reads: Iterable[DegradedRead]) -> frozenset[str]:
     return frozenset(read.upstream for read in reads)
 
 
+@dataclass(frozen=True, slots=True)
+class _Unhealed:
+    """Why some are not built anew, those without a try left, and those that get new ones, why."""
+
+    reasons: dict[Target, str]
+    spent: dict[Target, HealRequest]
+    renewed: tuple[tuple[HealRequest, str], ...]
+
+
 class Healing:
     """Requests of a store: never twice in flight, resumable, with a cap on attempts."""
 
@@ -177,6 +212,7 @@ class Healing:
         only: Callable[[str], bool] | None = None,
         made_with: MadeWith = _alone,
         why_not: WhyNot = _nothing,
+        unread: UnreadOf = _all_read,
     ) -> tuple[HealRequest, ...]:
         """Plan, write the requests down, and return them.
 
@@ -185,7 +221,8 @@ class Healing:
         ``only`` leaves the consumers of other code locations to their own sensors; ``made_with``
         is that of :func:`plan_healing`. What ``why_not`` gives a reason for is not asked for and
         spends no attempt; the ledger keeps the reason, as it does where the attempts are spent,
-        until nothing is in the way any more.
+        until nothing is in the way any more. What waits for a source that ``unread`` names spends
+        no attempt either; when that is due what was given up is tried as often as at first.
         """
         found = self._reads.open_reads()
         reads = tuple(read for read in found if not read.pending)
@@ -203,7 +240,8 @@ class Healing:
             and target not in building
             and (only is None or only(target[0]))
         }
-        unhealed, spent = self._unhealed(mine, asked, made_with, why_not)
+        waiting = self._unhealed(mine, asked, made_with, why_not, unread)
+        unhealed = waiting.reasons
         with self._store.begin() as conn:
             # Two sensors must not both see room for the last run.
             self._store.lock(conn, "healing")
@@ -231,6 +269,9 @@ class Healing:
                     "a run was asked for and has not started in "
                     f"{self._confirm_within.total_seconds():g} s: it is asked for again"
                 )
+            for request, reason in waiting.renewed:
+                last = replace(request, attempt=request.attempt - 1)
+                self._forgive(conn, last, reason, now)
             fresh = plan_healing(
                 reads,
                 closed=closed,
@@ -258,7 +299,7 @@ class Healing:
                         "requested_at": now,
                     },
                 )
-            for target, request in spent.items():
+            for target, request in waiting.spent.items():
                 self._tell_given_up(conn, request, unhealed[target], now)
             # This plan is the answer to every circuit that closed and asked for healing.
             self._outbox.acknowledge(conn, HEAL)
@@ -281,19 +322,33 @@ class Healing:
         asked: Collection[Target],
         made_with: MadeWith,
         why_not: WhyNot,
-    ) -> tuple[dict[Target, str], dict[Target, HealRequest]]:
+        unread: UnreadOf,
+    ) -> _Unhealed:
         """Why those that suffer are not built anew now, and for whom all tries are spent."""
         found: dict[Target, str] = {}
         spent: dict[Target, HealRequest] = {}
+        renewed: list[tuple[HealRequest, str]] = []
         with self._store.read() as conn:
-            attempts, forgiven = _attempts(conn), _forgiven(conn)
+            attempts, forgiven, moments = _attempts(conn), _forgiven(conn), _moments(conn)
         for target, reads in suffering.items():
             request = _request(*target, reads, attempts)
-            beside = tuple(made_with(request.consumer, _blamed(reads)))
-            reason = why_not(replace(request, beside=beside))
+            tried, urged = moments.get(request.cause, (None, None))
+            request = replace(
+                request,
+                beside=tuple(made_with(request.consumer, _blamed(reads))),
+                tried_at=tried,
+                urged=urged is not None and (tried is None or urged > tried),
+                spent=target not in asked and self._is_spent(request, forgiven),
+            )
+            reason = why_not(request)
+            source = None if reason is not None or target in asked else unread(request)
             if reason is not None:
                 found[target] = reason
-            elif target not in asked and self._is_spent(request, forgiven):
+            elif source is not None and (source.missing or not (source.due or request.spent)):
+                found[target] = source.reason
+            elif request.spent and source is not None and source.due:
+                renewed.append((request, source.reason))
+            elif request.spent:
                 spent[target] = request
         found |= self._told_spent(spent)
         # Who waits for one that is not healed is not healed either.
@@ -306,7 +361,7 @@ class Healing:
         }:
             found |= blocked
             waiting -= set(blocked)
-        return found, spent
+        return _Unhealed(found, spent, tuple(renewed))
 
     def _is_spent(self, request: HealRequest, forgiven: Mapping[str, int]) -> bool:
         return request.attempt > self._max_attempts + forgiven.get(request.cause, 0)
@@ -392,27 +447,39 @@ class Healing:
             self._store.lock(conn, "healing")
             now = self._store.now(conn)
             for request in chosen:
-                insert_once(
-                    conn,
-                    heal_requests,
-                    {
-                        "run_key": f"{request.run_key}:forgiven",
-                        "consumer": request.consumer,
-                        "consumer_partition": request.partition or "",
-                        "cause": request.cause,
-                        "attempt": request.attempt,
-                        "state": HealState.FORGIVEN.value,
-                        "requested_at": now,
-                        "finished_at": now,
-                    },
-                )
-                told = f"{_named((request.consumer, request.partition))}: {reason}"
-                for circuit in sorted({read.circuit for read in request.reads}):
-                    tell(conn, circuit, NoteKind.HEALING_ASKED, told, now=now, actor=actor)
+                self._forgive(conn, request, reason, now, actor=actor)
             self._checkpoint("healing.forgiven")
         targets = tuple((request.consumer, request.partition) for request in chosen)
         self._reads.explain(dict.fromkeys(targets))
         return targets
+
+    def _forgive(
+        self,
+        conn: sa.Connection,
+        request: HealRequest,
+        reason: str,
+        now: datetime,
+        *,
+        actor: str | None = None,
+    ) -> None:
+        """Let the tries of a cause up to this one not count any more."""
+        insert_once(
+            conn,
+            heal_requests,
+            {
+                "run_key": f"{request.run_key}:forgiven",
+                "consumer": request.consumer,
+                "consumer_partition": request.partition or "",
+                "cause": request.cause,
+                "attempt": request.attempt,
+                "state": HealState.FORGIVEN.value,
+                "requested_at": now,
+                "finished_at": now,
+            },
+        )
+        told = f"{_named((request.consumer, request.partition))}: {reason}"
+        for circuit in sorted({read.circuit for read in request.reads}):
+            tell(conn, circuit, NoteKind.HEALING_ASKED, told, now=now, actor=actor)
 
     def _require_built(self, contract: str, consumer: str | None, partition: str | None) -> None:
         """``PolicyError`` where nothing of that name was built on a fallback of the contract."""
@@ -588,6 +655,16 @@ def _forgiven(conn: sa.Connection) -> dict[str, int]:
         .group_by(heal_requests.c.cause)
     )
     return {row.cause: row.attempts for row in rows}
+
+
+def _moments(conn: sa.Connection) -> dict[str, tuple[datetime | None, datetime | None]]:
+    """By cause, when a run was last asked for, and when new tries were last granted."""
+    forgiven = heal_requests.c.state == HealState.FORGIVEN.value
+    last = (
+        sa.func.max(sa.case((when, heal_requests.c.requested_at))) for when in (~forgiven, forgiven)
+    )
+    rows = conn.execute(sa.select(heal_requests.c.cause, *last).group_by(heal_requests.c.cause))
+    return {cause: (tried, urged) for cause, tried, urged in rows}
 
 
 def _stored(
