@@ -20,10 +20,11 @@ from dagster_contracts.orchestration.check_results import (
 )
 from dagster_contracts.orchestration.circuit_check import circuit_history
 from dagster_contracts.orchestration.evaluation import BatchEvaluation, evaluate_batch
+from dagster_contracts.orchestration.io_manager import ContractIOManager
 from dagster_contracts.orchestration.levels import QUARANTINED
 from dagster_contracts.orchestration.references import References
 from dagster_contracts.orchestration.released import published_batch
-from dagster_contracts.orchestration.step import step_of_asset, tell_materialization
+from dagster_contracts.orchestration.step import step_of_asset, stores_with, tell_materialization
 from dagster_contracts.orchestration.translator import ContractTranslator
 
 if TYPE_CHECKING:
@@ -208,6 +209,7 @@ def _audited(
 
     def judge(result: Any) -> Iterator[Any]:
         context = dg.AssetExecutionContext.get()
+        _refuse_unswitched(context, binding)
         value, metadata, tags, data_version = _unpacked(result)
         runtime = open_runtime()
         # A run for one partition may also make assets that have none.
@@ -298,6 +300,21 @@ def _audited(
         yield from judge(result)
 
     return _like(function, run)
+
+
+def _refuse_unswitched(context: dg.AssetExecutionContext, binding: Binding) -> None:
+    """Raise where a refused batch would be stored all the same, before anything is recorded."""
+    stores = stores_with(context, binding.asset_key)
+    if not isinstance(stores, ContractIOManager):
+        raise WiringError(
+            f"{binding.asset} would be stored by {type(stores).__name__}, whatever its contract "
+            "says",
+            where=binding.contract.ref,
+            why="its I/O manager was replaced after with_contracts(), which had put the circuit "
+            "before it",
+            hint="give the I/O manager to the Definitions, or to the asset, before with_contracts; "
+            "to materialize() give the resources of the definitions that it returned",
+        )
 
 
 def _batches(

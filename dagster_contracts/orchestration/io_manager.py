@@ -31,10 +31,13 @@ from dagster_contracts.orchestration.step import (
     PUBLISH_TAG,
     VALIDATOR_TAG,
     Step,
+    in_run,
     step_of_input,
+    step_of_loading,
     step_of_output,
     tell_materialization,
 )
+from dagster_contracts.orchestration.unreadable import exhausted
 
 
 class PartitionBatches(dict[str, Any]):
@@ -70,6 +73,8 @@ class ContractIOManager(dg.IOManager):
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The primary while the circuit is closed, else the first usable fallback."""
+        if not in_run(context):
+            return self._load_outside(context)
         _configure(context, self._resource_key)
         key = _asset_read(context)
         if key is None:
@@ -111,6 +116,48 @@ class ContractIOManager(dg.IOManager):
         self.inner.handle_output(context, obj)
         for target, metadata in said.items():
             tell_materialization(context, target, metadata)
+
+    def _load_outside(self, context: dg.InputContext) -> Any:
+        """What a consumer would be served now, for somebody who looks (``load_asset_value``).
+
+        Nothing is built from it, so that nothing is recorded.
+        """
+        binding = self._bindings.get(context.asset_key) if context.has_asset_key else None
+        if binding is None or not binding.protects:
+            return self.inner.load_input(context)
+        nobody = Step(run_id="", step_key="", assets=())
+        partitions = _partitions(context)
+        previews = {
+            p: self._reader.router.preview(
+                binding, step=nobody, partition=p, instance=context.instance
+            )
+            for p in partitions
+        }
+        if all(preview.serves_primary for preview in previews.values()):
+            return self.inner.load_input(context)
+        if len(partitions) > 1:
+            raise WiringError(
+                f"{binding.asset} cannot be loaded for {len(partitions)} partitions at once while "
+                "its circuit is open",
+                where=binding.contract.ref,
+                hint="load them one by one",
+            )
+        ((partition, preview),) = previews.items()
+        level = preview.route.level
+        if level is None:
+            raise exhausted(binding, preview, partition)
+        context.log.warning(f"{binding.asset} is {level.name}: {preview.route.explanation}")
+        return self._reader.sources.load(
+            binding,
+            level,
+            partition=partition,
+            instance=context.instance,
+            load_primary=lambda: self.inner.load_input(context),
+            load_asset=lambda key, any_partition: self._load_asset(
+                context, key, partition, any_partition=any_partition
+            ),
+            wanted=context.dagster_type.typing_type,
+        )
 
     def _load_batches(self, context: dg.InputContext, step: Step) -> Any:
         """What a check step validates: the run's partitions, and not all that there are.
@@ -248,8 +295,7 @@ class ContractIOManager(dg.IOManager):
             definition_metadata=dict(context.definition_metadata or {}),
             dagster_type=context.dagster_type,
             resource_config=_configuration(context, resource_key),
-            op_def=context.op_def,
-            step_context=context.step_context,
+            **step_of_loading(context),
         ) as other:
             return inner.load_input(other)
 
@@ -275,7 +321,7 @@ def _asset_read(context: dg.InputContext) -> dg.AssetKey | None:
 
 def _configuration(context: dg.InputContext | dg.OutputContext, key: str | None) -> Any:
     """How the run configures the resource ``key``: Dagster tells what it says of the outer one."""
-    if key is None:
+    if key is None or not in_run(context):
         return context.resource_config
     resources = context.step_context.resolved_run_config.resources
     return resources[key].config if key in resources else context.resource_config

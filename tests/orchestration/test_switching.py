@@ -11,7 +11,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset, with_contracts
+from dagster_contracts import WiringError, contract_asset, with_contracts
 from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.orchestration.step import DEGRADED_TAG
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, Deployment
@@ -415,3 +415,117 @@ def test_an_op_that_names_the_asset_reads_through_the_circuit(shop: Shop) -> Non
     defs.resolve_job_def("reporting").execute_in_process(instance=shop.deployment.instance)
 
     pd.testing.assert_frame_equal(shop.read[0], GOOD)
+
+
+def after_a_bad_batch(shop: Shop, *assets: Any) -> dg.Definitions:
+    defs = shop.defs(*assets, shop.revenue(), resources={"io_manager": shop.shelf})
+    shop.deployment.run(defs)
+    shop.deployment.delivered["orders"] = BAD
+    shop.deployment.run(defs)
+    return defs
+
+
+def test_somebody_who_looks_is_served_what_a_consumer_is_and_nothing_is_recorded(
+    shop: Shop,
+) -> None:
+    defs = after_a_bad_batch(shop, shop.orders())
+    reads = shop.deployment.runtime.ledger.position()
+
+    seen = defs.load_asset_value("orders", instance=shop.deployment.instance)
+
+    pd.testing.assert_frame_equal(seen, GOOD)
+    assert shop.deployment.runtime.ledger.position() == reads
+    shop.deployment.runtime.breaker.force(
+        CircuitKey("orders", "orders"), Override.FORCED_CLOSED, actor="ada", reason="refunds"
+    )
+    seen = defs.load_asset_value("orders", instance=shop.deployment.instance)
+    pd.testing.assert_frame_equal(seen, BAD)
+
+
+def test_a_batch_is_refused_where_the_io_manager_was_replaced_afterwards(shop: Shop) -> None:
+    defs = after_a_bad_batch(shop, shop.audited())
+    resources = {"io_manager": shop.shelf, "contracts": shop.deployment.resource}
+    known = len(shop.deployment.runtime.quarantine.list())
+
+    with pytest.raises(WiringError, match="orders would be stored by Shelf"):
+        dg.materialize(
+            list(defs.assets or ()), resources=resources, instance=shop.deployment.instance
+        )
+
+    pd.testing.assert_frame_equal(shop.shelf.kept["orders"], GOOD)
+    assert len(shop.deployment.runtime.quarantine.list()) == known
+    whole = dg.materialize(
+        list(defs.assets or ()), resources=defs.resources, instance=shop.deployment.instance
+    )
+    assert whole.success
+    pd.testing.assert_frame_equal(shop.read[-1], GOOD)
+
+
+def test_definitions_pass_through_once(shop: Shop) -> None:
+    first = shop.defs(shop.orders())
+    with pytest.raises(WiringError, match="have passed through with_contracts already") as raised:
+        with_contracts(
+            dg.Definitions.merge(first, dg.Definitions(assets=[shop.revenue()])),
+            contracts=shop.deployment.resource,
+        )
+    assert "io_manager" in str(raised.value)
+    assert "merge the definitions first" in str(raised.value)
+
+
+@pytest.mark.parametrize("elsewhere", ["Definitions", "asset", "check"])
+def test_two_resources_of_one_key_are_refused(shop: Shop, elsewhere: str) -> None:
+    def own() -> dict[str, Any]:
+        return {"special": dg.IOManagerDefinition.hardcoded_io_manager(Shelf())}
+
+    @dg.asset_check(asset="orders", resource_defs=own(), required_resource_keys={"special"})
+    def looking() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    orders = shop.orders(resource_defs=own(), io_manager_key="special")
+    others = {
+        "Definitions": {"resources": own()},
+        "asset": {"assets": [shop.revenue(resource_defs=own(), io_manager_key="special")]},
+        "check": {"asset_checks": [looking]},
+    }[elsewhere]
+    assets = [orders, *others.pop("assets", [])]
+
+    with pytest.raises(WiringError, match="two different resources have the key 'special'") as told:
+        shop.defs(*assets, **others)
+
+    assert "orders" in str(told.value)
+
+
+class Made(dg.ConfigurableIOManagerFactory[Shelf]):
+    """A shelf by its name, as a resource with configuration."""
+
+    name: str
+
+    def create_io_manager(self, context: dg.InitResourceContext) -> Shelf:
+        return SHELVES.setdefault(self.name, Shelf())
+
+
+SHELVES: dict[str, Shelf] = {}
+
+
+def test_io_managers_may_be_configured_when_a_run_starts(shop: Shop) -> None:
+    @dg.input_manager(config_schema={"name": str})
+    def loader(context: dg.InputContext) -> Any:
+        return SHELVES[context.resource_config["name"]].kept["orders"]
+
+    SHELVES.clear()
+    defs = shop.defs(
+        shop.audited(resource_defs={"made": Made.configure_at_launch()}, io_manager_key="made"),
+        shop.revenue(dg.AssetIn(input_manager_key="loader")),
+        resources={"loader": loader, "io_manager": Made(name="others")},
+    )
+    job = defs.resolve_implicit_global_asset_job_def()
+    said = {"config": {"name": "launched"}}
+    config = {"resources": {"made__inner": said, "loader__inner": said}}
+
+    for batch in (GOOD, BAD):
+        shop.deployment.delivered["orders"] = batch
+        job.execute_in_process(instance=shop.deployment.instance, run_config=config)
+
+    pd.testing.assert_frame_equal(shop.read[1], GOOD)
+    pd.testing.assert_frame_equal(SHELVES["launched"].kept["orders"], GOOD)
+    assert shop.open_reads() == [("revenue", "orders", "last")]
