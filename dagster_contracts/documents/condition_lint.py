@@ -175,7 +175,8 @@ def _closing(contract: Contract, findings: Findings) -> None:
         for opens in alternatives_of(when):
             about = [each for each in demanded if each[2].metric == opens.metric]
             # All conditions of close_when must hold, so one that is strict is enough.
-            everything = reduce(Both, (demand for _, _, demand in about), opens)
+            first: Condition = opens
+            everything = reduce(Both, (demand for _, _, demand in about), first)
             if not about or prospect(everything) is Prospect.NEVER:
                 continue
             condition, where, _ = about[0]
