@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from dagster_contracts.cli.backtest_picture import MOST_DRAWN, draw
+from dagster_contracts.cli.backtest_picture import MOST_DRAWN, draw, served_words
+from dagster_contracts.cli.declared import declared_contracts
 from dagster_contracts.cli.output import (
     format_option,
     print_json,
@@ -22,18 +23,25 @@ from dagster_contracts.cli.sources import read_one
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count, duration
 from dagster_contracts.core.contract import Contract, Json
+from dagster_contracts.core.near_names import meant_one_of, near_names
+from dagster_contracts.errors import UnknownContractError
 from dagster_contracts.resilience.backtest import (
     Backtest,
     CircuitBacktest,
+    LeftOut,
     Opening,
     Stretch,
     backtest,
+    recorded_names,
     time_open,
 )
+from dagster_contracts.store.database import Store
 
 _WIDTH = 72
+_OPEN, _HALF_OPEN = "#", "?"
 _MOST_OPENINGS = 20
 _MOST_CIRCUITS = 20
+_MOST_LEFT_OUT = 5
 
 
 @click.command(
@@ -47,7 +55,7 @@ Examples:
 )
 @click.argument("contract")
 @click.option(
-    "--since", type=DURATION, metavar="DURATION", help="How far back, such as 90d. Default: all."
+    "--since", type=DURATION, metavar="DURATION", help="What to tell of, as 90d. Default: all."
 )
 @click.option("--asset", help="Only the circuits on this asset.")
 @click.option(
@@ -69,8 +77,8 @@ def backtest_command(
 
     Every recorded evaluation is judged again. CONTRACT is one of the deployment (orders,
     orders@1.2), or the file of an edited one. The replay shows when the circuit would have opened
-    and closed, and what consumers would have been served, beside what really happened. Nothing is
-    written but the picture.
+    and closed, and what consumers would have been served, beside what really happened. Operators'
+    resets are replayed, their overrides are not. Nothing is written but the picture.
     """
     found = read_one(contract, places)
     store = open_existing(places)
@@ -86,6 +94,8 @@ def backtest_command(
         with progress_of_steps("replaying") as told:
             drawn = 0 if picture is None else MOST_DRAWN
             result = backtest(store, found, since=begin, asset=asset, curves=drawn, progress=told)
+        if result.recorded_since is None:
+            _check_known(places, store, found, contract)
     if picture is not None:
         picture.write_text(draw(result), encoding="utf-8")
     if output == "json":
@@ -98,10 +108,32 @@ def backtest_command(
         print_line(f"drawn into {picture}")
 
 
+def _check_known(places: Places, store: Store, found: Contract, asked: str) -> None:
+    """``UnknownContractError`` for a name that neither a document nor the history has."""
+    declared = {contract.name for contract in declared_contracts(places)}
+    if found.name in declared:
+        return
+    with store.read() as conn:
+        recorded = set(recorded_names(conn))
+    if found.name in recorded:
+        return  # Evaluated, but not on this asset.
+    known = sorted(declared | recorded)
+    raise UnknownContractError(
+        f"nothing was ever recorded of a contract {found.name!r}",
+        where=str(found.location or asked),
+        why="no contract of that name was evaluated, and the deployment has none",
+        hint=meant_one_of(near_names(found.name, known)) or "known: " + ", ".join(known[:20]),
+    )
+
+
 def _lines(result: Backtest) -> Iterator[tuple[str, str | None]]:
     contract = result.contract
     if not result.circuits:
-        yield f"{contract.ref}: no evaluation of {contract.name} was recorded in that time", None
+        closed = "; its circuits were closed" if result.recorded_since else ""
+        yield (
+            f"{contract.ref}: no evaluation of {contract.name} was recorded in that time{closed}",
+            None,
+        )
         return
     for position, circuit in enumerate(result.by_trouble):
         if position == _MOST_CIRCUITS:
@@ -114,6 +146,14 @@ def _lines(result: Backtest) -> Iterator[tuple[str, str | None]]:
         yield "", None
         said = f"{name} was never recorded, so that conditions on it stayed unknown"
         yield said, "yellow"
+    for position, each in enumerate(result.left_out):
+        if position == 0:
+            yield "", None
+        if position == _MOST_LEFT_OUT:
+            more = count(len(result.left_out) - position, "more override")
+            yield f"not replayed: {more}", "yellow"
+            break
+        yield f"not replayed: {_left_out(each)}", "yellow"
     if result.assumed:
         yield "", None
         yield f"taken for granted: {'; '.join(result.assumed)}", None
@@ -125,15 +165,14 @@ def _circuit_lines(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple
     evaluations = count(circuit.evaluations, "evaluation")
     yield f"{circuit.key} under {version}: {evaluations} in {duration(span)}", None
     yield from _begins(result, circuit)
-    would = time_open(circuit.openings, result.until)
-    real = time_open(circuit.recorded, result.until)
     colour = "red" if circuit.openings else "green"
-    yield f"  would have opened {_times(circuit.openings, would, span)}", colour
+    would = _times(circuit.openings, circuit.since, result.until)
+    yield f"  would have opened {would}", colour
     told = circuit.told_since
+    known = _times(circuit.recorded, told or circuit.since, result.until)
     if told is None:
-        yield f"  as recorded:      {_times(circuit.recorded, real, span)}", None
+        yield f"  as recorded:      {known}", None
     else:
-        known = _times(circuit.recorded, real, max(result.until - told, timedelta(seconds=1)))
         yield f"  as recorded:      {known}, since {told:%Y-%m-%d %H:%M} UTC", None
         yield "    (retention removed the older lines of its history)", None
     yield "", None
@@ -165,6 +204,8 @@ def _is_cut(result: Backtest, circuit: CircuitBacktest) -> bool:
 def _begins(result: Backtest, circuit: CircuitBacktest) -> Iterator[tuple[str, str | None]]:
     """Where the records begin, where something is missing before it or everything was asked for."""
     if not _is_cut(result, circuit) and not circuit.forgotten:
+        if result.recorded_since is not None and result.recorded_since < circuit.since:
+            yield f"  replayed since {result.recorded_since:%Y-%m-%d %H:%M} UTC", None
         return
     why = "removed by retention" if circuit.forgotten else "removed by retention or never recorded"
     # A partition begins when it begins; nobody wonders what came before.
@@ -178,13 +219,15 @@ def _opening_lines(
     end = opening.until or until
     still = "" if opening.until else ", and still is"
     lasted = f"for {duration(end - opening.since)}{still}"
-    yield f"  opened {opening.since:%Y-%m-%d %H:%M} UTC {lasted}: {opening.reason}", "red"
-    served: dict[str | None, timedelta] = {}
+    before = ", before that time," if opening.since < circuit.since else ""
+    yield f"  opened {opening.since:%Y-%m-%d %H:%M} UTC{before} {lasted}: {opening.reason}", "red"
+    served: dict[str, timedelta] = {}
     for stretch in circuit.stretches:
         shared = min(stretch.until, end) - max(stretch.since, opening.since)
         if shared > timedelta(0):
-            served[stretch.level] = served.get(stretch.level, timedelta(0)) + shared
-    told = [f"{name or 'nothing'} for {duration(length)}" for name, length in served.items()]
+            name = served_words(stretch)
+            served[name] = served.get(name, timedelta(0)) + shared
+    told = [f"{name} for {duration(length)}" for name, length in served.items()]
     if told:
         yield f"    served {', then '.join(told)}", None
     if opening.failed_probes:
@@ -194,11 +237,19 @@ def _opening_lines(
         yield f"    closed {opening.until:%Y-%m-%d %H:%M} UTC: {opening.ended}", "green"
 
 
-def _times(openings: tuple[Opening, ...], length: timedelta, span: timedelta) -> str:
+def _times(openings: tuple[Opening, ...], since: datetime, until: datetime) -> str:
     if not openings:
         return "never"
-    share = length / span
-    return f"{count(len(openings), 'time')}, {duration(length)} in all ({share:.1%})"
+    length = time_open(openings, since, until)
+    share = length / max(until - since, timedelta(seconds=1))
+    begun = ", open at the beginning" if openings[0].since < since else ""
+    return f"{count(len(openings), 'time')}, {duration(length)} in all ({share:.1%}){begun}"
+
+
+def _left_out(one: LeftOut) -> str:
+    """``orders/orders, 2026-03-01 06:00 UTC, for 2h: forced closed by ada until ...: why``."""
+    stands = f"for {duration(one.until - one.since)}" if one.until else "and still stands"
+    return f"{one.key}, {one.since:%Y-%m-%d %H:%M} UTC, {stands}: {one.said}"
 
 
 def _strip(result: Backtest, circuit: CircuitBacktest, letter: Callable[[Stretch], str]) -> str:
@@ -210,6 +261,9 @@ def _strip(result: Backtest, circuit: CircuitBacktest, letter: Callable[[Stretch
     for stretch in circuit.stretches:
         key = letter(stretch)
         usual[key] = usual.get(key, timedelta(0)) + (stretch.until - stretch.since)
+    # A moment of being probed hides no opening.
+    if _OPEN in usual and _HALF_OPEN in usual:
+        usual[_HALF_OPEN] = max(usual[_HALF_OPEN], usual[_OPEN] + timedelta.resolution)
     for stretch in circuit.stretches:
         first = int((stretch.since - result.since) / span * _WIDTH)
         last = int((stretch.until - result.since) / span * _WIDTH)
@@ -224,7 +278,7 @@ def _strip(result: Backtest, circuit: CircuitBacktest, letter: Callable[[Stretch
 
 
 def _state_letter(stretch: Stretch) -> str:
-    return {"closed": ".", "half_open": "?"}.get(stretch.state.value, "#")
+    return {"closed": ".", "half_open": _HALF_OPEN}.get(stretch.state.value, _OPEN)
 
 
 def _level_names(contract: Contract) -> list[str]:
@@ -241,6 +295,16 @@ def _as_json(result: Backtest) -> dict[str, Json]:
         "recorded_since": _iso(result.recorded_since),
         "never_measured": list(result.never_measured),
         "assumed": list(result.assumed),
+        "left_out": [
+            {
+                "asset": each.key.asset,
+                "partition": each.key.partition,
+                "since": each.since.isoformat(),
+                "until": _iso(each.until),
+                "override": each.said,
+            }
+            for each in result.left_out
+        ],
         "circuits": [
             {
                 "asset": circuit.key.asset,
@@ -257,6 +321,7 @@ def _as_json(result: Backtest) -> dict[str, Json]:
                         "until": stretch.until.isoformat(),
                         "state": stretch.state.value,
                         "level": stretch.level,
+                        "levels": list(stretch.levels or (stretch.level,)),
                         "reason": stretch.reason,
                     }
                     for stretch in circuit.stretches

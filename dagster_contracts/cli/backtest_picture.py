@@ -191,10 +191,18 @@ def _state_class(stretch: Stretch) -> str:
             return 'class="open"'
 
 
+def served_words(stretch: Stretch) -> str:
+    """``last_valid``, ``nothing``, or ``last_valid or nothing, by partition``."""
+    if not stretch.levels:
+        return stretch.level or "nothing"
+    return f"{' or '.join(name or 'nothing' for name in stretch.levels)}, by partition"
+
+
 def _level_class(result: Backtest, stretch: Stretch) -> tuple[str, str]:
+    label = f"{served_words(stretch)}: {stretch.reason}" if stretch.levels else stretch.reason
     if stretch.level is None:
-        return 'class="nothing"', "nothing was usable"
-    return dict(_legend(result)).get(stretch.level, 'class="primary"'), stretch.reason
+        return 'class="nothing"', label if stretch.levels else "nothing was usable"
+    return dict(_legend(result)).get(stretch.level, 'class="primary"'), label
 
 
 def _legend(result: Backtest) -> list[tuple[str, str]]:

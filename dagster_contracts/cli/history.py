@@ -162,6 +162,8 @@ def _entries(
 
 
 def _worth_telling(entry: HistoryEntry) -> bool:
+    if entry.kind == "placed" and not entry.explanation:
+        return False  # Where a partition begins, which is nothing that happened.
     return entry.is_transition or entry.actor is not None or entry.kind not in _QUIET
 
 

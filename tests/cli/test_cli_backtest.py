@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from xml.etree import ElementTree
@@ -10,9 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import sqlalchemy as sa
 
+from dagster_contracts.cli.backtest import _lines
 from dagster_contracts.cli.backtest_picture import draw
-from dagster_contracts.core.circuit import CircuitKey
-from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Curve
+from dagster_contracts.core.circuit import CircuitKey, CircuitState
+from dagster_contracts.resilience.backtest import Backtest, CircuitBacktest, Curve, Stretch
 from dagster_contracts.store.tables import observations
 from tests.cli.conftest import ORDERS, Project
 from tests.resilience.conftest import make_contract
@@ -171,3 +173,135 @@ def test_a_long_history_is_drawn_with_as_many_points_as_can_be_seen() -> None:
     assert drawn.count("<circle") < 4 * 860
     assert "08:40: 50" in drawn  # the one value that is not like the others
     assert len(drawn) < 1_000_000
+
+
+def test_a_while_in_which_it_was_open_all_along_says_so(recorded: Project) -> None:
+    store = recorded.store()
+    with store.begin() as conn:
+        # The same three evaluations, an hour ago.
+        earlier = {
+            name: sa.type_coerce(observations.c[name], sa.BigInteger) - 3_600_000_000
+            for name in ("observed_at", "evaluated_at")
+        }
+        conn.execute(sa.update(observations).values(earlier))
+    store.close()
+
+    ran = recorded.run("backtest", "orders", "--since", "60s", "--picture", "open.svg")
+    (told,) = recorded.run("backtest", "orders", "--since", "60s", "--format", "json").json[
+        "circuits"
+    ]
+
+    assert ran.code == 0
+    assert "orders/orders under 1.0.0: 0 evaluations in 1min" in ran.stdout
+    assert "  replayed since 20" in ran.stdout
+    assert "would have opened 1 time, 1min in all (100.0%), open at the beginning" in ran.stdout
+    assert re.search(r"opened \S+ \S+ UTC, before that time, for 1h.*, and still is: ", ran.stdout)
+    assert "served last_valid for 1min" in ran.stdout
+    assert "drawn into open.svg" in ran.stdout
+    assert told["evaluations"] == 0
+    assert 59 < told["seconds_open"] < 61
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_a_name_that_nothing_has_is_refused_with_a_near_one(
+    recorded: Project, folder: bool
+) -> None:
+    odd = ORDERS.format(version="1.0.0").replace("name: orders", "name: ordres", 1)
+    recorded.write("draft.yaml", odd)
+    if not folder:
+        (recorded.root / "contracts").rename(recorded.root / "elsewhere")
+
+    ran = recorded.run("--store", f"sqlite:///{recorded.state}", "backtest", "draft.yaml")
+
+    assert ran.code == 2
+    assert "nothing was ever recorded of a contract 'ordres'" in ran.stderr
+    assert "did you mean 'orders'?" in ran.stderr
+
+
+def test_a_declared_contract_without_evaluations_is_no_mistake(recorded: Project) -> None:
+    recorded.write(
+        "contracts/other/1.0.0.yaml",
+        ORDERS.format(version="1.0.0").replace("name: orders", "name: other", 1),
+    )
+
+    ran = recorded.run("backtest", "other")
+
+    assert ran.code == 0
+    assert "no evaluation of other was recorded" in ran.stdout
+
+
+def test_a_reset_ends_an_opening_and_an_override_is_left_out_by_name(recorded: Project) -> None:
+    recorded.run("reset", "orders", "--actor", "ada", "--reason", "mended")
+    recorded.run("force-open", "orders", "--actor", "bob", "--reason", "cents")
+
+    ran = recorded.run("backtest", "orders")
+    told = recorded.run("backtest", "orders", "--format", "json").json
+
+    assert re.search(r"closed \S+ \S+ UTC: reset by ada: mended", ran.stdout)
+    assert re.search(
+        r"not replayed: orders/orders, \S+ \S+ UTC, and still stands: "
+        r"forced open by bob until it is lifted: cents",
+        ran.stdout,
+    )
+    assert [opening["ended"] for opening in told["circuits"][0]["openings"]] == [
+        "reset by ada: mended"
+    ]
+    assert [(each["asset"], each["until"]) for each in told["left_out"]] == [("orders", None)]
+
+
+def stretch(since: int, until: int, state: CircuitState, level: str | None = "cached") -> Stretch:
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    moments = {
+        "since": begin + timedelta(minutes=since),
+        "until": begin + timedelta(minutes=until),
+    }
+    return Stretch(**moments, state=state, level=level, reason="")
+
+
+def told(stretches: list[Stretch]) -> str:
+    first, last = stretches[0].since, stretches[-1].until
+    one = CircuitBacktest(
+        key=CircuitKey("orders", "orders"),
+        evaluations=1,
+        openings=(),
+        stretches=tuple(stretches),
+        recorded=(),
+        since=first,
+    )
+    contract = make_contract("schema_validation_errors > 5%")
+    result = Backtest(contract=contract, since=first, until=last, circuits=(one,))
+    return "\n".join(text for text, _ in _lines(result))
+
+
+def test_being_probed_for_a_moment_hides_no_opening() -> None:
+    strip = told(
+        [
+            stretch(0, 50_000, CircuitState.CLOSED),
+            stretch(50_000, 50_015, CircuitState.OPEN),
+            stretch(50_015, 50_015, CircuitState.HALF_OPEN),
+            stretch(50_015, 60_000, CircuitState.CLOSED),
+            stretch(60_000, 70_000, CircuitState.HALF_OPEN),
+        ]
+    ).splitlines()[4]
+
+    assert re.fullmatch(r"  \.+#\.+\?+  circuit: .*", strip)
+
+
+def test_what_partitions_were_served_differently_is_said_in_the_picture() -> None:
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    mixed = replace(
+        stretch(0, 9, CircuitState.OPEN, None), levels=("cached", None), reason="it is open"
+    )
+    one = CircuitBacktest(
+        key=CircuitKey("orders", "orders"),
+        evaluations=1,
+        openings=(),
+        stretches=(mixed,),
+        recorded=(),
+        since=begin,
+    )
+    contract = make_contract("schema_validation_errors > 5%")
+
+    drawn = draw(Backtest(contract=contract, since=begin, until=mixed.until, circuits=(one,)))
+
+    assert "cached or nothing, by partition: it is open" in drawn

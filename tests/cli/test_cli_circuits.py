@@ -338,6 +338,26 @@ def test_history_with_all_has_the_evaluations_too(project: Project) -> None:
     assert first.endswith("UTC bound to orders@1.0.0")
 
 
+def test_history_does_not_tell_where_a_partition_begins(project: Project) -> None:
+    scoped = ORDERS.format(version="1.0.0").replace(
+        "open_when:", "scope: partition\n      open_when:"
+    )
+    project.write("contracts/orders/1.0.0.yaml", scoped)
+    contract = project.contract()
+    with closing(project.store()) as store:
+        CircuitBreaker(store).record(
+            contract,
+            validate(
+                str(project.root / "bad.csv"), contract, asset="orders", partition="2026-03-01"
+            ),
+            key=CircuitKey("orders", "orders", "2026-03-01"),
+            partition_time=datetime(2026, 3, 1, tzinfo=UTC),
+        )
+
+    assert "placed" not in project.run("history", "orders").stdout
+    assert "placed" in project.run("history", "orders", "--all").stdout
+
+
 def test_history_keeps_the_newest_lines(project: Project) -> None:
     for _ in range(3):
         project.evaluate("bad.csv")

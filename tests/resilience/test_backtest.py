@@ -310,7 +310,7 @@ def test_a_long_replay_tells_how_far_it_is(breaker, contract, report, clock, sto
 def test_without_a_history_there_is_nothing(contract, store):
     found = backtest(store, contract)
     assert found.circuits == ()
-    assert time_open((), found.until) == timedelta(0)
+    assert time_open((), found.since, found.until) == timedelta(0)
 
 
 def test_a_contract_without_rules_is_refused(contract, store):

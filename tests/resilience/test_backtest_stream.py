@@ -58,12 +58,10 @@ def plain(store, contract, since, until):
     with store.read() as conn:
         rows = conn.execute(sa.select(observations)).all()
         arrivals = Arrivals(conn, contract)
-    groups, kept = defaultdict(list), {}
+    groups = defaultdict(list)
     for row in sorted(rows, key=lambda row: (row.observed_at, row.evaluation_id)):
         key = CircuitKey("orders", row.asset, (row.partition or None) if scoped else None)
-        kept.setdefault(key, row.observed_at)
-        if since is None or row.observed_at >= since:
-            groups[key].append(recorded(row))
+        groups[key].append(recorded(row))
     begin = since or min(group[0].at for group in groups.values())
     begins = {}
     for key, group in groups.items():
@@ -78,11 +76,17 @@ def plain(store, contract, since, until):
             if key in begins and other.asset == key.asset and begins[other] > begins[key]
         ]
         superseded = (begins[key], min(newer)) if newer else None
-        replay = CircuitReplay(contract, key, arrivals, max(begin, kept[key]), superseded)
+        start = group[0].at
+        shown = max(begin, start)
+        replay = CircuitReplay(
+            contract, key, arrivals, start, shown_from=shown, superseded=superseded
+        )
         for one in group:
             replay.take(one)
         replay.end(until)
-        found[key] = (len(group), tuple(openings_of(replay.transitions)), tuple(replay.stretches))
+        count = sum(one.at >= shown for one in group)
+        openings = (o for o in openings_of(replay.transitions) if not o.until or o.until > shown)
+        found[key] = (count, tuple(openings), tuple(replay.stretches))
     return found
 
 

@@ -45,6 +45,12 @@ class Arrivals:
         position = bisect_right(moments, to_micros(now))
         return from_micros(moments[position - 1]) if position else None
 
+    def next(self, name: str, now: datetime) -> datetime | None:
+        """When the next data comes to a source after ``now``."""
+        moments = self._moments.get(name, array("q"))
+        position = bisect_right(moments, to_micros(now))
+        return from_micros(moments[position]) if position < len(moments) else None
+
 
 def assumptions(contract: Contract, arrivals: Arrivals) -> tuple[str, ...]:
     """What a replay takes for granted of each level, because nobody recorded it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from sys import intern
@@ -16,6 +17,7 @@ from dagster_contracts.core.circuit import (
     Observed,
     Placed,
     PolicyChanged,
+    Reset,
     StateTransition,
     Ticked,
     advance,
@@ -32,6 +34,7 @@ from dagster_contracts.core.contract import (
 )
 from dagster_contracts.core.routing import CurrentLevel, LevelStatus, activation_of, choose_route
 from dagster_contracts.resilience.backtest.arrivals import Arrivals
+from dagster_contracts.resilience.backtest.last_valid import LastValid
 from dagster_contracts.resilience.backtest.recorded import Recorded
 from dagster_contracts.resilience.wake import clock_metrics, is_unjudged, wake_at
 
@@ -43,7 +46,9 @@ _JUST_AFTER = timedelta(milliseconds=1)
 class Stretch:
     """A time through which nothing changed for consumers.
 
-    ``level`` is what they were served, ``None`` where no level was usable.
+    ``level`` is what they were served, ``None`` where no level was usable. Where a circuit of the
+    whole asset waits for several partitions and they were not served alike, ``levels`` are what
+    they were served, in the order of the contract, and ``level`` is the last of them.
     """
 
     since: datetime
@@ -51,10 +56,15 @@ class Stretch:
     state: CircuitState
     level: str | None
     reason: str
+    levels: tuple[str | None, ...] = ()
 
 
 class CircuitReplay:
-    """What one circuit would have done, as far as it was replayed."""
+    """What one circuit would have done, as far as it was replayed.
+
+    It begins at ``begin``, and what was over by ``shown_from`` is forgotten. ``superseded`` is when
+    its partition begins and when a newer one was evaluated, ``resets`` are those of operators.
+    """
 
     def __init__(
         self,
@@ -62,7 +72,11 @@ class CircuitReplay:
         key: CircuitKey,
         arrivals: Arrivals,
         begin: datetime,
-        superseded: tuple[datetime, datetime] | None,
+        *,
+        shown_from: datetime | None = None,
+        superseded: tuple[datetime, datetime] | None = None,
+        resets: Sequence[tuple[datetime, Reset]] = (),
+        last_valid: LastValid | None = None,
     ) -> None:
         assert contract.resilience is not None
         self._contract = contract
@@ -77,27 +91,32 @@ class CircuitReplay:
         self._may_degrade = self._resilience.primary is None or any(
             level.activation_conditions for level in levels
         )
+        self._rank = {level.name: rank for rank, level in enumerate(levels)}
+        self._shown_from = shown_from or begin
         self._superseded = superseded
+        self._resets = deque(reset for reset in resets if reset[0] >= begin)
         self._now = begin
         self._unjudged = False
-        self._passed_at: datetime | None = None
-        self._current: CurrentLevel | None = None
+        self._last_valid = last_valid or LastValid()
+        self._current: dict[str | None, CurrentLevel] = {}
         self.evaluations = 0
         self.transitions: list[StateTransition] = []
         self.stretches: list[Stretch] = []
         self._circuit = Circuit(key=key)
         self._advance(PolicyChanged(policy_hash=contract.semantic_hash), begin)
 
-    def take(self, one: Recorded) -> None:
-        """What was recorded happens again, after the time before it has passed."""
-        if self._superseded is not None and self._superseded[1] <= one.at:
-            self._supersede(*self._superseded)
+    def take(self, one: Recorded) -> bool:
+        """What was recorded happens again, after the time before it has passed.
+
+        The answer is whether its batch would have been kept as the last valid one.
+        """
+        self._go_on(one.at)
         self._wait(one.at)
         now = max(one.at, self._now)
-        self.evaluations += 1
+        self.evaluations += one.at >= self._shown_from
         if one.is_failure:
             self._advance(self._failed(one), now)
-            return
+            return False
         batch = Observed(
             evaluation_id=one.evaluation_id,
             metrics=one.metrics,
@@ -108,17 +127,36 @@ class CircuitReplay:
             # What others reported saw no rows; it goes by its own time.
             evaluated_at=min(one.evaluated_at, one.at) if one.rows is None else None,
         )
-        if self._keeps_batches and self._passes(batch, now):
-            self._passed_at = now
+        passes = self._keeps_batches and self._passes(batch, now)
+        if passes:
+            self._last_valid.passed(one.partition, now)
         self._advance(batch, now)
+        return passes
 
     def end(self, until: datetime) -> None:
         """Let the rest of the time pass."""
-        if self._superseded is not None and self._superseded[1] < until:
-            self._supersede(*self._superseded)
+        # Who resets at the very end has seen the last evaluation.
+        self._go_on(until + _JUST_AFTER)
         self._wait(until)
-        if self.stretches:
-            self.stretches[-1] = replace(self.stretches[-1], until=max(until, self._now))
+        self.stretches[-1] = replace(self.stretches[-1], until=max(until, self._now))
+        if self.stretches[0].since < self._shown_from:
+            self.stretches[0] = replace(self.stretches[0], since=self._shown_from)
+
+    def _go_on(self, until: datetime) -> None:
+        """What nobody evaluated happens as well, each at its time."""
+        while True:
+            newer = self._superseded
+            if newer is not None and newer[1] > until:
+                newer = None
+            reset = self._resets[0] if self._resets and self._resets[0][0] < until else None
+            if reset is not None and (newer is None or reset[0] < newer[1]):
+                self._resets.popleft()
+                self._wait(reset[0])
+                self._advance(reset[1], max(reset[0], self._now))
+            elif newer is not None:
+                self._supersede(*newer)
+            else:
+                return
 
     def _wait(self, until: datetime) -> None:
         """Let time pass up to ``until``, stopping wherever waiting changes something."""
@@ -167,6 +205,8 @@ class CircuitReplay:
         step = advance(self._circuit, event, policy=self._policy, now=now, random=_NO_JITTER)
         self._circuit = step.circuit
         self.transitions.extend(step.transitions)
+        if step.circuit.state is CircuitState.CLOSED and now < self._shown_from:
+            self.transitions.clear()
         self._unjudged = is_unjudged(event, step, self._contract, now)
         self._serve(now)
 
@@ -176,24 +216,60 @@ class CircuitReplay:
         still_closed = last is not None and last.state is state is CircuitState.CLOSED
         if still_closed and not self._may_degrade:
             return  # Only an opening leads away from the primary.
-        window = self._seen(now) if self._may_degrade else ()
-        route = choose_route(
-            [self._status(level, window, now) for level in self._resilience.levels],
-            self._circuit,
-            holds_lease=False,
-            now=now,
-            current=self._current,
+        explained = self._routes(now)
+        served = sorted(
+            explained, key=lambda name: len(self._rank) if name is None else self._rank[name]
         )
-        name = route.level.name if route.level else None
-        if last is not None and (last.level, last.state) == (name, state):
+        level, levels = served[-1], tuple(served) if len(served) > 1 else ()
+        if last is not None and (last.level, last.levels, last.state) == (level, levels, state):
             return
-        if last is not None:
+        if last is not None and now > self._shown_from:
             self.stretches[-1] = replace(last, until=now)
-        if name is not None and (self._current is None or self._current.name != name):
-            self._current = CurrentLevel(name, now, route.reason)
+        elif last is not None:
+            self.stretches.clear()
         self.stretches.append(
-            Stretch(since=now, until=now, state=state, level=name, reason=intern(route.explanation))
+            Stretch(
+                since=now,
+                until=now,
+                state=state,
+                level=level,
+                reason=intern(explained[level]),
+                levels=levels,
+            )
         )
+
+    def _routes(self, now: datetime) -> dict[str | None, str]:
+        """The levels that the partitions of interest are served, each with why it is."""
+        window = self._seen(now) if self._may_degrade else ()
+        explained: dict[str | None, str] = {}
+        current: dict[str | None, CurrentLevel] = {}
+        for partition in self._concerned():
+            before = self._current.get(partition)
+            route = choose_route(
+                [self._status(one, partition, window, now) for one in self._resilience.levels],
+                self._circuit,
+                holds_lease=False,
+                now=now,
+                current=before,
+            )
+            name = route.level.name if route.level else None
+            explained.setdefault(name, route.explanation)
+            if name is not None and (before is None or before.name != name):
+                before = CurrentLevel(name, now, route.reason)
+            if before is not None:
+                current[partition] = before
+        self._current = current
+        return explained
+
+    def _concerned(self) -> Sequence[str | None]:
+        """The partitions whose consumers are looked at: those that the circuit waits for."""
+        circuit = self._circuit
+        if circuit.key.partition is not None:
+            return (circuit.key.partition,)
+        waits = circuit.effective_state is not CircuitState.CLOSED
+        if waits and circuit.bad_partitions:
+            return [bad.name for bad in circuit.bad_partitions]
+        return (circuit.last_partition,)
 
     def _seen(self, now: datetime) -> Sequence[Observation]:
         """What a read would have looked at: the last evaluation, and what has grown old since."""
@@ -205,9 +281,13 @@ class CircuitReplay:
         return (*seen, Observation(now, aged, check=False))
 
     def _status(
-        self, level: FallbackLevel, window: Sequence[Observation], now: datetime
+        self,
+        level: FallbackLevel,
+        partition: str | None,
+        window: Sequence[Observation],
+        now: datetime,
     ) -> LevelStatus:
-        newest = self._newest(level, now)
+        newest = self._newest(level, partition, now)
         return LevelStatus(
             level=level,
             exists=level.source.kind is not SourceKind.LAST_VALID or newest is not None,
@@ -215,11 +295,14 @@ class CircuitReplay:
             activation=activation_of(level, window),
         )
 
-    def _newest(self, level: FallbackLevel, now: datetime) -> datetime | None:
+    def _newest(
+        self, level: FallbackLevel, partition: str | None, now: datetime
+    ) -> datetime | None:
         """When the data of a level was made; ``now`` where nobody recorded it."""
         match level.source.kind:
             case SourceKind.LAST_VALID:
-                return self._passed_at
+                any_partition = level.any_partition
+                return self._last_valid.newest(partition, now, any_partition=any_partition)
             case SourceKind.ASSET if level.source.name in self._arrivals:
                 return self._arrivals.newest(level.source.name, now)
             case SourceKind.SUBSET:
@@ -227,15 +310,30 @@ class CircuitReplay:
             case _:
                 return now
 
-    def _route_moments(self) -> Iterable[datetime]:
+    def _coming(self, level: FallbackLevel) -> Iterator[datetime]:
+        """When the next batch comes that a level can be made of, though nothing happens here."""
+        coming = None
+        if level.source.kind is SourceKind.LAST_VALID and level.any_partition:
+            coming = self._last_valid.next_elsewhere(self._now)
+        elif level.source.kind is SourceKind.ASSET:
+            coming = self._arrivals.next(level.source.name, self._now)
+        if coming is not None:
+            yield coming
+
+    def _route_moments(self) -> Iterator[datetime]:
         """When a level grows too old, or may be left again."""
+        partitions = self._concerned()
         for level in self._resilience.fallbacks:
-            if level.max_age is not None:
-                newest = self._newest(level, self._now)
-                if newest is not None and newest < self._now:
+            for partition in partitions:
+                newest = self._newest(level, partition, self._now)
+                if newest is not None and level.max_age is not None and newest < self._now:
                     yield newest + level.max_age + _JUST_AFTER
-            if self._current is not None and self._current.name == level.name:
-                yield self._current.since + level.min_dwell
+                is_too_old = level.max_age and newest and self._now - newest > level.max_age
+                if newest is None or is_too_old:
+                    yield from self._coming(level)
+                current = self._current.get(partition)
+                if current is not None and current.name == level.name:
+                    yield current.since + level.min_dwell
 
 
 def _is_patient(policy: CircuitPolicy) -> bool:

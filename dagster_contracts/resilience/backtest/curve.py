@@ -73,17 +73,24 @@ class Curves:
             for name in opens_by
             if not is_momentary(name) or name in (FRESHNESS, AGE)
         }
+        self._since = since
         self._ages = [name for name in (FRESHNESS, AGE) if name in self._curves]
         self._measured = [name for name in self._curves if name not in self._ages]
         self._by_event = contract.event_time is not None
         self._born: dict[str, datetime] = {}
+        # The ages that something from before the beginning has at it.
+        self._older: set[str] = set()
         self._until = until
 
     def take(self, one: Recorded) -> None:
-        """The values of one evaluation; an age falls with each and grows after it."""
+        """The values of one evaluation; an age falls with each and grows after it.
+
+        Of those before the beginning only the age is seen, at the beginning.
+        """
+        is_shown = one.at >= self._since
         for name in self._measured:
             value = one.metrics.get(name)
-            if value is not None:
+            if value is not None and is_shown:
                 self._curves[name].add(one.at, value)
         if one.is_failure or one.backfill:
             return
@@ -93,6 +100,8 @@ class Curves:
                 self._grow(name, one.at)
                 self._born[name] = born
                 self._grow(name, one.at)
+                if not is_shown:
+                    self._older.add(name)
 
     def points(self) -> dict[str, Sequence[Point]]:
         """The points of each metric that has any, up to the end of the replay."""
@@ -103,6 +112,9 @@ class Curves:
 
     def _grow(self, name: str, at: datetime) -> None:
         born = self._born.get(name)
-        if born is not None:
+        if born is not None and at >= self._since:
+            if name in self._older:
+                self._older.discard(name)
+                self._grow(name, self._since)
             age = max(at - born, timedelta(0)) // timedelta(microseconds=1)
             self._curves[name].add(at, Fraction(age, 1_000_000))

@@ -17,7 +17,10 @@ from dagster_contracts.store.tables import circuit_events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """From an opening to the closing that ended it; ``until`` is ``None`` where none did."""
+    """From an opening to the closing that ended it; ``until`` is ``None`` where none did.
+
+    It may have begun before the time that is looked at.
+    """
 
     since: datetime
     until: datetime | None
@@ -42,9 +45,14 @@ class Appended:
 Change: TypeAlias = StateTransition | Appended
 
 
-def time_open(openings: Iterable[Opening], until: datetime) -> timedelta:
-    """The sum of what the openings lasted, up to ``until``."""
-    return sum(((o.until or until) - o.since for o in openings), timedelta(0))
+def time_open(openings: Iterable[Opening], since: datetime, until: datetime) -> timedelta:
+    """The sum of what the openings lasted between two moments."""
+    return sum(((o.until or until) - max(o.since, since) for o in openings), timedelta(0))
+
+
+def reaching_into(openings: Iterable[Opening], begin: datetime) -> Iterator[Opening]:
+    """The openings that were not over by ``begin``."""
+    return (o for o in openings if o.until is None or o.until > begin)
 
 
 def openings_of(changes: Iterable[Change], before: Opening | None = None) -> Iterator[Opening]:
@@ -104,11 +112,8 @@ def recorded_openings(
                 evaluation_id=oldest.circuit.evaluation_id,
             )
         told = oldest.at if begin < oldest.at < until else None
-    return tuple(
-        replace(opening, since=max(opening.since, begin))
-        for opening in openings_of(_appended(conn, key, after_version), before)
-        if opening.until is None or opening.until > begin
-    ), told
+    openings = openings_of(_appended(conn, key, after_version), before)
+    return tuple(reaching_into(openings, begin)), told
 
 
 def _appended(conn: sa.Connection, key: CircuitKey, after_version: int) -> Iterator[Appended]:

@@ -42,13 +42,9 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extent:
-    """What is recorded of a circuit: since when, and from which moment on it is replayed.
+    """What is recorded of a circuit: since when, and how much."""
 
-    ``first`` is ``None`` where nothing of it is.
-    """
-
-    kept_since: datetime
-    first: datetime | None
+    first: datetime
     evaluations: int
 
 
@@ -56,32 +52,29 @@ class Extent:
 class Records:
     """Which evaluations are replayed: those of a contract, of each partition or of the asset.
 
-    ``asset`` and ``since`` leave out others.
+    ``asset`` leaves out others.
     """
 
     contract: str
     scoped: bool
     asset: str | None = None
-    since: datetime | None = None
 
     def extents(self, conn: sa.Connection) -> dict[CircuitKey, Extent]:
         """What is recorded of each circuit."""
         seen = observations.c
         parts = (seen.asset, seen.partition) if self.scoped else (seen.asset,)
-        replayed = sa.case((self._replayed, seen.observed_at))
         query = (
             sa.select(
                 *parts,
-                sa.func.min(seen.observed_at, type_=UtcTime).label("kept"),
-                sa.func.min(replayed, type_=UtcTime).label("first"),
-                sa.func.count(replayed).label("evaluations"),
+                sa.func.min(seen.observed_at, type_=UtcTime).label("first"),
+                sa.func.count().label("evaluations"),
             )
             .where(self._mine)
             .group_by(*parts)
         )
         return {
             self.key_of(row.asset, row.partition if self.scoped else ""): Extent(
-                kept_since=row.kept, first=row.first, evaluations=row.evaluations
+                first=row.first, evaluations=row.evaluations
             )
             for row in conn.execute(query)
         }
@@ -95,7 +88,7 @@ class Records:
         )
         ranked = (
             sa.select(seen.asset, seen.partition, seen.event_time, number.label("number"))
-            .where(self._mine, self._replayed, seen.event_time.is_not(None))
+            .where(self._mine, seen.event_time.is_not(None))
             .subquery()
         )
         last = sa.select(ranked.c.asset, ranked.c.partition, ranked.c.event_time).where(
@@ -127,7 +120,7 @@ class Records:
                 sa.type_coerce(seen.metrics, sa.Text).label("metrics"),
                 sa.type_coerce(seen.unknown_because, sa.Text).label("unknown_because"),
             )
-            .where(self._mine, self._replayed)
+            .where(self._mine)
             .order_by(*parts, seen.observed_at, seen.evaluation_id)
         )
         key: CircuitKey | None = None
@@ -172,10 +165,10 @@ class Records:
         mine = observations.c.contract == self.contract
         return mine if self.asset is None else mine & (observations.c.asset == self.asset)
 
-    @property
-    def _replayed(self) -> sa.ColumnElement[bool]:
-        since = self.since
-        return sa.true() if since is None else observations.c.observed_at >= since
+
+def recorded_names(conn: sa.Connection) -> list[str]:
+    """The contracts, by name, of which anything was recorded."""
+    return list(conn.scalars(sa.select(observations.c.contract).distinct()))
 
 
 @lru_cache(maxsize=4096)

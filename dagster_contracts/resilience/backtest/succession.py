@@ -37,7 +37,7 @@ def superseded_at(
 ) -> dict[CircuitKey, tuple[datetime, datetime]]:
     """When each partition begins, and when the first newer one of its asset was evaluated.
 
-    One that was evaluated before the time of the replay was so from the beginning.
+    One whose evaluations are no longer recorded was evaluated before all that are: by ``begin``.
     """
     found: dict[CircuitKey, tuple[datetime, datetime]] = {}
     first: dict[str, datetime] = {}
@@ -53,5 +53,5 @@ def superseded_at(
         if key.asset in first:
             found[key] = (time, first[key.asset])
         extent = extents.get(key)
-        waiting.append((key.asset, (extent.first if extent else None) or begin))
+        waiting.append((key.asset, extent.first if extent else begin))
     return found
