@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 
@@ -15,8 +15,9 @@ from dagster_contracts.core.outcome import OutcomeStatus
 from dagster_contracts.core.quantity import Dimension, format_quantity
 from dagster_contracts.monitoring.history import Evaluation
 from dagster_contracts.monitoring.standing import LevelStanding
+from dagster_contracts.resilience.healing import HealRequest
 from dagster_contracts.resilience.history import short_id, without_holders
-from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.ledger import DegradedRead, Target
 from dagster_contracts.resilience.publication import publishing_sentence
 from dagster_contracts.resilience.quarantine import QuarantinedBatch
 
@@ -49,6 +50,8 @@ class Standing:
     reads: tuple[DegradedRead, ...]
     unpublished: tuple[QuarantinedBatch, ...] = ()
     levels: tuple[LevelStanding, ...] = ()
+    healing: Mapping[Target, HealRequest] = field(default_factory=dict)
+    """The runs that were asked for, and have not ended, by what they build anew."""
 
     def to_json(self) -> dict[str, Json]:
         """The standing as JSON values; times are ISO 8601 in UTC."""
@@ -90,7 +93,9 @@ class Standing:
             },
             "last_good_at": _iso(circuit.last_good_at),
             "last_evaluation": _evaluation_json(self.evaluation),
-            "degraded_reads": [_read_json(read) for read in self.reads],
+            "degraded_reads": [
+                _read_json(read, self.healing.get(read.target)) for read in self.reads
+            ],
             "to_be_published": [
                 {"batch": each.id, "standing": publishing_sentence(each)}
                 for each in self.unpublished
@@ -154,7 +159,10 @@ def lines(standing: Standing, now: datetime) -> Iterator[tuple[str, str]]:
         if position == _MOST_READS:
             yield "", f"and {count(len(standing.reads) - position, 'more read', 'more reads')}"
             return
-        yield "degraded" if position == 0 else "", _degraded(read, now)
+        yield (
+            "degraded" if position == 0 else "",
+            _degraded(read, standing.healing.get(read.target), now),
+        )
 
 
 def ended(lapsed: Circuit, now: datetime) -> str:
@@ -261,7 +269,7 @@ def _evaluated(evaluation: Evaluation | None, now: datetime) -> str:
     return ", ".join(said)
 
 
-def _degraded(read: DegradedRead, now: datetime) -> str:
+def _degraded(read: DegradedRead, healing: HealRequest | None, now: datetime) -> str:
     since = read.since or read.read_at
     when = f" since {moment(since, now)}" if since else ""
     through = f" through {read.via}" if read.via else ""
@@ -270,7 +278,14 @@ def _degraded(read: DegradedRead, now: datetime) -> str:
     part = read.upstream_partition if read.upstream_partition != read.consumer_partition else None
     whose = f" for {read.upstream}[{part}]" if part else ""
     told = f"{read.consumer_text} {built} on {read.level} ({read.source}){whose}{through}{when}"
-    return f"{told}; {unhealed(read, now)}" if read.unhealed_because else told
+    if read.unhealed_because:
+        return f"{told}; {unhealed(read, now)}"
+    if healing is None or healing.tried_at is None:
+        return told
+    asked = moment(healing.tried_at, now)
+    run = healing.run_id
+    by = f"run {run} builds it anew since {asked}" if run else f"a run was asked for at {asked}"
+    return f"{told}; {by}"
 
 
 def unhealed(read: DegradedRead, now: datetime) -> str:
@@ -297,7 +312,7 @@ def _evaluation_json(evaluation: Evaluation | None) -> Json:
     }
 
 
-def _read_json(read: DegradedRead) -> dict[str, Json]:
+def _read_json(read: DegradedRead, healing: HealRequest | None) -> dict[str, Json]:
     return {
         "consumer": read.consumer,
         "consumer_partition": read.consumer_partition,
@@ -312,6 +327,9 @@ def _read_json(read: DegradedRead) -> dict[str, Json]:
         "pending": read.pending,
         "unhealed_because": read.unhealed_because,
         "unhealed_since": _iso(read.unhealed_since),
+        "healing": None
+        if healing is None
+        else {"run_id": healing.run_id, "since": _iso(healing.tried_at)},
     }
 
 

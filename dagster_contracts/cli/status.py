@@ -22,7 +22,7 @@ from dagster_contracts.monitoring.history import Evaluation, MetricHistory
 from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.governed import why_unasked
-from dagster_contracts.resilience.healing import Healing
+from dagster_contracts.resilience.healing import Healing, HealRequest
 from dagster_contracts.resilience.ledger import DegradedReads, Target
 from dagster_contracts.resilience.publication import Publication
 from dagster_contracts.resilience.quarantine import QuarantinedBatch
@@ -80,9 +80,12 @@ def status(places: Places, ref: str | None, output: str) -> None:
         circuits, unasked = _asked(circuits, declared)
         newest = MetricHistory(store).newest(circuits, of_batches=True)
         unpublished = Publication(store).unpublished()
+        healing = Healing(store, DegradedReads(store))
+        flying = {(r.consumer, r.partition): r for r in healing.in_flight()}
         standings = [
             _standing(
                 store,
+                flying,
                 circuit,
                 lapsed.get(circuit.key),
                 newest.get(circuit.key),
@@ -91,9 +94,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
             )
             for circuit in circuits
         ]
-        given_up = {
-            (r.consumer, r.partition) for r in Healing(store, DegradedReads(store)).given_up()
-        }
+        given_up = {(r.consumer, r.partition) for r in healing.given_up()}
         silent = _without_circuit(places, name, circuits)
         if output == "json":
             print_json(
@@ -161,6 +162,7 @@ def _print_unasked(unasked: Sequence[tuple[Circuit, str]]) -> None:
 
 def _standing(
     store: Store,
+    flying: Mapping[Target, HealRequest],
     circuit: Circuit,
     lapsed: Circuit | None,
     evaluation: Evaluation | None,
@@ -174,6 +176,7 @@ def _standing(
         evaluation=evaluation,
         reads=DegradedReads(store).open_reads(key),
         unpublished=tuple(unpublished),
+        healing=flying,
         levels=()
         if contract is None
         else standing_levels(store, contract, key.asset, partition=key.partition),

@@ -680,4 +680,5 @@ def _stored(
         run_key=columns["run_key"],
         attempt=columns["attempt"],
         run_id=columns["run_id"],
+        tried_at=columns["requested_at"],
     )
