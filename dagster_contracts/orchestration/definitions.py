@@ -10,6 +10,7 @@ import dagster as dg
 
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.core.near_names import near_name
+from dagster_contracts.core.uri import LEVEL_ENDINGS
 from dagster_contracts.documents.folder import read_folder
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.asset_checks import build_contract_checks
@@ -40,7 +41,7 @@ from dagster_contracts.orchestration.registry_sensor import build_registry_senso
 from dagster_contracts.orchestration.released import build_published_hooks
 from dagster_contracts.orchestration.resource import ContractsResource, location_root
 from dagster_contracts.orchestration.runtime import ContractsRuntime
-from dagster_contracts.orchestration.settling import build_settling_hook
+from dagster_contracts.orchestration.settling import build_dropping_hook, build_settling_hook
 from dagster_contracts.orchestration.switching import (
     OwnResources,
     Switches,
@@ -232,13 +233,15 @@ def _known_fallbacks(
                 f"{level.source.name!r}, which is not here"
                 + (f"; the nearest is {nearest!r}" if nearest else "")
             )
+            problem = WiringError(
+                message,
+                where=level.location or binding.contract.location,
+                hint="mend `source`, or declare the asset of another location here; a file begins "
+                f"with ./ or ends with {', '.join(LEVEL_ENDINGS)}",
+            )
             if strict:
-                raise WiringError(
-                    message,
-                    where=level.location or binding.contract.location,
-                    hint="mend `source`, or declare the asset of another location here",
-                )
-            warnings.warn(message, ContractsWarning, stacklevel=3)
+                raise problem
+            warnings.warn(str(problem), ContractsWarning, stacklevel=3)
 
 
 def _keys(item: Any) -> Iterable[dg.AssetKey]:
@@ -274,7 +277,8 @@ def _governed(
         hooks = build_published_hooks(bindings=bindings, open_runtime=open_runtime)
         item = item.with_hooks(hooks)
     if item.is_materializable and item.dependency_keys:
-        item = item.with_hooks({build_settling_hook(open_runtime=open_runtime)})
+        settling = build_settling_hook(open_runtime=open_runtime)
+        item = item.with_hooks({settling, build_dropping_hook(open_runtime=open_runtime)})
     bound = [binding for key in sorted(item.keys) if (binding := bindings.get(key)) is not None]
     if not bound:
         return item

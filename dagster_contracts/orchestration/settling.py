@@ -52,6 +52,28 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
     return contract_reads_settled
 
 
+def build_dropping_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.HookDefinition:
+    """A hook that drops the ledger's rows of what a failed step would have built.
+
+    The sensor does so for a run that ended; a consumer may read what is stored before that, and
+    that is still what it was. Of a graph of ops only the sensor knows.
+    """
+
+    @dg.failure_hook(name="contract_reads_dropped")
+    def contract_reads_dropped(context: dg.HookContext) -> None:
+        step = step_of_hook(context)
+        runtime = open_runtime()
+        runtime.attempts.end(step)
+        if step.in_graph:
+            return
+        for consumer in set(step.assets) - set(step.stores):
+            for row in runtime.ledger.open_reads(consumer=consumer):
+                if row.pending and row.run_id == step.run_id:
+                    runtime.ledger.drop(row, f"run {step.run_id} failed and stored nothing of it")
+
+    return contract_reads_dropped
+
+
 def _settle(
     ledger: DegradedReads, step: Step, reads: Sequence[Read], stored: Sequence[Target]
 ) -> None:

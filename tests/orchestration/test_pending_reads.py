@@ -24,6 +24,10 @@ def broken() -> list[str]:
 
 @pytest.fixture
 def defs(deployment: Deployment, broken: list[str]) -> dg.Definitions:
+    return deployment.defs(*made(deployment, broken))
+
+
+def made(deployment: Deployment, broken: list[str]) -> tuple[Any, Any]:
     @contract_asset("orders@^1")
     def orders() -> pd.DataFrame:
         return deployment.source("orders")
@@ -34,7 +38,7 @@ def defs(deployment: Deployment, broken: list[str]) -> dg.Definitions:
             raise RuntimeError(broken[0])
         return orders
 
-    return deployment.defs(orders, revenue)
+    return orders, revenue
 
 
 @pytest.fixture
@@ -47,14 +51,36 @@ def close(deployment: Deployment) -> None:
     deployment.runtime.breaker.reset(ORDERS, actor="ann", reason="mended")
 
 
-def test_a_consumer_that_failed_is_not_healed_and_the_history_tells_it(
+def test_what_a_failed_consumer_stored_before_hands_nothing_on(
+    deployment: Deployment, broken: list[str]
+) -> None:
+    @dg.asset
+    def report(revenue: pd.DataFrame) -> pd.DataFrame:
+        return revenue
+
+    defs = deployment.defs(*made(deployment, broken), report)
+    deployment.run(defs, "orders", "revenue")
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    broken.append("a bug")
+    deployment.run(defs, "revenue", raise_on_error=False)
+
+    result = deployment.run(defs, "report")
+
+    (event,) = result.asset_materializations_for_node("report")
+    assert "contract/degraded" not in event.metadata
+    assert deployment.runtime.ledger.open_reads() == ()
+
+
+def test_a_consumer_that_was_killed_is_not_healed_and_the_history_tells_it(
     deployment: Deployment, defs: dg.Definitions, broken: list[str], tick: Callable[[], list[Any]]
 ) -> None:
     deployment.run(defs, "orders")
     deployment.delivered["orders"] = BAD
     deployment.run(defs, "orders")
     broken.append("a bug")
-    assert not deployment.run(defs, "revenue", raise_on_error=False).success
+    with pytest.raises(RuntimeError, match="a bug"):
+        deployment.run(defs, "revenue")
     # Nobody knows yet: a run that is killed leaves its mark.
     assert [read.pending for read in deployment.runtime.ledger.open_reads()] == [True]
     close(deployment)
