@@ -202,3 +202,18 @@ def test_overrides_are_named_and_not_replayed(breaker, contract, key, report, cl
     assert [one.said for one in later.left_out] == [
         "forced closed by ada until it is lifted: cents"
     ]
+
+
+def test_what_was_forced_of_partitions_without_records_is_not_told(
+    breaker, contract_of, report, store, clock
+):
+    contract = contract_of("schema_validation_errors > 5%", scope=CircuitScope.PARTITION)
+    seen, misspelt, whole = (circuit_key(contract, "orders", p) for p in ("d1", "d!", None))
+    breaker.record(contract, report(0, partition="d1"), key=seen)
+    for key in (seen, misspelt, whole):
+        breaker.force(key, Override.FORCED_OPEN, actor="ada", reason="x", contract=contract)
+    clock.advance(hours=1)
+
+    left_out = backtest(store, contract).left_out
+
+    assert [one.key for one in left_out] == sorted([seen, whole])

@@ -236,7 +236,11 @@ class _Replay:
             recorded_since=self._recorded_since,
             never_measured=tuple(sorted(self._watched - self._measured - set(clock))),
             assumed=assumptions(self._contract, self._arrivals),
-            left_out=self._decisions.left_out(self._begin, self._until),
+            left_out=tuple(
+                one
+                for one in self._decisions.left_out(self._begin, self._until)
+                if one.key.partition is None or one.key in self._extents
+            ),
         )
 
     def _replay(self, key: CircuitKey, group: Iterator[Recorded]) -> None:
