@@ -15,12 +15,12 @@ import dagster as dg
 
 from dagster_contracts.core.circuit import in_words, probe_wait
 from dagster_contracts.core.contract import CircuitPolicy
+from dagster_contracts.core.metrics import UNAVAILABLE
 from dagster_contracts.core.routing import was_unreadable
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.materialized import stored_at, was_never_stored
 from dagster_contracts.resilience.healing import HealRequest, Unread
 from dagster_contracts.resilience.ledger import DegradedRead, Target
-from dagster_contracts.resilience.measured import UNAVAILABLE
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -57,6 +57,7 @@ class UnreadSources:
         self._instance = instance
         self._now = runtime.now()
         self._failed: dict[Target, _Source] = {}
+        self._looked: dict[Target, tuple[bool, datetime | None, bool]] = {}
         for read in reads:
             self._add(read)
         self._tried_by: dict[Target, Target] = {
@@ -120,18 +121,15 @@ class UnreadSources:
 
     def _standing(self, source: _Source, request: HealRequest) -> Unread:
         """How one source stands; due without a reason where nothing is known but the time."""
-        asset = source.binding.asset_key
-        if was_never_stored(self._instance, asset, source.partition):
+        never, stored, recovered = self._looked_at(source)
+        if never:
             return Unread(reason=f"{source} was never materialized", missing=True)
         last = max(filter(None, (source.failed_at, request.tried_at)))
-        stored = stored_at(self._instance, asset, source.partition)
         if stored is not None and stored > last:
             return Unread(reason=f"{source} was materialized", due=True)
         if request.urged and not request.spent:
             return Unread(reason="it was asked for", due=True)
-        circuit = self._runtime.breaker.circuit(source.binding.circuit_key(source.partition))
-        recovered = not circuit.in_a_row(UNAVAILABLE)
-        exact = circuit.key.partition == source.partition
+        exact = source.binding.circuit_key(source.partition).partition == source.partition
         wait = _wait(source.binding.resilience.circuit, request.attempt, spent=request.spent)
         passed = self._now - last >= wait
         if request.spent:
@@ -145,6 +143,20 @@ class UnreadSources:
             return Unread(reason="", due=True)
         told = f"{source} could not be read at {in_words(source.failed_at)}"
         return Unread(reason=f"{told}; tried again after {in_words(last + wait)}")
+
+    def _looked_at(self, source: _Source) -> tuple[bool, datetime | None, bool]:
+        """Whether it was never made, when it was last made, and whether reads succeed again."""
+        key = (source.binding.asset, source.partition)
+        if key not in self._looked:
+            asset, part = source.binding.asset_key, source.partition
+            never = was_never_stored(self._instance, asset, part)
+            circuit = self._runtime.breaker.circuit(source.binding.circuit_key(part))
+            self._looked[key] = (
+                never,
+                None if never else stored_at(self._instance, asset, part),
+                not circuit.in_a_row(UNAVAILABLE),
+            )
+        return self._looked[key]
 
 
 def _wait(policy: CircuitPolicy, attempt: int, *, spent: bool) -> timedelta:

@@ -26,10 +26,13 @@ def away(deployment: Deployment) -> Any:
     return lambda: kept.rename(stored)
 
 
-def outage(deployment: Deployment, contract: str, *consumers: str) -> tuple[dg.Definitions, Any]:
+def outage(
+    deployment: Deployment, contract: str, *consumers: str, unharmed: str = "digest"
+) -> tuple[dg.Definitions, Any]:
     """A source that is away when its consumers are built, the circuit closed."""
     deployment.contract(contract)
-    defs = deployment.defs(source(deployment, "orders"), *(copy(c, "orders") for c in consumers))
+    made = (copy(name, "orders") for name in (*consumers, unharmed))
+    defs = deployment.defs(source(deployment, "orders"), *made)
     deployment.run(defs)
     back = away(deployment)
     for consumer in consumers:
@@ -80,10 +83,11 @@ def test_a_source_that_comes_back_unseen_is_tried_after_a_while_by_one_run(
     assert reasons(deployment) == {}
 
 
-def test_what_was_given_up_is_told_once_and_tried_anew_when_its_source_is_made(
-    deployment: Deployment,
+@pytest.mark.parametrize("news", ["orders", "mail"], ids=["made", "read-by-another"])
+def test_what_was_given_up_is_told_once_and_tried_anew_where_there_is_news(
+    deployment: Deployment, news: str
 ) -> None:
-    defs, back = outage(deployment, SOON, "board")
+    defs, back = outage(deployment, SOON, "board", unharmed="mail")
 
     assert healed(deployment, defs, 6) == ["board"] * 3
     assert (reasons(deployment)["board"] or "").startswith("given up after 3 tries")
@@ -93,7 +97,7 @@ def test_what_was_given_up_is_told_once_and_tried_anew_when_its_source_is_made(
 
     back()
     assert healed(deployment, defs, 1) == []
-    deployment.run(defs, "orders")
+    deployment.run(defs, news)
     assert healed(deployment, defs) == ["board"]
     assert reasons(deployment) == {}
 
