@@ -113,3 +113,33 @@ def test_partitions_that_are_served_differently_are_said_to_be(tell):
         ("schedule", ()),
         ("schedule", ("last_valid", "schedule")),
     ]
+
+
+@pytest.mark.parametrize("any_partition", [False, True])
+@pytest.mark.parametrize("partitioned", [False, True])
+def test_a_partition_of_an_asset_stands_in_for_its_own(
+    breaker, contract_of, report, clock, store, any_partition, partitioned
+):
+    source = contract_of("schema_validation_errors > 5%", name="sketch")
+    level = FallbackLevel(
+        name="sketch",
+        source=FallbackSource(SourceKind.ASSET, "sketch"),
+        any_partition=any_partition,
+        max_age=timedelta(days=1),
+    )
+    contract = contract_of("schema_validation_errors > 5%", event_time=None)
+    levels = (PRIMARY, level, SCHEDULE)
+    contract = replace(contract, resilience=replace(contract.resilience, levels=levels))
+    batch = replace(report(partition="d1" if partitioned else None), contract="sketch")
+    breaker.record(source, batch, key=circuit_key(source, "sketch"))
+    for partition in ("d1", "d2"):
+        key = circuit_key(contract, "orders")
+        breaker.record(contract, report(9, partition=partition), key=key)
+        clock.advance(minutes=5)
+
+    (circuit,) = backtest(store, contract).circuits
+
+    differ = partitioned and not any_partition
+    assert circuit.stretches[-1].levels == (("sketch", "schedule") if differ else ())
+    served = list(dict.fromkeys(s.level for s in circuit.stretches))
+    assert served == (["sketch", "schedule"] if differ else ["sketch"])

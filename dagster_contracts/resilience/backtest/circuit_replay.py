@@ -290,10 +290,21 @@ class CircuitReplay:
         newest = self._newest(level, partition, now)
         return LevelStatus(
             level=level,
-            exists=level.source.kind is not SourceKind.LAST_VALID or newest is not None,
+            exists=self._is_there(level, partition, newest, now),
             age=None if newest is None else now - newest,
             activation=activation_of(level, window),
         )
+
+    def _is_there(
+        self, level: FallbackLevel, partition: str | None, newest: datetime | None, now: datetime
+    ) -> bool:
+        match level.source.kind:
+            case SourceKind.LAST_VALID:
+                return newest is not None
+            case SourceKind.ASSET:
+                return not self._arrivals.is_missing(level, partition, now)
+            case _:
+                return True
 
     def _newest(
         self, level: FallbackLevel, partition: str | None, now: datetime
@@ -304,19 +315,19 @@ class CircuitReplay:
                 any_partition = level.any_partition
                 return self._last_valid.newest(partition, now, any_partition=any_partition)
             case SourceKind.ASSET if level.source.name in self._arrivals:
-                return self._arrivals.newest(level.source.name, now)
+                return self._arrivals.newest(level, partition, now)
             case SourceKind.SUBSET:
                 return self._circuit.last_observed_at
             case _:
                 return now
 
-    def _coming(self, level: FallbackLevel) -> Iterator[datetime]:
+    def _coming(self, level: FallbackLevel, partition: str | None) -> Iterator[datetime]:
         """When the next batch comes that a level can be made of, though nothing happens here."""
         coming = None
         if level.source.kind is SourceKind.LAST_VALID and level.any_partition:
             coming = self._last_valid.next_elsewhere(self._now)
         elif level.source.kind is SourceKind.ASSET:
-            coming = self._arrivals.next(level.source.name, self._now)
+            coming = self._arrivals.next(level, partition, self._now)
         if coming is not None:
             yield coming
 
@@ -330,7 +341,7 @@ class CircuitReplay:
                     yield newest + level.max_age + _JUST_AFTER
                 is_too_old = level.max_age and newest and self._now - newest > level.max_age
                 if newest is None or is_too_old:
-                    yield from self._coming(level)
+                    yield from self._coming(level, partition)
                 current = self._current.get(partition)
                 if current is not None and current.name == level.name:
                     yield current.since + level.min_dwell
