@@ -116,6 +116,8 @@ def _refused_file(error: OSError) -> ContractsError:
             hint = "name a place that this user may read and write"
         case errno.ENOSPC | errno.EDQUOT:
             hint = "free space there, or name another place; nothing was decided"
+        case errno.EEXIST:
+            hint = "name another file: nothing is written over"
         case errno.EISDIR:
             hint = "name a file, not a folder"
     why = os.strerror(error.errno) if error.errno is not None else str(error)

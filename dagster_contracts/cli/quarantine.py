@@ -21,6 +21,7 @@ from dagster_contracts.cli.parameters import actor_option, reason_option
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, open_for_change
 from dagster_contracts.cli.words import count
+from dagster_contracts.cli.written import told_of
 from dagster_contracts.core.circuit import CircuitState
 from dagster_contracts.core.contract import Json
 from dagster_contracts.errors import PolicyError
@@ -171,12 +172,9 @@ def release(
             # The file is there before the decision: a full disk, or a death between the two, leaves
             # the batch held. A link, because it never replaces what somebody else put there.
             table = held.load(batch_id)
-            try:
+            with told_of(target):
                 pq.write_table(table, temporary)
                 os.link(temporary, target)
-            except OSError as error:
-                # Arrow names no file, and the temporary one is nobody's concern.
-                raise OSError(error.errno, error.strerror, str(target)) from None
             try:
                 table = held.release(batch_id, actor=actor, reason=reason)
             except BaseException:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
@@ -40,9 +41,12 @@ def write_text(text: str, target: Path | None, *, force: bool, source: Path | No
         raise click.UsageError(f"{str(target)!r} is the contract itself, and is not written over")
     if target.exists() and not force:
         raise click.UsageError(f"{str(target)!r} exists; --force overwrites it")
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="", dir=target.parent, prefix=".", delete=False
-    ) as file:
+    with (
+        told_of(target),
+        NamedTemporaryFile(
+            "w", encoding="utf-8", newline="", dir=target.parent, prefix=".", delete=False
+        ) as file,
+    ):
         part = Path(file.name)
         try:
             file.write(text)
@@ -52,6 +56,17 @@ def write_text(text: str, target: Path | None, *, force: bool, source: Path | No
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def told_of(target: Path) -> Iterator[None]:
+    """Let an error of the system name ``target``, and not the file that is written before it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from None
 
 
 def _umask() -> int:

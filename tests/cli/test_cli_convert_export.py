@@ -94,6 +94,15 @@ def test_sql_runs(project: Project) -> None:
     assert {name for (name,) in found} == {"orders", "lines"}
 
 
+def test_a_file_that_cannot_be_written_is_told_with_why_and_what_to_do(project: Project) -> None:
+    ran = project.run("export", "orders", "--format", "markdown", "--output", "no/such/x.md")
+
+    assert ran.code == 2
+    assert "error: the file no/such/x.md cannot be read or written" in ran.stderr
+    assert "why:  No such file or directory" in ran.stderr
+    assert "hint: there is no folder no/such: create it" in ran.stderr
+
+
 def test_one_of_several_objects_must_be_named_where_a_format_holds_one(project: Project) -> None:
     project.write("shop.yaml", SHOP)
     ran = project.run("export", "shop.yaml", "--format", "avro")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from typing import Any
 
@@ -305,8 +306,11 @@ def test_a_fallback_that_nobody_makes_is_told_when_the_location_loads(
 ) -> None:
     deployment.contract(ORDERS.replace("source: order_archive", "source: order_archve"))
 
-    with pytest.warns(ContractsWarning, match="the nearest is 'order_archive'"):
+    with pytest.warns(ContractsWarning, match="the nearest is 'order_archive'") as told:
         deployment.defs(*assets(deployment))
+    (said,) = [str(each.message) for each in told if "order_archve" in str(each.message)]
+    assert re.match(r"\S+\.yaml:\d+:\d+: the level ", said)
+    assert "a file begins with ./ or ends with .parquet, .csv" in said
     with pytest.raises(WiringError, match="order_archve"):
         deployment.defs(*assets(deployment), strict=True)
 
