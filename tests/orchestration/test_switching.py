@@ -514,3 +514,38 @@ def test_io_managers_may_be_configured_when_a_run_starts(shop: Shop) -> None:
     pd.testing.assert_frame_equal(shop.read[1], GOOD)
     pd.testing.assert_frame_equal(SHELVES["launched"].kept["orders"], GOOD)
     assert shop.open_reads() == [("revenue", "orders", "last")]
+
+
+class Parts(Shelf):
+    """A shelf by partition, whose values for several come as a dictionary."""
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        self.kept[context.partition_key if context.has_asset_partitions else "-"] = obj
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        found = {key: self.kept[key] for key in context.asset_partition_keys}
+        return found if len(found) > 1 else found.popitem()[1]
+
+
+def test_a_loader_of_several_partitions_is_asked_for_each_that_the_primary_serves(
+    shop: Shop,
+) -> None:
+    parts = Parts()
+    orders = shop.orders(partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
+
+    @dg.asset(ins={"orders": dg.AssetIn(input_manager_key="loader")})
+    def revenue(orders: dict[str, pd.DataFrame]) -> None:
+        shop.read.extend(orders[key] for key in ("a", "b"))
+
+    defs = shop.defs(orders, revenue, resources={"io_manager": parts, "loader": parts})
+    for partition in ("a", "b"):
+        shop.deployment.run(defs, "orders", partition=partition)
+    shop.deployment.delivered["orders"] = BAD
+    shop.deployment.run(defs, "orders", partition="b")
+
+    shop.deployment.run(defs, "revenue")
+
+    for frame in shop.read:
+        pd.testing.assert_frame_equal(frame, GOOD)
+    pd.testing.assert_frame_equal(parts.kept["b"], BAD)
+    assert set(shop.open_reads()) == {("revenue", "orders", "last")}
