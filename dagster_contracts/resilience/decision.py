@@ -89,10 +89,10 @@ def circuit_meant(
                 why="nothing was evaluated of it, and its contract is not at hand",
                 hint=_near_partition(partition, keys),
             )
-        if decision is Decision.RESET and not new_partition:
-            require_evaluated(key, known, hint="there is nothing to reset")
         if not new_partition:
-            require_evaluated(key, known, hint=_NEW_PARTITION)
+            reset = decision is Decision.RESET
+            hint = "there is nothing to reset" if reset else _NEW_PARTITION
+            require_evaluated(key, known, hint=hint)
         return Meant(key, f"nothing was evaluated of {key} yet; {_near_partition('', keys)}")
     parted = [circuit for circuit in known if circuit.key.partition is not None]
     if scope is CircuitScope.ASSET or not (parted or scope is CircuitScope.PARTITION):
