@@ -199,6 +199,7 @@ DEFAULT: Final = Catalogue(
 
 FAILED: Final = "failed_materializations"
 UNAVAILABLE: Final = "source_unavailable"
+FAILED_RATIO: Final = "failed_ratio."
 
 NEWEST_ONLY: Final = frozenset(
     {

@@ -20,6 +20,7 @@ from dagster_contracts.core.contract import (
     SchemaObject,
     SourceKind,
 )
+from dagster_contracts.core.metrics import FAILED_RATIO
 from dagster_contracts.core.near_names import near_name
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import WiringError
@@ -27,7 +28,6 @@ from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.resilience.breaker import circuit_key
 
 CIRCUIT_CHECK = "circuit"
-FAILED_RATIO = "failed_ratio."
 
 
 @dataclass(frozen=True)

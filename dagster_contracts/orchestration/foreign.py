@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dagster_contracts.core.circuit import CircuitKey
+from dagster_contracts.core.metrics import FAILED_RATIO
 from dagster_contracts.core.outcome import CheckOutcome, ContractReport, OutcomeKind, OutcomeStatus
-from dagster_contracts.orchestration.binding import FAILED_RATIO, Binding, Bindings
+from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.check_results import EVALUATION_ID
 
 if TYPE_CHECKING:

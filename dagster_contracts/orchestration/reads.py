@@ -14,6 +14,7 @@ from dagster_contracts.core.contract import (
     FallbackLevel,
     SourceKind,
 )
+from dagster_contracts.core.metrics import UNAVAILABLE
 from dagster_contracts.orchestration.attempts import drop_disowned
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
@@ -24,7 +25,6 @@ from dagster_contracts.orchestration.step import DEGRADED_TAG, Step, Target
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.orchestration.unreadable import exhausted, is_fault_of_code
 from dagster_contracts.resilience.ledger import DegradedRead
-from dagster_contracts.resilience.measured import UNAVAILABLE
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime

@@ -11,6 +11,7 @@ from dagster_contracts.core.circuit import Circuit, Observed, in_words, why_not_
 from dagster_contracts.core.circuit import would_open as judge
 from dagster_contracts.core.condition import Decision, Truth
 from dagster_contracts.core.contract import Contract, Severity
+from dagster_contracts.core.metrics import FAILED_RATIO
 from dagster_contracts.core.outcome import ContractReport, OutcomeStatus
 from dagster_contracts.resilience.watched import watched_metrics
 
@@ -25,6 +26,8 @@ def observed(
     """The evaluation as an event."""
     # The circuit keeps what its conditions look at; the observation's row has everything.
     wanted = watched_metrics(contract)
+    own = {f"{FAILED_RATIO}{outcome.rule}" for outcome in report.outcomes}
+    told_by_others = {name for name in wanted if name.startswith(FAILED_RATIO)} - own
     return Observed(
         evaluation_id=report.evaluation_id,
         metrics={name: value for name, value in metrics.items() if name in wanted},
@@ -33,13 +36,19 @@ def observed(
         backfill=backfill,
         lease_holder=probe_holder,
         arrived=report.rows is not None,
+        # A report without any outcome could not even begin: nothing is known then.
+        silent=frozenset(told_by_others - metrics.keys()) if own else frozenset(),
     )
 
 
 def as_reported(
-    event: Observed, report: ContractReport, newer: datetime | None, now: datetime
+    event: Observed,
+    contract: Contract,
+    report: ContractReport,
+    newer: datetime | None,
+    now: datetime,
 ) -> Observed:
-    """The evaluation as one that was made before it is counted.
+    """The evaluation as one that was made before it is counted, and that tells its own check only.
 
     ``newer`` is when a newer result was made that counted already.
     """
@@ -47,7 +56,10 @@ def as_reported(
     if newer is not None:
         made, known = in_words(report.evaluated_at), in_words(newer)
         late = f"late: reported at {made}, and a newer result of {known} was counted"
-    return replace(event, evaluated_at=min(report.evaluated_at, now), late=late)
+    silent = watched_metrics(contract) - event.metrics.keys()
+    return replace(
+        event, evaluated_at=min(report.evaluated_at, now), late=late, silent=frozenset(silent)
+    )
 
 
 def audit(

@@ -143,7 +143,8 @@ class CircuitBreaker:
             metrics = report_metrics(conn, contract, report)
             event = observed(contract, report, metrics, backfill, probe_holder)
             if reported is not None:
-                event = as_reported(event, report, newer_report(conn, report, key, reported), now)
+                newer = newer_report(conn, report, key, reported)
+                event = as_reported(event, contract, report, newer, now)
             decision = audit(contract, report, circuit, event, now)
             refused = decision.truth is Truth.TRUE
             not_passed = why_unserved(contract, circuit, event, decision, now)

@@ -10,15 +10,12 @@ import sqlalchemy as sa
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey
 from dagster_contracts.core.contract import Contract
-from dagster_contracts.core.metrics import OF_LIFE, needs_asset_history
+from dagster_contracts.core.metrics import FAILED, OF_LIFE, UNAVAILABLE, needs_asset_history
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.core.service_levels import life_metrics
 from dagster_contracts.resilience.wake import AGE, FRESHNESS, REPORTS, clock_metrics
 from dagster_contracts.resilience.watched import watched_metrics
 from dagster_contracts.store.tables import feedback
-
-FAILED = "failed_materializations"
-UNAVAILABLE = "source_unavailable"
 
 Remembered = Callable[[Contract, CircuitKey, datetime], Mapping[str, Fraction | None]]
 """What the store remembers of an asset's service, as metrics of a moment."""

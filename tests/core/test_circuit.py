@@ -43,6 +43,7 @@ from dagster_contracts.core.circuit import (
     probe_wait,
     transition_from_json,
     transition_to_json,
+    why_not_passed,
     would_open,
 )
 from dagster_contracts.core.circuit.judgement import trimmed
@@ -1075,6 +1076,33 @@ def test_a_result_of_others_that_lacks_what_broke_neither_closes_nor_spends(
     assert story.circuit.attempts == 2
     story.observe({"failed_ratio.shares": 0, "failed_ratio.bots": 0}, at=40, made=40)
     story.expect(CircuitState.CLOSED)
+
+
+def test_what_others_tell_is_not_unknown_because_an_evaluation_does_not_tell_it() -> None:
+    policy = _opening("schema_validation_errors > 5%", "failed_ratio.shares > 10%")
+    story = Story(replace(policy, on_unknown=OnUnknown.OPEN))
+
+    def observe(metrics: Mapping[str, float | None], *silent: str) -> Step:
+        story.minute += 1
+        event = Observed(
+            evaluation_id=f"at {story.minute}", metrics=_exact(metrics), silent=frozenset(silent)
+        )
+        assert why_not_passed(story.circuit, event, policy=story.policy, now=story.now) is None
+        return story.send(event)
+
+    for _ in range(2):
+        step = observe({"schema_validation_errors": 0}, "failed_ratio.shares")
+        assert not any(isinstance(effect, Alert) for effect in step.effects)
+        step = observe({"failed_ratio.shares": 0}, "schema_validation_errors")
+        assert not any(isinstance(effect, Alert) for effect in step.effects)
+        story.expect(CircuitState.CLOSED)
+    # What it should have told is unknown all the same, and so is what opened the circuit.
+    story.observe({"schema_validation_errors": None, "failed_ratio.shares": 0})
+    story.expect(CircuitState.OPEN)
+    story.minute += 10
+    story.send(Observed(evaluation_id="p", metrics={}, silent=frozenset(["failed_ratio.shares"])))
+    story.expect(CircuitState.OPEN)
+    assert story.circuit.attempts == 2
 
 
 def test_a_result_of_others_that_knows_of_something_bad_is_a_bad_probe() -> None:

@@ -8,6 +8,8 @@ states to pass through, and keeps its counters in a dict.
 from __future__ import annotations
 
 import os
+from collections.abc import Set
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -212,34 +214,41 @@ class Model:
         stale = None if fresh is None else fresh > 1800
         return {"errors": errors} | ({} if self.c["old"] else {"clock": stale})
 
-    def against(self, says: dict[str, bool | None], *, unknown: bool) -> set[str]:
-        """The conditions that speak for opening."""
+    def against(
+        self, says: dict[str, bool | None], *, unknown: bool, untold: Set[str] = frozenset()
+    ) -> set[str]:
+        """The conditions that speak for opening; ``untold`` are those that others answer."""
         broken = {name for name, truth in says.items() if truth}
         if not broken and unknown and self.rules["unknown_opens"]:
-            return {name for name, truth in says.items() if truth is None}
+            return {name for name, truth in says.items() if truth is None} - untold
         return broken
 
     def violation(self, blames: set[str], day: int | None) -> None:
         self.c.update(blames=blames, bad=[] if day is None else [day])
         self.word("violation" if self.rules["retries"] else "violation, no retries")
 
-    def blame(self, errors: int | None, fresh: int | None, day: int, *, late: bool) -> None:
+    def blame(
+        self, errors: int | None, fresh: int | None, day: int, *, late: bool, untold: Set[str]
+    ) -> None:
         """A day that is bad by itself must be good before the circuit closes."""
         if self.state == "closed":
             return
         says = self.asked(self.violates(errors), fresh)
         if late:
             says.pop("clock", None)
-        broken = self.against(says, unknown=not late)
+        broken = self.against(says, unknown=not late, untold=untold)
         self.c["blames"] |= broken
         if broken and day not in self.c["bad"]:
             self.c["bad"].append(day)
 
-    def passes(self, errors: int | None, fresh: int | None, *, older: bool) -> tuple[bool, bool]:
+    def passes(
+        self, errors: int | None, fresh: int | None, *, older: bool, untold: Set[str]
+    ) -> tuple[bool, bool]:
         """Whether a probe is good, and whether the newest day has a question left to answer."""
         answered, doubted, left = False, False, False
         for name, truth in self.asked(self.violates(errors), fresh).items():
-            must_know = self.rules["unknown_opens"] or name in self.c["blames"]
+            must_know = self.rules["unknown_opens"] and name not in untold
+            must_know = must_know or name in self.c["blames"]
             if truth is False:
                 answered = True
             elif older and name == "clock":
@@ -266,6 +275,7 @@ class Model:
         backfill: bool,
         holder: str | None,
         reported: bool,
+        untold: Set[str],
     ) -> None:
         self.settle()
         c = self.c
@@ -273,10 +283,11 @@ class Model:
         late = backfill or (newest is not None and day != newest[0] and at < newest[1])
         asked = c["lease"] is not None and c["lease"][0] == holder
         awaited = day in c["bad"]
-        self.blame(errors, fresh, day, late=late)
+        self.blame(errors, fresh, day, late=late, untold=untold)
         if late and not asked and not awaited:
             return
-        is_good, for_newest = self.passes(errors, fresh, older=late and awaited)
+        older = late and awaited
+        is_good, for_newest = self.passes(errors, fresh, older=older, untold=untold)
         c["counted"] += 1
         c["last_day"] = day
         if not late and at <= self.now + 3600:
@@ -284,7 +295,8 @@ class Model:
         if self.state == "closed":
             c["window"].append((errors, fresh))
             enough = len(c["window"]) >= self.rules["enough"]
-            broken = self.against(self.asked(self.held(), fresh), unknown=True)
+            says = self.asked(self.held(), fresh)
+            broken = self.against(says, unknown=True, untold=untold)
             if enough and broken and not self.frozen():
                 self.violation(broken, day)
             return
@@ -509,6 +521,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         backfill=st.sampled_from([False] * 7 + [True]),
         holder=_holders,
         reported=st.sampled_from([False] * 4 + [True]),
+        others_tell=st.sampled_from([(), (), ("errors",), ("errors", "clock")]),
     )
     def observe(
         self,
@@ -519,6 +532,7 @@ class CircuitAgainstModel(RuleBasedStateMachine):
         backfill: bool,
         holder: str | None,
         reported: bool,
+        others_tell: tuple[str, ...],
     ) -> None:
         # The days lie in the past, but for one that claims to be of the future.
         at = self.clock + early if early else -1000 + day * 100
@@ -534,7 +548,10 @@ class CircuitAgainstModel(RuleBasedStateMachine):
             lease_holder=holder,
             evaluated_at=EPOCH + timedelta(seconds=self.clock) if reported else None,
         )
-        self.model.observe(errors, fresh, day, at, backfill, holder, reported)
+        told = {"errors": errors is not None, "clock": fresh is not None}
+        untold = {name for name in others_tell if not told[name]}
+        event = replace(event, silent=frozenset(m for m, n in CONDITIONS.items() if n in untold))
+        self.model.observe(errors, fresh, day, at, backfill, holder, reported, untold)
         self.sent.append(event)
         self._send(event)
 

@@ -195,7 +195,8 @@ class Guard:
             if probe and (answers or not passes):
                 self.lease = None  # Else its run has yet to make what it was started for.
         closes = good and set(self._bad) <= {partition}
-        self._judge(moves, now, opens=opens, good=good, closes=closes, judged=True)
+        judged = answers or not self.barred
+        self._judge(moves, now, opens=opens, good=good, closes=closes, judged=judged)
         if opens:
             self._opened(partition, {"errors"})
         else:

@@ -22,7 +22,8 @@ class Observed:
     ``evaluated_at`` is given for results that somebody else reported and that are read afterwards;
     without it the evaluation is of now: what comes later is newer, whatever a machine's clock says.
     ``late`` says why it is known to be about older data, where the circuit cannot tell.
-    ``arrived``: there is data, so that nothing failed and no source is unavailable.
+    ``arrived``: there is data, so that nothing failed and no source is unavailable. ``silent`` are
+    metrics that somebody else tells: that this evaluation lacks them is no news.
     """
 
     evaluation_id: str
@@ -34,6 +35,7 @@ class Observed:
     evaluated_at: datetime | None = None
     late: str | None = None
     arrived: bool = False
+    silent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,10 +73,12 @@ def judge_opening(
     *,
     conditions: Sequence[Condition] | None = None,
     unknown_opens: bool,
+    silent: frozenset[str] = frozenset(),
 ) -> Verdict | None:
     """The verdict by which a closed circuit opens; ``None`` where nothing speaks for it.
 
-    ``conditions`` are those of ``open_when`` unless the caller says otherwise.
+    ``conditions`` are those of ``open_when`` unless the caller says otherwise. What is unknown only
+    for want of ``silent`` metrics, of which the newest evaluation says nothing, does not open.
     """
     asked = policy.open_when if conditions is None else conditions
     truths = [truth_of(condition, window) for condition in asked]
@@ -87,7 +89,11 @@ def judge_opening(
         found = [
             condition
             for condition, its in zip(asked, truths, strict=True)
-            if its is truth and (truth is Truth.TRUE or may_hold(condition, window))
+            if its is truth
+            and (
+                truth is Truth.TRUE
+                or (may_hold(condition, window) and not _untold(condition, window[-1], silent))
+            )
         ]
         if found:
             return Verdict(
@@ -99,8 +105,19 @@ def judge_opening(
     return None
 
 
+def _untold(condition: Condition, newest: Observation, silent: frozenset[str]) -> bool:
+    """Whether an evaluation lacks nothing of a condition but what others tell."""
+    lacking = {name for name in metrics_of(condition) if newest.metrics.get(name) is None}
+    return bool(lacking) and lacking <= silent
+
+
 def judge_alone(
-    policy: CircuitPolicy, metrics: Metrics, at: datetime, *, late: bool
+    policy: CircuitPolicy,
+    metrics: Metrics,
+    at: datetime,
+    *,
+    late: bool,
+    silent: frozenset[str] = frozenset(),
 ) -> Verdict | None:
     """What an evaluation breaks by itself, without any patience; ``None`` where nothing.
 
@@ -110,7 +127,7 @@ def judge_alone(
         metrics = {name: v for name, v in metrics.items() if not speaks_of_newest(name)}
     alone = [without_holds(condition) for condition in policy.open_when]
     window = [Observation(at, metrics)]
-    found = judge_opening(policy, window, conditions=alone, unknown_opens=not late)
+    found = judge_opening(policy, window, conditions=alone, unknown_opens=not late, silent=silent)
     if found is None or not found.conditions:
         return found
     named = {
@@ -120,7 +137,13 @@ def judge_alone(
 
 
 def judge_probe(
-    policy: CircuitPolicy, circuit: Circuit, metrics: Metrics, at: datetime, *, older: bool = False
+    policy: CircuitPolicy,
+    circuit: Circuit,
+    metrics: Metrics,
+    at: datetime,
+    *,
+    older: bool = False,
+    silent: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Whether a single evaluation is a good probe; every ``for ...`` is ignored.
 
@@ -140,7 +163,10 @@ def judge_probe(
     asking += [(condition, Truth.FALSE) for condition in policy.open_when]
     for condition, wanted in asking:
         closing = wanted is Truth.TRUE
-        known = closing or policy.on_unknown is OnUnknown.OPEN
+        asked_for = policy.on_unknown is OnUnknown.OPEN and not _untold(
+            condition, single[0], silent
+        )
+        known = closing or asked_for
         known = known or (render(condition) in circuit.opened_by and not _of_service(condition))
         decision = evaluate(without_holds(condition), single)
         if decision.truth is wanted:
@@ -202,7 +228,9 @@ def still_stands(opened_by: Sequence[str], policy: CircuitPolicy) -> tuple[str, 
     return tuple(standing) or tuple(every)
 
 
-def unmeasured(policy: CircuitPolicy, metrics: Metrics) -> tuple[str, ...]:
+def unmeasured(
+    policy: CircuitPolicy, metrics: Metrics, silent: frozenset[str] = frozenset()
+) -> tuple[str, ...]:
     """The metrics that the policy asks for and an evaluation should have measured but could not.
 
     One of the moment is missed only where the evaluation says that it tried.
@@ -212,7 +240,7 @@ def unmeasured(policy: CircuitPolicy, metrics: Metrics) -> tuple[str, ...]:
     return tuple(
         sorted(
             name
-            for name in asked
+            for name in asked - silent
             if metrics.get(name) is None and (name in metrics or not is_momentary(name))
         )
     )
@@ -331,13 +359,15 @@ def would_open(
         verdict = judge_opening(policy, window, unknown_opens=False)
     elif circuit.state is CircuitState.CLOSED:
         window, _ = batch_window(circuit, batch, policy, now)
-        verdict = judge_opening(policy, window, unknown_opens=True)
+        verdict = judge_opening(policy, window, unknown_opens=True, silent=batch.silent)
         if sum(observation.check for observation in window) < policy.min_observations:
             verdict = None
     else:
         window = (Observation(now, batch.metrics),)
         alone = [without_holds(condition) for condition in policy.open_when]
-        verdict = judge_opening(policy, window, conditions=alone, unknown_opens=True)
+        verdict = judge_opening(
+            policy, window, conditions=alone, unknown_opens=True, silent=batch.silent
+        )
     if verdict is None:
         return Decision(Truth.FALSE, "nothing speaks for opening")
     ended = circuit.override_until is not None and now >= circuit.override_until

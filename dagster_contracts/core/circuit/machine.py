@@ -16,6 +16,7 @@ What the table leaves open is decided here, on the side of the consumer:
   partition, to which backfills belong.
 * Enough observations are those in the window; for what the clock moves by itself, those ever made.
 * ``on_unknown: open`` is about evaluations; a tick measures little and never opens for the rest.
+  What somebody else tells of the asset is not unknown because an evaluation does not tell it.
 * While an override or the metrics-only mode is set nothing moves and no lease lives; what was
   recorded meanwhile counts as soon as it is lifted.
 * Under an open upstream circuit no probe is started, and a bad one spends no retry; when the last
@@ -216,7 +217,13 @@ class _Turn(ProbeTurn, OverrideTurn):
         expected = is_probe(self.circuit, event.lease_holder) or (bad and outdated is None)
         alone = None
         if outdated is None:
-            alone = judge_alone(self._asked, event.metrics, self._now, late=late is not None)
+            alone = judge_alone(
+                self._asked,
+                event.metrics,
+                self._now,
+                late=late is not None,
+                silent=event.silent,
+            )
             self._suspect(event, alone)
             self._blame(event, alone)
         if late is not None and not expected:
@@ -235,6 +242,7 @@ class _Turn(ProbeTurn, OverrideTurn):
                 event.metrics,
                 self._now,
                 older=late is not None and bad is not None,
+                silent=event.silent,
             )
             if bad is not None and outdated is not None:
                 verdict = Verdict(good=False, explanation=outdated)
@@ -336,7 +344,7 @@ class _Turn(ProbeTurn, OverrideTurn):
         )
         if self.circuit.checks < self._policy.min_observations:
             return None
-        return judge_opening(self._asked, window, unknown_opens=True)
+        return judge_opening(self._asked, window, unknown_opens=True, silent=event.silent)
 
     def _observed_closed(self, event: Observed) -> None:
         verdict = self._look(event)
@@ -352,13 +360,13 @@ class _Turn(ProbeTurn, OverrideTurn):
     def _say_unmeasured(self, event: Observed) -> None:
         """One alert for each spell in which a metric could not be measured and the primary is read.
 
-        What an evaluation did not even try (others report it) is said once in a generation: that
-        another one measures it ends nothing.
+        What an evaluation did not even try is said once in a generation: that another one measures
+        it ends nothing. What others tell is not said at all.
         """
         said = tuple(n for n in self.circuit.unmeasured if event.metrics.get(n) is None)
         missing: tuple[str, ...] = ()
         if self.circuit.effective_state is CircuitState.CLOSED:
-            missing = unmeasured(self._asked, event.metrics)
+            missing = unmeasured(self._asked, event.metrics, event.silent)
         tried = tuple(name for name in missing if name in event.metrics)
         told_of = tuple(dict.fromkeys((*said, *tried)))
         if told_of != self.circuit.unmeasured:

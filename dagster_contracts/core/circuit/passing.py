@@ -29,5 +29,7 @@ def why_not_passed(
     """
     circuit = rewound(circuit, now)
     late = why_late(circuit, batch) is not None and not is_probe(circuit, batch.lease_holder)
-    verdict = judge_alone(asked_of(policy, circuit), batch.metrics, now, late=late)
+    verdict = judge_alone(
+        asked_of(policy, circuit), batch.metrics, now, late=late, silent=batch.silent
+    )
     return None if verdict is None else verdict.explanation
