@@ -9,7 +9,7 @@ read goes to the second as tags of the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -37,6 +37,7 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
             return
         made = [(asset, partition) for asset in step.stores for partition in step.partitions]
         stored = [target for target in made if target not in attempt.refused]
+        _drop(runtime.ledger, step, attempt.refused, "refused its batch")
         drop_disowned(runtime.ledger, step, attempt, stored)
         if attempt.degraded:
             for consumer, partition in stored:
@@ -66,12 +67,17 @@ def build_dropping_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
         runtime.attempts.end(step)
         if step.in_graph:
             return
-        for consumer in set(step.assets) - set(step.stores):
-            for row in runtime.ledger.open_reads(consumer=consumer):
-                if row.pending and row.run_id == step.run_id:
-                    runtime.ledger.drop(row, f"run {step.run_id} failed and stored nothing of it")
+        unmade = [target for target in step.targets if target[0] not in step.stores]
+        _drop(runtime.ledger, step, unmade, "failed")
 
     return contract_reads_dropped
+
+
+def _drop(ledger: DegradedReads, step: Step, unmade: Collection[Target], why: str) -> None:
+    for consumer in sorted({consumer for consumer, _ in unmade}):
+        for row in ledger.open_reads(consumer=consumer):
+            if row.pending and row.run_id == step.run_id and row.target in unmade:
+                ledger.drop(row, f"run {step.run_id} {why} and stored nothing of it")
 
 
 def _settle(

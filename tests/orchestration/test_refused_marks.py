@@ -78,3 +78,19 @@ def test_the_good_batch_after_it_does(
     stored = pd.read_pickle(deployment.root / "io" / "revenue")
     assert stored["order_id"].tolist() == NEWER["order_id"].tolist()
     assert marks(deployment) == []
+
+
+def test_a_refused_batch_that_was_built_on_a_fallback_leaves_no_mark(
+    deployment: Deployment, degraded: tuple[dg.Definitions, dict[str, float]]
+) -> None:
+    defs, factor = degraded
+    deployment.run(defs, "revenue")
+    assert marks(deployment) == []
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders")
+    factor["amount"] = -1.0
+
+    assert deployment.run(defs, "revenue").success
+
+    assert deployment.state("revenue") == "open"
+    assert marks(deployment) == []
