@@ -16,6 +16,7 @@ from dagster_contracts.core.contract import (
     CircuitScope,
     FallbackLevel,
     FallbackSource,
+    OnUnknown,
     Recovery,
     Resilience,
     SourceKind,
@@ -80,6 +81,30 @@ def test_the_present_rules_replayed_are_what_happened(
         assert (replayed.until is None) is (real.until is None)
         if real.until is not None:
             assert timedelta(0) <= real.until - replayed.until <= TICK
+
+
+@pytest.mark.parametrize("unmeasured", [False, True])
+def test_what_others_report_is_no_unknown_of_a_batch_live_or_replayed(
+    breaker, contract_of, report, clock, store, unmeasured
+):
+    contract = contract_of(
+        "schema_validation_errors > 5%", "failed_ratio.shares > 0%", on_unknown=OnUnknown.OPEN
+    )
+    key = circuit_key(contract, "orders")
+    shares = {"rows": None, "outcomes": (), "metrics": {"failed_ratio.shares": Fraction(0)}}
+    for _ in range(3):
+        breaker.record(contract, report(), key=key)
+        clock.advance(minutes=1)
+        others = dataclasses.replace(report(), **shares, evaluated_at=clock())
+        breaker.record(contract, others, key=key, reported="failed_ratio.shares")
+        clock.advance(minutes=1)
+    if unmeasured:  # What a batch itself should have told opens all the same.
+        batch = report(schema_validation_errors=None)
+        breaker.record(contract, batch, key=key)
+    opened = [CircuitState.OPEN] if unmeasured else [CircuitState.CLOSED]
+    assert [circuit.state for circuit in breaker.circuits()] == opened
+    (circuit,) = backtest(store, contract).circuits
+    assert len(circuit.openings) == len(circuit.recorded) == int(unmeasured)
 
 
 def test_a_looser_rule_would_not_have_opened(breaker, contract, key, report, clock, store):

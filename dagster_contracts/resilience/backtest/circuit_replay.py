@@ -37,8 +37,11 @@ from dagster_contracts.resilience.backtest.arrivals import Arrivals
 from dagster_contracts.resilience.backtest.last_valid import LastValid
 from dagster_contracts.resilience.backtest.recorded import Recorded
 from dagster_contracts.resilience.wake import clock_metrics, is_unjudged, wake_at
+from dagster_contracts.resilience.watched import told_by_others, watched_metrics
 
 _NO_JITTER = 0.5
+_LOOKED_AT = 8
+"""Of how many partitions that a circuit waits for it is found out what they are served."""
 _JUST_AFTER = timedelta(milliseconds=1)
 
 
@@ -85,6 +88,8 @@ class CircuitReplay:
         policy = self._resilience.circuit
         self._policy = replace(policy, recovery=replace(policy.recovery, probe=ProbeMode.WAIT))
         self._is_patient = _is_patient(policy)
+        self._watched = watched_metrics(contract)
+        self._told_by_others = told_by_others(contract)
         self._arrivals = arrivals
         levels = self._resilience.levels
         self._keeps_batches = any(one.source.kind is SourceKind.LAST_VALID for one in levels)
@@ -126,6 +131,8 @@ class CircuitReplay:
             arrived=one.rows is not None,
             # What others reported saw no rows; it goes by its own time.
             evaluated_at=min(one.evaluated_at, one.at) if one.rows is None else None,
+            silent=(self._watched if one.rows is None else self._told_by_others)
+            - one.metrics.keys(),
         )
         passes = self._keeps_batches and self._passes(batch, now)
         if passes:
@@ -268,7 +275,7 @@ class CircuitReplay:
             return (circuit.key.partition,)
         waits = circuit.effective_state is not CircuitState.CLOSED
         if waits and circuit.bad_partitions:
-            return [bad.name for bad in circuit.bad_partitions]
+            return [bad.name for bad in circuit.bad_partitions[:_LOOKED_AT]]
         return (circuit.last_partition,)
 
     def _seen(self, now: datetime) -> Sequence[Observation]:
@@ -325,7 +332,7 @@ class CircuitReplay:
         """When the next batch comes that a level can be made of, though nothing happens here."""
         coming = None
         if level.source.kind is SourceKind.LAST_VALID and level.any_partition:
-            coming = self._last_valid.next_elsewhere(self._now)
+            coming = self._last_valid.next_elsewhere(partition, self._now)
         elif level.source.kind is SourceKind.ASSET:
             coming = self._arrivals.next(level, partition, self._now)
         if coming is not None:
