@@ -14,7 +14,9 @@ from dagster_contracts.core.contract import (
     SourceKind,
 )
 from dagster_contracts.resilience.backtest import backtest
+from dagster_contracts.resilience.backtest.last_valid import LastValid
 from dagster_contracts.resilience.breaker import circuit_key
+from dagster_contracts.store.columns import to_micros
 
 PRIMARY = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
 SCHEDULE = FallbackLevel(name="schedule", source=FallbackSource(SourceKind.URI, "schedule.parquet"))
@@ -143,3 +145,13 @@ def test_a_partition_of_an_asset_stands_in_for_its_own(
     assert circuit.stretches[-1].levels == (("sketch", "schedule") if differ else ())
     served = list(dict.fromkeys(s.level for s in circuit.stretches))
     assert served == (["sketch", "schedule"] if differ else ["sketch"])
+
+
+def test_who_has_a_batch_of_its_own_waits_for_no_other_however_old_it_is(clock):
+    now = clock()
+    elsewhere = [to_micros(now + timedelta(minutes=minute)) for minute in (1, 2)]
+    last_valid = LastValid(elsewhere)
+
+    assert last_valid.next_elsewhere("d1", now) == now + timedelta(minutes=1)
+    last_valid.passed("d1", now)
+    assert last_valid.next_elsewhere("d1", now) is None

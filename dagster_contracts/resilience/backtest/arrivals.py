@@ -61,6 +61,8 @@ class Arrivals:
         for moments in self._standing_in(level, partition):
             position = bisect_right(moments, to_micros(now))
             found += moments[position : position + 1]
+            if position:
+                break  # What comes after it is not asked, however old this is.
         return from_micros(min(found)) if found else None
 
     def is_missing(self, level: FallbackLevel, partition: str | None, now: datetime) -> bool:

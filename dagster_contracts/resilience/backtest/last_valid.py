@@ -40,8 +40,11 @@ class LastValid:
         position = bisect_right(self._elsewhere, to_micros(now))
         return from_micros(self._elsewhere[position - 1]) if position else None
 
-    def next_elsewhere(self, now: datetime) -> datetime | None:
-        """When the next one of any partition passes after ``now``, in the circuits of others."""
-        moments = self._elsewhere or ()
+    def next_elsewhere(self, partition: str | None, now: datetime) -> datetime | None:
+        """When the next one passes, in the circuits of others, that stands in for a partition.
+
+        ``None`` for one that has its own, however old: no other stands in for it.
+        """
+        moments = () if partition in self._at else self._elsewhere or ()
         position = bisect_right(moments, to_micros(now))
         return from_micros(moments[position]) if position < len(moments) else None
