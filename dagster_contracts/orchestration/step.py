@@ -210,7 +210,7 @@ def _step(step_context: Any, *, ended: bool = False) -> Step:
         stores=tuple(sorted(key.to_user_string() for key in stores & set(keys))),
         in_graph=node.parent is not None,
         attempt=step_context.previous_attempt_count,
-        # An op that is mapped over dynamic outputs is several steps, each of which loads its inputs.
+        # An op that is mapped over dynamic outputs is several steps, each with its own inputs.
         read_once=frozenset() if "[" in step_context.step.key else _read_once(assets_def),
         reads=_Lineage(
             PartitionLineage(layer.asset_graph, step_context.instance),
