@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import dagster as dg
 
@@ -178,12 +179,28 @@ def partitions_of_input(context: dg.AssetExecutionContext, name: str) -> list[st
     return [str(key) for key in context.asset_partition_keys_for_input(name)]
 
 
+_begun: WeakKeyDictionary[Any, Step] = WeakKeyDictionary()
+"""What is known of the running steps: the same for all their inputs, and for none but them."""
+
+
 def _step(step_context: Any, *, ended: bool = False) -> Step:
+    found = _begun.get(step_context)
+    if found is None:
+        found = _begun[step_context] = _look(step_context)
+    if not ended:
+        return found
+    yielded = _stored_keys(step_context, step_context.has_seen_output)
+    return replace(found, stores=tuple(sorted(yielded & set(found.stores))))
+
+
+def _look(step_context: Any) -> Step:
     run = step_context.dagster_run
     layer = step_context.job_def.asset_layer
-    assets_def = layer.get_assets_def_for_node(step_context.node_handle)
+    node = step_context.node_handle
+    assets_def = layer.get_assets_def_for_node(node)
     # Of a step that may make some of its assets, these are the ones that this run has selected.
     keys = assets_def.keys if assets_def is not None else ()
+    assets = tuple(sorted(key.to_user_string() for key in keys))
     # A run for one partition may also make unpartitioned assets: those have no partition.
     partitions: tuple[str | None, ...] = (None,)
     if assets_def is not None and assets_def.partitions_def and step_context.has_partitions:
@@ -193,21 +210,14 @@ def _step(step_context: Any, *, ended: bool = False) -> Step:
             with known_partitions(step_context.instance):
                 found = assets_def.partitions_def.get_partition_keys_in_range(asked)
             partitions = tuple(str(key) for key in found)
-    node = step_context.node_handle
-    outputs = [o.name for o in step_context.step.step_outputs]
-    stores = {
-        layer.get_asset_key_for_node_output(node, name)
-        for name in outputs
-        if not ended or step_context.has_seen_output(name)
-    }
     return Step(
         run_id=run.run_id,
         step_key=step_context.step.key,
-        assets=tuple(sorted(key.to_user_string() for key in keys)),
+        assets=assets,
         partitions=partitions,
         tags=run.tags,
         checks=assets_def is not None and not assets_def.keys,
-        stores=tuple(sorted(key.to_user_string() for key in stores & set(keys))),
+        stores=tuple(sorted(_stored_keys(step_context) & set(assets))),
         in_graph=node.parent is not None,
         attempt=step_context.previous_attempt_count,
         # An op that is mapped over dynamic outputs is several steps, each with its own inputs.
@@ -218,6 +228,17 @@ def _step(step_context: Any, *, ended: bool = False) -> Step:
             ranged=len(partitions) > 1,
         ).reads,
     )
+
+
+def _stored_keys(
+    step_context: Any,
+    wanted: Callable[[str], bool] = lambda name: True,  # noqa: ARG005
+) -> set[str]:
+    """The assets of the step's outputs, of those that are ``wanted`` by name."""
+    layer, node = step_context.job_def.asset_layer, step_context.node_handle
+    names = (output.name for output in step_context.step.step_outputs)
+    keys = (layer.get_asset_key_for_node_output(node, name) for name in names if wanted(name))
+    return {key.to_user_string() for key in keys if key is not None}
 
 
 def _read_once(assets_def: dg.AssetsDefinition | None) -> frozenset[str]:

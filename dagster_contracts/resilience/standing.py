@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from dagster_contracts.core.circuit import (
 )
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.resilience.circuit_rows import named, of_named
+from dagster_contracts.store.columns import PlainText
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuits, degraded_reads
 
@@ -57,17 +59,23 @@ def read_standing(
         row = conn.execute(query, {**named(key), **read}).one()
     now = clock() if clock is not None else row.clock
     known = row.body is not None
-    circuit = circuit_from_json(row.body) if known else Circuit(key=key)
+    circuit = _circuit(row.body) if known else Circuit(key=key)
     due = row.wake_at is not None and row.wake_at <= now
     # With a clock that was set back, the moment of an open circuit may be far ahead.
     due = due or (circuit.state is not CircuitState.CLOSED and row.updated_at > now)
     bound = circuit.policy_hash == contract.semantic_hash
-    whole = circuit_from_json(row.whole) if row.whole is not None else None
+    whole = _circuit(row.whole) if row.whole is not None else None
     obeying = key.partition is None or obeys(circuit, inherited_from(whole, now), now)
     standing = Standing(
         circuit=circuit, now=now, position=row.position or 0, degraded=bool(row.marked)
     )
     return standing, obeying and (not known or (bound and not due))
+
+
+@lru_cache(maxsize=256)
+def _circuit(body: str) -> Circuit:
+    """The circuit of a row: a run over a year's partitions reads the same one for each of them."""
+    return circuit_from_json(json.loads(body))
 
 
 @lru_cache(maxsize=16)
@@ -98,9 +106,11 @@ def _query(
         )
         found = found.outerjoin(whole, of_whole)
     return sa.select(
-        circuits,
+        sa.type_coerce(circuits.c.body, PlainText).label("body"),
+        circuits.c.wake_at,
+        circuits.c.updated_at,
         position.label("position"),
         sa.exists(marks).label("marked"),
         clock.label("clock"),
-        (whole.c.body if obeying else sa.null()).label("whole"),
+        (sa.type_coerce(whole.c.body, PlainText) if obeying else sa.null()).label("whole"),
     ).select_from(found)

@@ -11,10 +11,18 @@ from fractions import Fraction
 import pytest
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, NoteKind, Override
+from dagster_contracts.core.circuit import (
+    Circuit,
+    CircuitKey,
+    CircuitState,
+    NoteKind,
+    Override,
+    circuit_from_json,
+)
 from dagster_contracts.core.condition import Truth
 from dagster_contracts.core.contract import CircuitMode, CircuitScope, ProbeMode, Recovery
 from dagster_contracts.errors import PolicyError, StoreError
+from dagster_contracts.resilience import standing
 from dagster_contracts.resilience.breaker import CircuitBreaker, circuit_key
 from dagster_contracts.resilience.circuit_rows import lock_circuit
 from dagster_contracts.resilience.event_rows import write_step
@@ -774,10 +782,31 @@ def test_what_a_read_asks_is_one_query(breaker, contract, key, report, store):
     breaker.record(contract, report(), key=key)
     sent = []
     sa.event.listen(store._engine, "before_cursor_execute", lambda *said: sent.append(said[2]))
-    standing = breaker.standing(contract, key)
+    found = breaker.standing(contract, key)
     assert [text for text in sent if not text.startswith("BEGIN")] == sent[-1:]
-    assert (standing.position, standing.degraded) == (0, False)
-    assert standing.circuit == breaker.circuit(key)
+    assert (found.position, found.degraded) == (0, False)
+    assert found.circuit == breaker.circuit(key)
+
+
+def test_a_run_over_many_partitions_reads_an_unchanged_circuit_into_memory_once(
+    breaker, contract, key, report, monkeypatch
+):
+    breaker.record(contract, report(), key=key)
+    read = []
+
+    def counted(document):
+        read.append(document)
+        return circuit_from_json(document)
+
+    monkeypatch.setattr(standing, "circuit_from_json", counted)
+    standing._circuit.cache_clear()
+    days = [f"2026-03-{day:02}" for day in range(1, 31)]
+    circuit = breaker.circuit(key)
+    assert all(breaker.standing(contract, key, partition=day).circuit == circuit for day in days)
+    assert len(read) == 1
+    opened = breaker.record(contract, report(7), key=key).circuit
+    assert breaker.standing(contract, key, partition=days[0]).circuit == opened
+    assert len(read) == 2
 
 
 def test_the_newest_partition_is_found_by_an_index(breaker, contract_of, report, store, clock):

@@ -24,6 +24,8 @@ from dagster_contracts.core.circuit.state import (
 from dagster_contracts.core.condition import Observation
 from dagster_contracts.core.contract import Json
 
+_KNOWN = frozenset(field.name for field in fields(Circuit))
+
 
 def circuit_to_json(circuit: Circuit) -> dict[str, Json]:
     """A JSON object that :func:`circuit_from_json` reads back as an equal circuit.
@@ -40,11 +42,9 @@ def circuit_to_json(circuit: Circuit) -> dict[str, Json]:
 
 def circuit_from_json(document: Mapping[str, Json]) -> Circuit:
     """The circuit that was written."""
-    known = {field.name for field in fields(Circuit)}
     present: dict[str, Json] = {}
     fold_changes(present, {"set": document})
-    values = {name: value for name, value in present.items() if name in known}
-    return Circuit(**{name: _read(name, value) for name, value in values.items()})
+    return Circuit(**{n: _read(n, value) for n, value in present.items() if n in _KNOWN})
 
 
 def changes_between(before: Circuit, after: Circuit) -> dict[str, Json]:
