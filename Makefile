@@ -11,6 +11,8 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_TELEMETRY_ENABLED := false
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Many commands start many processes: none of them compiles again what another one has compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test bench soak properties lint format types schemas install lock wheel clean distclean

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,10 +30,40 @@ settings.register_profile("soak", max_examples=10_000, deadline=None, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+MEMORY = Path("/dev/shm")
+FOLDERS = "dagster-contracts-tests-"
+ROOM = 4 * 2**30
+"""Bytes. A run writes some hundred MiB at most; in containers there are often but 64 MiB."""
+OUTDATED = 24 * 3600
+IN_MEMORY = pytest.StashKey[Path]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """A soak begins somewhere else each time: its seed is drawn once, for all its processes."""
+    """Before the processes of the tests begin: where they keep their files, and a soak's seed."""
     if "DAGSTER_CONTRACTS_SOAK_EVENTS" in os.environ:
+        # It begins somewhere else each time: its seed is drawn once, for all its processes.
         os.environ.setdefault("DAGSTER_CONTRACTS_SOAK_SEED", str(random.randrange(10**6)))
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        return
+    # The tests kill processes, never the machine: half of their time went into waiting for a disk.
+    for left in MEMORY.glob(f"{FOLDERS}*"):
+        if left.stat().st_mtime < time.time() - OUTDATED:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=FOLDERS, dir=MEMORY))
+    folder.chmod(0o755)  # Under root, PostgreSQL runs as another user.
+    os.environ["TMPDIR"] = str(folder)
+    tempfile.tempdir = None
+    config.stash[IN_MEMORY] = folder
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Give the memory back, but for the files of tests that failed."""
+    folder = session.config.stash.get(IN_MEMORY, None)
+    if folder is not None and exitstatus in (
+        pytest.ExitCode.OK,
+        pytest.ExitCode.NO_TESTS_COLLECTED,
+    ):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
