@@ -6,15 +6,15 @@ read from elsewhere. Its marks in the ledger were written for a result that nobo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dagster_contracts.orchestration.step import Step, Target
+from dagster_contracts.orchestration.step import Step
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.reads import Read
-    from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
 
 
 @dataclass
@@ -70,6 +70,23 @@ class Attempts:
         return attempt
 
 
+def drop_unmade(
+    ledger: DegradedReads,
+    step: Step,
+    targets: Iterable[Target],
+    why: str,
+    *,
+    only: Callable[[DegradedRead], bool] = lambda row: True,  # noqa: ARG005
+) -> None:
+    """Forget what the run of the step has marked of ``targets``, which it has not built."""
+    unmade = set(targets)
+    for consumer in sorted({consumer for consumer, _ in unmade}):
+        for row in ledger.open_reads(consumer=consumer):
+            mine = row.pending and row.run_id == step.run_id and row.target in unmade
+            if mine and only(row):
+                ledger.drop(row, why)
+
+
 def drop_disowned(
     ledger: DegradedReads, step: Step, attempt: Attempt, targets: Iterable[Target]
 ) -> None:
@@ -79,8 +96,27 @@ def drop_disowned(
     """
     if not attempt.number and not attempt.degraded:
         return
+    why = f"the attempt of run {step.run_id} that succeeded did not read it"
+    drop_unmade(ledger, step, targets, why, only=lambda row: attempt.disowns(row, step))
+
+
+def renew_stored(
+    ledger: DegradedReads,
+    step: Step,
+    attempt: Attempt,
+    targets: Iterable[Target],
+    *,
+    anew: bool = False,
+) -> None:
+    """The step stores ``targets``: its reads of fallbacks for them are pending no more.
+
+    ``anew`` as in :meth:`DegradedReads.renew`.
+    """
     for consumer, partition in targets:
-        for row in ledger.open_reads(consumer=consumer):
-            mine = row.pending and row.run_id == step.run_id
-            if mine and row.consumer_partition == partition and attempt.disowns(row, step):
-                ledger.drop(row, f"the attempt of run {step.run_id} that succeeded did not read it")
+        ledger.renew(
+            consumer=consumer,
+            consumer_partition=partition,
+            run_id=step.run_id,
+            anew=anew,
+            only=None if step.in_graph else attempt.wrote,
+        )

@@ -15,16 +15,16 @@ from dagster_contracts.core.contract import (
     SourceKind,
 )
 from dagster_contracts.core.metrics import UNAVAILABLE
-from dagster_contracts.orchestration.attempts import drop_disowned
+from dagster_contracts.orchestration.attempts import drop_disowned, renew_stored
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.levels import LevelSources, LoadAsset, PartitionsOf
 from dagster_contracts.orchestration.materialized import was_never_stored
 from dagster_contracts.orchestration.partition_time import time_of_partition
 from dagster_contracts.orchestration.router import RoutePreview, Router
-from dagster_contracts.orchestration.step import DEGRADED_TAG, Step, Target
+from dagster_contracts.orchestration.step import DEGRADED_TAG, Step
 from dagster_contracts.orchestration.translator import ContractTranslator
 from dagster_contracts.orchestration.unreadable import exhausted, is_fault_of_code
-from dagster_contracts.resilience.ledger import DegradedRead
+from dagster_contracts.resilience.ledger import DegradedRead, Target
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -338,14 +338,7 @@ class Reader:
                 told = _sentence(r.upstream, r.upstream_partition, r.source, r.level, r.reason)
                 said.setdefault(r.target, {})[told] = None
         if attempt.degraded or said:
-            for consumer, made in stored:
-                ledger.renew(
-                    consumer=consumer,
-                    consumer_partition=made,
-                    run_id=step.run_id,
-                    anew=True,
-                    only=None if step.in_graph else attempt.wrote,
-                )
+            renew_stored(ledger, step, attempt, stored, anew=True)
         return {target: degraded_metadata(sentences) for target, sentences in said.items()}
 
     def write_down(self, binding: Binding, read: Read, step: Step) -> None:

@@ -9,15 +9,15 @@ read goes to the second as tags of the run.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_contracts.orchestration.attempts import drop_disowned
+from dagster_contracts.orchestration.attempts import drop_disowned, drop_unmade, renew_stored
 from dagster_contracts.orchestration.reads import Read
-from dagster_contracts.orchestration.step import READS_TAG, Step, Target, step_of_hook
-from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads
+from dagster_contracts.orchestration.step import READS_TAG, Step, step_of_hook
+from dagster_contracts.resilience.ledger import DegradedReads, Target
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -37,16 +37,11 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
             return
         made = [(asset, partition) for asset in step.stores for partition in step.partitions]
         stored = [target for target in made if target not in attempt.refused]
-        _drop(runtime.ledger, step, attempt.refused, "refused its batch")
+        why = f"run {step.run_id} refused its batch and stored nothing of it"
+        drop_unmade(runtime.ledger, step, attempt.refused, why)
         drop_disowned(runtime.ledger, step, attempt, stored)
         if attempt.degraded:
-            for consumer, partition in stored:
-                runtime.ledger.renew(
-                    consumer=consumer,
-                    consumer_partition=partition,
-                    run_id=step.run_id,
-                    only=None if step.in_graph else attempt.wrote,
-                )
+            renew_stored(runtime.ledger, step, attempt, stored)
         others = _kept(context.instance, step) if step.in_graph else []
         _settle(runtime.ledger, step, [*attempt.reads, *others], stored)
 
@@ -68,16 +63,10 @@ def build_dropping_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
         if step.in_graph:
             return
         unmade = [target for target in step.targets if target[0] not in step.stores]
-        _drop(runtime.ledger, step, unmade, "failed")
+        why = f"run {step.run_id} failed and stored nothing of it"
+        drop_unmade(runtime.ledger, step, unmade, why)
 
     return contract_reads_dropped
-
-
-def _drop(ledger: DegradedReads, step: Step, unmade: Collection[Target], why: str) -> None:
-    for consumer in sorted({consumer for consumer, _ in unmade}):
-        for row in ledger.open_reads(consumer=consumer):
-            if row.pending and row.run_id == step.run_id and row.target in unmade:
-                ledger.drop(row, f"run {step.run_id} {why} and stored nothing of it")
 
 
 def _settle(
@@ -92,7 +81,8 @@ def _settle(
         return
     earliest = min(read.position for read in read_well)
     moved = ledger.degraded_since({read.upstream for read in read_well}, earliest)
-    suffering = {(r.consumer, r.consumer_partition) for r in _suffering(ledger, stored)}
+    consumers = {consumer for consumer, _ in stored}
+    suffering = {row.target for one in consumers for row in ledger.open_reads(consumer=one)}
     for consumer, made in stored:
         if not moved and (consumer, made) not in suffering:
             continue
@@ -120,11 +110,6 @@ def _settle(
                 upstream_partitions=[read.partition for read in good[upstream]],
                 up_to=min(read.position for read in good[upstream]),
             )
-
-
-def _suffering(ledger: DegradedReads, stored: Sequence[Target]) -> Iterator[DegradedRead]:
-    for consumer in sorted({consumer for consumer, _ in stored}):
-        yield from ledger.open_reads(consumer=consumer)
 
 
 def _keep(instance: dg.DagsterInstance, step: Step, reads: Sequence[Read]) -> None:

@@ -18,6 +18,7 @@ import dagster as dg
 from dagster_contracts.orchestration.graph import reached
 from dagster_contracts.orchestration.lineage import PartitionLineage
 from dagster_contracts.orchestration.materialized import known_partitions
+from dagster_contracts.resilience.ledger import Target
 
 PROBE_TAG = "dagster-contracts/probe"
 """Run tag of a probe: its value is the holder of the circuit's lease."""
@@ -53,10 +54,6 @@ def is_backfill(tags: Mapping[str, str]) -> bool:
     A healing run or a probe of an older partition is asked for by the breaker itself.
     """
     return BACKFILL_TAG in tags and PROBE_TAG not in tags and HEAL_TAG not in tags
-
-
-Target = tuple[str, str | None]
-"""An asset and its partition; ``None`` of an asset that has none."""
 
 
 @dataclass(frozen=True)

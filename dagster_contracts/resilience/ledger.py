@@ -21,7 +21,7 @@ from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import degraded_reads
 
 Target = tuple[str, str | None]
-"""A consumer and its partition."""
+"""An asset and its partition; ``None`` of an asset that has none."""
 
 NOT_MADE: Final = "is not made here any more"
 NO_PARTITIONS: Final = "has no partitions any more"
