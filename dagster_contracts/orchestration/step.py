@@ -268,20 +268,27 @@ class _Lineage:
         self._lineage = lineage
         self._made = made
         self._ranged = ranged
+        self._found: dict[tuple[str, str], tuple[tuple[dg.AssetKey, ...], dg.AssetKey | None]] = {}
 
     def reads(self, made: Target, read: Target) -> bool:
         """Whether ``made`` is built from ``read``, directly or through others of the same step."""
-        key, upstream = (dg.AssetKey.from_user_string(name) for name, _ in (made, read))
-        through = [other for other in self._chain(key) if upstream in self._lineage.above(other)]
-        wanted = read[1]
-        if not through:
-            # A step that may make several assets loads the inputs of those that it leaves out too.
-            return False
-        if not self._ranged or wanted is None or not self._lineage.is_partitioned(upstream):
-            # One partition at a time is built from whatever the step reads.
-            return True
-        return any(wanted in self._lineage.partitions(x, made[1], upstream) for x in through)
+        through, upstream = self._through(made[0], read[0])
+        if upstream is None or read[1] is None:
+            return bool(through)
+        return any(read[1] in self._lineage.partitions(x, made[1], upstream) for x in through)
 
-    def _chain(self, key: dg.AssetKey) -> frozenset[dg.AssetKey]:
-        """The asset, and those of the same step that it is built from."""
-        return reached([key], lambda one: self._lineage.above(one) & self._made)
+    def _through(self, made: str, read: str) -> tuple[tuple[dg.AssetKey, ...], dg.AssetKey | None]:
+        """What reads ``read``, of ``made`` and those of its step that it is built from.
+
+        Beside it the key of ``read``, where it matters which partition of it is read. This is asked
+        for each pair of partitions, and is the same for all of them.
+        """
+        if (made, read) not in self._found:
+            key, upstream = map(dg.AssetKey.from_user_string, (made, read))
+            chain = reached([key], lambda one: self._lineage.above(one) & self._made)
+            # A step that may make several assets loads the inputs of those that it leaves out too.
+            through = tuple(one for one in chain if upstream in self._lineage.above(one))
+            # One partition at a time is built from whatever the step reads.
+            exact = self._ranged and through and self._lineage.is_partitioned(upstream)
+            self._found[made, read] = through, upstream if exact else None
+        return self._found[made, read]
