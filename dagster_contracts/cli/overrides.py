@@ -236,9 +236,10 @@ def find_circuits(
     """
     name = known_name(places, ref)
     circuits = {c.key: c for c in CircuitBreaker(store).circuits_of([name])}
-    declared = {each.name for each in declared_contracts(places)}
+    document = next((each for each in declared_contracts(places) if each.name == name), None)
     # What is recorded can be decided about though its contract is gone from the folder.
-    document = check_known(places, name) if name in declared or not circuits else None
+    if document is None and not circuits:
+        document = check_known(places, name)
     if document is not None and document.resilience is None and not circuits:
         raise PolicyError(
             f"{name} has no circuit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 
@@ -95,7 +95,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
             for circuit in circuits
         ]
         given_up = {(r.consumer, r.partition) for r in healing.given_up()}
-        silent = _without_circuit(places, name, circuits)
+        silent = _without_circuit(declared.values(), name, circuits)
         if output == "json":
             print_json(
                 {
@@ -217,12 +217,14 @@ def _print(
     )
 
 
-def _without_circuit(places: Places, name: str | None, circuits: list[Circuit]) -> tuple[str, ...]:
+def _without_circuit(
+    declared: Iterable[Contract], name: str | None, circuits: list[Circuit]
+) -> tuple[str, ...]:
     """Contracts with a circuit of which nothing was ever recorded."""
     seen = {circuit.key.contract for circuit in circuits}
     return tuple(
         each.name
-        for each in declared_contracts(places)
+        for each in declared
         if each.resilience is not None and each.name not in seen and name in (None, each.name)
     )
 
