@@ -377,9 +377,9 @@ class CircuitBreaker:
         Costs one query while that is known already.
         """
         wanted = set(open_circuits)
-        known = set(self.circuit(key).upstream)
-        if wanted == known:
-            return BreakerVerdict(circuit=self.circuit(key))
+        circuit = self.circuit(key)
+        if wanted == set(circuit.upstream):
+            return BreakerVerdict(circuit=circuit)
         with self._transactions.holding(key, contract) as held:
             known = set(held.circuit.upstream)
             events: list[tuple[str, CircuitEvent]] = [
