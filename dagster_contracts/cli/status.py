@@ -81,7 +81,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
         newest = MetricHistory(store).newest(circuits, of_batches=True)
         unpublished = Publication(store).unpublished()
         healing = Healing(store, DegradedReads(store))
-        flying = {(r.consumer, r.partition): r for r in healing.in_flight()}
+        flying = {request.target: request for request in healing.in_flight()}
         standings = [
             _standing(
                 store,
@@ -94,7 +94,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
             )
             for circuit in circuits
         ]
-        given_up = {(r.consumer, r.partition) for r in healing.given_up()}
+        given_up = {request.target for request in healing.given_up()}
         silent = _without_circuit(declared.values(), name, circuits)
         if output == "json":
             print_json(

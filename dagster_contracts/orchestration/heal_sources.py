@@ -20,7 +20,7 @@ from dagster_contracts.core.routing import was_unreadable
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.materialized import stored_at, was_never_stored
 from dagster_contracts.resilience.healing import HealRequest, Unread
-from dagster_contracts.resilience.ledger import DegradedRead, Target
+from dagster_contracts.resilience.ledger import DegradedRead, Target, target_text
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -60,10 +60,9 @@ class UnreadSources:
         self._looked: dict[Target, tuple[bool, datetime | None, bool]] = {}
         for read in reads:
             self._add(read)
+        self._assets = frozenset(asset for asset, _ in self._failed)
         self._tried_by: dict[Target, Target] = {
-            source: (request.consumer, request.partition)
-            for request in trying
-            for source in self.of(request.reads)
+            source: request.target for request in trying for source in self.of(request.reads)
         }
 
     def _add(self, read: DegradedRead) -> None:
@@ -85,7 +84,7 @@ class UnreadSources:
 
     def known(self, asset: str) -> bool:
         """Whether anything of the asset could not be read."""
-        return any(name == asset for name, _ in self._failed)
+        return asset in self._assets
 
     def unread(
         self, request: HealRequest, others: Iterable[Target], *, ready: bool
@@ -107,16 +106,14 @@ class UnreadSources:
                 why = why or found.reason
                 continue
             first = self._tried_by.get(key)
-            if first is not None and first != (request.consumer, request.partition):
-                name, part = first
-                told = f"{name}{f'[{part}]' if part else ''}"
-                return Unread(reason=f"whether {self._failed[key]} can be read {told} tries first")
+            if first is not None and first != request.target:
+                told = f"whether {self._failed[key]} can be read {target_text(first)} tries first"
+                return Unread(reason=told)
             scouted.append(key)
         if not own:
             return None
         if ready and not request.spent:
-            mine = (request.consumer, request.partition)
-            self._tried_by.update(dict.fromkeys(scouted, mine))
+            self._tried_by.update(dict.fromkeys(scouted, request.target))
         return Unread(reason=why or "it is time to try again", due=True)
 
     def _standing(self, source: _Source, request: HealRequest) -> Unread:

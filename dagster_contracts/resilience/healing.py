@@ -16,7 +16,7 @@ from dagster_contracts.core.circuit import CircuitKey, NoteKind
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target, target_text
 from dagster_contracts.resilience.notices import HEAL, HEAL_GIVEN_UP
 from dagster_contracts.resilience.operator import require_operator
 from dagster_contracts.resilience.story import tell
@@ -98,6 +98,11 @@ class HealRequest:
     tried_at: datetime | None = None
     urged: bool = False
     spent: bool = False
+
+    @property
+    def target(self) -> Target:
+        """What the run is to build anew."""
+        return self.consumer, self.partition
 
     @property
     def covered(self) -> frozenset[Target]:
@@ -354,7 +359,9 @@ class Healing:
         # Who waits for one that is not healed is not healed either.
         waiting = set(suffering) - set(found) - set(asked)
         while blocked := {
-            target: f"it is built from {_named(upstream)}, which is not healed: {found[upstream]}"
+            target: (
+                f"it is built from {target_text(upstream)}, which is not healed: {found[upstream]}"
+            )
             for target in waiting
             for read in suffering[target]
             if read.via and (upstream := (read.via, read.upstream_partition)) in found
@@ -373,7 +380,7 @@ class Healing:
         if all(read.unhealed_because == reason for read in request.reads):
             return
         circuit = min(read.circuit for read in request.reads)
-        consumer = _named((request.consumer, request.partition))
+        consumer = target_text(request.target)
         payload: dict[str, Json] = {
             "contract": circuit.contract,
             "version": None,
@@ -437,7 +444,7 @@ class Healing:
         ]
         if not chosen:
             self._require_built(contract, consumer, partition)
-            which = _named((consumer, partition)) if consumer else f"what {contract} protects"
+            which = target_text((consumer, partition)) if consumer else f"what {contract} protects"
             raise PolicyError(
                 f"no healing was given up of {which}",
                 why="what is not given up is tried by itself, as soon as nothing is in the way",
@@ -449,7 +456,7 @@ class Healing:
             for request in chosen:
                 self._forgive(conn, request, reason, now, actor=actor)
             self._checkpoint("healing.forgiven")
-        targets = tuple((request.consumer, request.partition) for request in chosen)
+        targets = tuple(request.target for request in chosen)
         self._reads.explain(dict.fromkeys(targets))
         return targets
 
@@ -477,7 +484,7 @@ class Healing:
                 "finished_at": now,
             },
         )
-        told = f"{_named((request.consumer, request.partition))}: {reason}"
+        told = f"{target_text(request.target)}: {reason}"
         for circuit in sorted({read.circuit for read in request.reads}):
             tell(conn, circuit, NoteKind.HEALING_ASKED, told, now=now, actor=actor)
 
@@ -618,11 +625,6 @@ def _request(
         run_key=f"heal:{cause[:24]}:{attempt}",
         attempt=attempt,
     )
-
-
-def _named(target: Target) -> str:
-    consumer, partition = target
-    return f"{consumer}[{partition}]" if partition else consumer
 
 
 def _target(row: sa.Row[Any]) -> Target:

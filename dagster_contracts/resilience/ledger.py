@@ -29,6 +29,12 @@ NO_SUCH_PARTITION: Final = "does not exist any more"
 _GONE = (NOT_MADE, NO_PARTITIONS, NO_SUCH_PARTITION)
 
 
+def target_text(target: Target) -> str:
+    """``revenue[2026-03-02]``."""
+    asset, partition = target
+    return f"{asset}[{partition}]" if partition else asset
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradedRead:
     """One consumer partition read one upstream partition from a fallback level.
@@ -70,8 +76,7 @@ class DegradedRead:
     @property
     def consumer_text(self) -> str:
         """``revenue[2026-03-02]``."""
-        part = f"[{self.consumer_partition}]" if self.consumer_partition else ""
-        return f"{self.consumer}{part}"
+        return target_text(self.target)
 
     @property
     def stands(self) -> bool:
