@@ -13,7 +13,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import ContractsResource, with_contracts
+from dagster_contracts import ContractsResource, contract_asset, with_contracts
 from dagster_contracts.orchestration.runtime import ContractsRuntime
 
 ORDERS = """
@@ -86,6 +86,20 @@ class Deployment:
         if isinstance(value, Exception):
             raise value
         return value
+
+    def asset(self, name: str, contract: str | None = None, **options: Any) -> dg.AssetsDefinition:
+        """The asset of what a source delivers, or of what each of its partitions does.
+
+        Where a ``contract`` is named, its batches are judged before they are stored.
+        """
+
+        def deliver() -> pd.DataFrame:
+            parted = options.get("partitions_def") is not None
+            return self.source(dg.AssetExecutionContext.get().partition_key if parted else name)
+
+        if contract is None:
+            return dg.asset(name=name, **options)(deliver)
+        return contract_asset(contract, name=name, **options)(deliver)
 
     def defs(self, *assets: Any, **options: Any) -> dg.Definitions:
         """The definitions, put under contract."""

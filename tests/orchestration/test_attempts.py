@@ -7,7 +7,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, GOOD, Deployment
 from tests.orchestration.contract_text import contract_text
@@ -30,16 +29,8 @@ def two(deployment: Deployment) -> Callable[..., dg.Definitions]:
         deployment.contract(contract_text(name, LAST), name)
         deployment.delivered[name] = GOOD
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    @contract_asset("stock")
-    def stock() -> pd.DataFrame:
-        return deployment.source("stock")
-
     def build(*consumers: Any) -> dg.Definitions:
-        defs = deployment.defs(orders, stock, *consumers)
+        defs = deployment.defs(*(deployment.asset(name, name) for name in NAMES), *consumers)
         deployment.run(defs, *NAMES)
         return defs
 

@@ -35,10 +35,6 @@ data_contract:
 
 
 def assets(deployment: Deployment) -> list[Any]:
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
@@ -47,7 +43,7 @@ def assets(deployment: Deployment) -> list[Any]:
     def forecast(revenue: pd.DataFrame) -> pd.DataFrame:
         return revenue
 
-    return [orders, revenue, forecast]
+    return [deployment.asset("orders", "orders@^1"), revenue, forecast]
 
 
 def run_requests(deployment: Deployment, defs: dg.Definitions, result: Any) -> list[Any]:

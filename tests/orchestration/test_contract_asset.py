@@ -22,19 +22,11 @@ class Limit(dg.Config):
 
 
 def assets(deployment: Deployment) -> list[Any]:
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders[["order_id", "amount"]].reset_index(drop=True)
 
-    return [orders, order_archive, revenue]
+    return [deployment.asset("orders", "orders@^1"), deployment.asset("order_archive"), revenue]
 
 
 def test_a_good_batch_is_published_with_passed_checks(deployment: Deployment, checks: Any) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import Circuit, CircuitState
 from dagster_contracts.orchestration.circuit_sensor import Shown
-from tests.orchestration.conftest import GOOD, ORDERS, Deployment
+from tests.orchestration.conftest import ORDERS, Deployment
 
 
 @pytest.fixture(params=["one log", "a log for each run"])
@@ -29,11 +27,7 @@ def watched(
 
 
 def definitions(deployment: Deployment) -> dg.Definitions:
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return GOOD
-
-    return deployment.defs(orders)
+    return deployment.defs(deployment.asset("orders", "orders"))
 
 
 def report(deployment: Deployment, *, passed: bool) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
-from tests.orchestration.test_heal_runs import IMPATIENT, healed, reasons, source
+from tests.orchestration.test_heal_runs import IMPATIENT, healed, reasons
 from tests.orchestration.test_probes import REGIONS
 
 PARTED = IMPATIENT.replace("breaker:", "breaker:\n      scope: partition").replace(
@@ -55,7 +55,7 @@ def test_only_circuits_of_partitions_that_are_read_are_waited_for(
     waits: bool,
 ) -> None:
     deployment.contract(PARTED)
-    defs = deployment.defs(source(deployment, "orders", of), built(mapping, below))
+    defs = deployment.defs(deployment.asset("orders", partitions_def=of), built(mapping, below))
     for part in of.get_partition_keys():
         deployment.delivered[str(part)] = GOOD
         deployment.run(defs, "orders", partition=str(part))

@@ -39,15 +39,6 @@ data_contract:
 """
 
 
-def source(deployment: Deployment, asset: str, partitions: Any = None) -> dg.AssetsDefinition:
-    @dg.asset(name=asset, partitions_def=partitions)
-    def delivered() -> pd.DataFrame:
-        context = dg.AssetExecutionContext.get()
-        return deployment.source(context.partition_key if partitions else asset)
-
-    return delivered
-
-
 def copy(asset: str, of: str, *others: str, partitions: Any = None) -> dg.AssetsDefinition:
     @dg.asset(
         name=asset,
@@ -93,7 +84,7 @@ def test_a_consumer_waits_for_an_upstream_that_opened_since_and_spends_no_attemp
     deployment.contract(WEATHER.replace("retry_after: 1ms", "retry_after: 1h"), "weather")
     deployment.delivered["weather"] = GOOD
     board = copy("board", "orders", "weather")
-    defs = deployment.defs(source(deployment, "orders"), source(deployment, "weather"), board)
+    defs = deployment.defs(deployment.asset("orders"), deployment.asset("weather"), board)
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
     deployment.run(defs, "orders", "board", raise_on_error=False)
@@ -120,8 +111,8 @@ def test_a_consumer_waits_for_an_upstream_that_is_to_be_healed_itself(
     deployment.contract(WEATHER.replace("retry_after: 1ms", "retry_after: 1h"), "weather")
     deployment.delivered["weather"] = GOOD
     defs = deployment.defs(
-        source(deployment, "orders"),
-        source(deployment, "weather"),
+        deployment.asset("orders"),
+        deployment.asset("weather"),
         copy("sales", "weather"),
         copy("board", "orders", "sales"),
     )
@@ -143,7 +134,7 @@ def test_a_consumer_that_is_to_be_probed_and_healed_gets_one_run(deployment: Dep
     deployment.contract(ARCHIVED)
     deployment.contract(FEW.format(name="revenue"), "revenue")
     defs = deployment.defs(
-        source(deployment, "orders"), source(deployment, "order_archive"), copy("revenue", "orders")
+        deployment.asset("orders"), deployment.asset("order_archive"), copy("revenue", "orders")
     )
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
@@ -164,8 +155,8 @@ def test_a_cascade_inherits_spends_no_retries_is_silent_and_heals_in_order(
     for name in ("revenue", "forecast"):
         deployment.contract(FEW.format(name=name), name)
     defs = deployment.defs(
-        source(deployment, "orders"),
-        source(deployment, "order_archive"),
+        deployment.asset("orders"),
+        deployment.asset("order_archive"),
         copy("revenue", "orders"),
         copy("plain", "orders"),
         copy("forecast", "plain", "revenue"),
@@ -202,7 +193,9 @@ def test_a_cascade_inherits_spends_no_retries_is_silent_and_heals_in_order(
 
 def test_a_whole_asset_built_from_a_degraded_partition_is_healed(deployment: Deployment) -> None:
     deployment.contract(IMPATIENT.replace("breaker:", "breaker:\n      scope: partition"))
-    defs = deployment.defs(source(deployment, "orders", REGIONS), copy("board", "orders"))
+    defs = deployment.defs(
+        deployment.asset("orders", partitions_def=REGIONS), copy("board", "orders")
+    )
     for region in ("east", "north", "west"):
         deployment.delivered[region] = GOOD
         deployment.run(defs, "orders", partition=region)
@@ -221,7 +214,7 @@ def test_of_the_partitions_built_from_a_degraded_whole_exactly_those_are_healed(
 ) -> None:
     deployment.contract(IMPATIENT)
     board = copy("board", "orders", partitions=REGIONS)
-    defs = deployment.defs(source(deployment, "orders"), board)
+    defs = deployment.defs(deployment.asset("orders"), board)
     deployment.run(defs, "orders")
     for region in ("east", "north", "west"):
         deployment.run(defs, "board", partition=region)
@@ -239,7 +232,7 @@ def test_what_is_gone_is_told_and_keeps_nothing_else_from_being_healed(
     deployment: Deployment, gone: str
 ) -> None:
     deployment.contract(IMPATIENT)
-    orders = source(deployment, "orders", SHOPS)
+    orders = deployment.asset("orders", partitions_def=SHOPS)
     defs = deployment.defs(
         orders, copy("board", "orders", partitions=SHOPS), copy("mail", "orders", partitions=SHOPS)
     )
@@ -288,7 +281,7 @@ def test_what_is_gone_is_told_and_keeps_nothing_else_from_being_healed(
 
 def test_a_healing_that_died_is_resumed_under_its_key_and_runs_once(deployment: Deployment) -> None:
     deployment.contract(IMPATIENT)
-    defs = deployment.defs(source(deployment, "orders"), copy("board", "orders"))
+    defs = deployment.defs(deployment.asset("orders"), copy("board", "orders"))
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
     deployment.run(defs, raise_on_error=False)
@@ -310,7 +303,7 @@ def test_a_healing_that_died_is_resumed_under_its_key_and_runs_once(deployment: 
 
 def test_a_contract_that_heals_nothing_says_so(deployment: Deployment) -> None:
     deployment.contract(IMPATIENT + "    heal: false\n")
-    defs = deployment.defs(source(deployment, "orders"), copy("board", "orders"))
+    defs = deployment.defs(deployment.asset("orders"), copy("board", "orders"))
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
     deployment.run(defs, raise_on_error=False)
@@ -321,14 +314,14 @@ def test_a_contract_that_heals_nothing_says_so(deployment: Deployment) -> None:
 
 def test_the_contract_that_is_to_blame_is_gone(deployment: Deployment) -> None:
     deployment.contract(IMPATIENT)
-    assets = [source(deployment, "orders"), copy("board", "orders")]
+    assets = [deployment.asset("orders"), copy("board", "orders")]
     defs = deployment.defs(*assets)
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
     deployment.run(defs, raise_on_error=False)
     (deployment.root / "contracts" / "orders" / "1.0.0.yaml").unlink()
     deployment.contract(WEATHER.replace("asset: weather", ""), "weather")
-    left = deployment.defs(*assets, source(deployment, "weather"))
+    left = deployment.defs(*assets, deployment.asset("weather"))
     assert deployment.tick(left, SENSOR).run_requests == []
     (reason,) = reasons(deployment).values()
     assert "no contract orders with a `resilience` section governs orders" in (reason or "")
@@ -344,10 +337,6 @@ def test_nothing_is_healed_from_a_partition_that_was_bad_before_the_circuit_open
     given: list[tuple[str, float]] = []
 
     @dg.asset(partitions_def=days)
-    def orders(context) -> pd.DataFrame:
-        return deployment.source(context.partition_key)
-
-    @dg.asset(partitions_def=days)
     def revenue(context, orders: pd.DataFrame) -> None:
         given.append((context.partition_key, float(orders["amount"].min())))
 
@@ -355,6 +344,7 @@ def test_nothing_is_healed_from_a_partition_that_was_bad_before_the_circuit_open
     def order_archive() -> pd.DataFrame:
         return ARCHIVE
 
+    orders = deployment.asset("orders", partitions_def=days)
     defs = deployment.defs(orders, revenue, order_archive)
     for day in (first, second, third):
         deployment.delivered[day] = GOOD

@@ -10,7 +10,7 @@ import pytest
 
 from dagster_contracts.core.circuit import Override
 from tests.orchestration.conftest import ARCHIVE, GOOD, NEWER, ORDERS, Deployment
-from tests.orchestration.test_heal_runs import ARCHIVED, copy, healed, reasons, source
+from tests.orchestration.test_heal_runs import ARCHIVED, copy, healed, reasons
 from tests.orchestration.test_probes import REGIONS
 from tests.orchestration.test_registry_sensor import alerts
 
@@ -32,7 +32,7 @@ def outage(
     """A source that is away when its consumers are built, the circuit closed."""
     deployment.contract(contract)
     made = (copy(name, "orders") for name in (*consumers, unharmed))
-    defs = deployment.defs(source(deployment, "orders"), *made)
+    defs = deployment.defs(deployment.asset("orders"), *made)
     deployment.run(defs)
     back = away(deployment)
     for consumer in consumers:
@@ -126,7 +126,7 @@ def test_a_partition_that_nobody_has_made_is_waited_for(deployment: Deployment, 
     def order_archive() -> pd.DataFrame:
         return ARCHIVE
 
-    defs = deployment.defs(source(deployment, "orders", REGIONS), board, order_archive)
+    defs = deployment.defs(deployment.asset("orders", partitions_def=REGIONS), board, order_archive)
     deployment.delivered.update(east=GOOD, west=NEWER)
     deployment.run(defs, "orders", partition="east")
     if level == "archive":
@@ -152,8 +152,8 @@ def test_what_suffers_from_something_else_waits_for_a_source_that_others_could_n
     deployment.contract(stock, "stock")
     deployment.delivered["stock"] = GOOD
     defs = deployment.defs(
-        source(deployment, "orders"),
-        source(deployment, "stock"),
+        deployment.asset("orders"),
+        deployment.asset("stock"),
         copy("board", "orders", "stock"),
         copy("mail", "orders"),
     )

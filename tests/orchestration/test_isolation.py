@@ -13,7 +13,7 @@ from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.store.tables import circuit_events, circuits, metric_points
 from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
-from tests.orchestration.test_heal_runs import IMPATIENT, WEATHER, copy, mend, reasons, source
+from tests.orchestration.test_heal_runs import IMPATIENT, WEATHER, copy, mend, reasons
 
 MONITOR = "contract_monitor_sensor"
 BROKEN, WELL = CircuitKey("orders", "orders"), CircuitKey("weather", "weather")
@@ -43,8 +43,8 @@ def both_open(deployment: Deployment) -> tuple[dg.Definitions, str]:
     deployment.contract(WEATHER, "weather")
     deployment.delivered["weather"] = GOOD
     defs = deployment.defs(
-        source(deployment, "orders"),
-        source(deployment, "weather"),
+        deployment.asset("orders"),
+        deployment.asset("weather"),
         copy("revenue", "orders"),
         copy("outlook", "weather"),
     )
@@ -109,7 +109,7 @@ def test_alerts_and_actions_of_others_go_on_beside_a_broken_contract(
     for text, name in ((ORDERS, "orders"), (WEATHER, "weather")):
         deployment.contract(text + active, name)
     deployment.delivered["weather"] = BAD
-    defs = deployment.defs(source(deployment, "orders"), source(deployment, "weather"))
+    defs = deployment.defs(deployment.asset("orders"), deployment.asset("weather"))
     deployment.run(defs, raise_on_error=False)
     spoil(deployment, "no json")
     with deployment.runtime.store.begin() as conn:
@@ -137,8 +137,8 @@ def test_an_action_that_dagster_would_refuse_stops_no_tick(deployment: Deploymen
     actions: [{when: "row_count < 9", do: rematerialize, cooldown: 1h}]
 """
     )
-    deployment.run(deployment.defs(source(deployment, "orders")))
-    parted = deployment.defs(source(deployment, "orders", days))
+    deployment.run(deployment.defs(deployment.asset("orders")))
+    parted = deployment.defs(deployment.asset("orders", partitions_def=days))
     context = dg.build_sensor_context(
         instance=deployment.instance, repository_def=parted.get_repository_def()
     )

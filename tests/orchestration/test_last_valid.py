@@ -9,7 +9,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import CircuitKey, Override
 from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment
 
@@ -18,19 +17,13 @@ OPEN_WHEN = '["schema_validation_errors > 5%", "failed_materializations >= 2"]'
 
 
 def wired(deployment: Deployment, *, audited: bool = True, archive: bool = False) -> dg.Definitions:
-    @(contract_asset("orders") if audited else dg.asset)
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
-
-    return deployment.defs(orders, revenue, *([order_archive] if archive else []))
+    orders = deployment.asset("orders", "orders" if audited else None)
+    others = [deployment.asset("order_archive")] if archive else []
+    return deployment.defs(orders, revenue, *others)
 
 
 def served(deployment: Deployment, defs: dg.Definitions, batch: Any) -> pd.DataFrame:
@@ -250,20 +243,16 @@ def daily(deployment: Deployment, level: str = "", scope: str = "asset") -> dg.D
     deployment.contract(text.replace("circuit_breaker:", f"circuit_breaker:\n      scope: {scope}"))
     days = dg.StaticPartitionsDefinition(["a", "b", "c"])
 
-    @contract_asset("orders", partitions_def=days)
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset(partitions_def=days)
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    return deployment.defs(orders, revenue)
+    return deployment.defs(deployment.asset("orders", "orders", partitions_def=days), revenue)
 
 
 def of_day(deployment: Deployment, defs: dg.Definitions, day: str, batch: Any = None) -> Any:
     names = ["revenue"] if batch is None else ["orders", "revenue"]
-    deployment.delivered["orders"] = batch
+    deployment.delivered[day] = batch
     ran = deployment.run(defs, *names, partition=day, raise_on_error=False)
     if ran.success:
         return ran.output_for_node("revenue")["order_id"].min()

@@ -8,7 +8,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import WiringError, contract_asset
+from dagster_contracts import WiringError
 from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment
 from tests.orchestration.test_registry_sensor import alerts
 
@@ -26,11 +26,7 @@ ACTIVE = (
 
 
 def assets(deployment: Deployment) -> list[Any]:
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    return [orders]
+    return [deployment.asset("orders", "orders@^1")]
 
 
 def test_each_transition_is_told_once(deployment: Deployment) -> None:

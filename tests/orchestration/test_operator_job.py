@@ -9,7 +9,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import ContractsWarning, contract_asset
+from dagster_contracts import ContractsWarning
 from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.errors import PolicyError
 from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
@@ -17,19 +17,20 @@ from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
 
 @pytest.fixture
 def defs(deployment: Deployment) -> dg.Definitions:
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> float:
         return float(orders["amount"].sum())
 
-    return deployment.defs(orders, order_archive, revenue)
+    made = deployment.asset("orders", "orders"), deployment.asset("order_archive")
+    return deployment.defs(*made, revenue)
+
+
+def of_partitions(deployment: Deployment, partitions: Any) -> dg.Definitions:
+    """The definitions of orders whose partitions have a circuit each."""
+    scoped = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+    deployment.contract(scoped)
+    orders = deployment.asset("orders", "orders", partitions_def=partitions)
+    return deployment.defs(orders, deployment.asset("order_archive"))
 
 
 def operate(deployment: Deployment, defs: dg.Definitions, **config: Any) -> Any:
@@ -110,19 +111,7 @@ def test_a_decision_that_cannot_be_carried_out_says_why(
 def test_where_each_partition_has_its_circuit_one_is_named_or_all_are_meant(
     deployment: Deployment,
 ) -> None:
-    deployment.contract(
-        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    )
-
-    @contract_asset("orders", partitions_def=dg.StaticPartitionsDefinition(["a", "b"]))
-    def orders() -> pd.DataFrame:
-        return GOOD
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return GOOD
-
-    defs = deployment.defs(orders, order_archive)
+    defs = of_partitions(deployment, dg.StaticPartitionsDefinition(["a", "b"]))
     asked = {"contract": "orders", "decision": "FORCE_OPEN", "reason": "x", "actor": "ada"}
     unknown = failure(operate(deployment, defs, **asked, partition="aa"))
     assert "orders has no partition 'aa'" in unknown
@@ -139,6 +128,7 @@ def test_where_each_partition_has_its_circuit_one_is_named_or_all_are_meant(
     assert "orders/orders: forced open" in said
     assert "every partition of orders obeys it, those that come later too" in said
     assert "which they keep: b" in said
+    deployment.delivered["a"] = GOOD
     deployment.run(defs, "orders", partition="a")
     assert {c.effective_state.value for c in deployment.runtime.breaker.circuits()} == {"open"}
 
@@ -180,20 +170,9 @@ def test_from_python_too_a_circuit_that_nobody_would_ask_is_refused(
 def test_where_the_definitions_do_not_tell_a_partition_must_have_been_evaluated(
     deployment: Deployment, defined: bool
 ) -> None:
-    deployment.contract(
-        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    )
-
-    @contract_asset("orders", partitions_def=dg.DynamicPartitionsDefinition(name="regions"))
-    def orders() -> pd.DataFrame:
-        return GOOD
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return GOOD
-
-    defs = deployment.defs(orders, order_archive)
+    defs = of_partitions(deployment, dg.DynamicPartitionsDefinition(name="regions"))
     deployment.instance.add_dynamic_partitions("regions", ["eu", "us"])
+    deployment.delivered["eu"] = GOOD
     deployment.run(defs, "orders", partition="eu")
     if not defined:
         deployment.runtime.bound = None
@@ -222,19 +201,7 @@ def test_where_the_definitions_do_not_tell_a_partition_must_have_been_evaluated(
 def test_the_partition_must_be_one_of_the_assets(
     deployment: Deployment, partitions: Any, good: str | None, wrong: str
 ) -> None:
-    deployment.contract(
-        ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    )
-
-    @contract_asset("orders", partitions_def=partitions)
-    def orders() -> pd.DataFrame:
-        return GOOD
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return GOOD
-
-    deployment.defs(orders, order_archive)
+    of_partitions(deployment, partitions)
     breaker = deployment.runtime.breaker
     with pytest.raises(PolicyError, match=f"orders has no partition '{wrong}'"):
         breaker.reset(CircuitKey("orders", "orders", wrong), actor="ada", reason="x")
@@ -242,10 +209,6 @@ def test_the_partition_must_be_one_of_the_assets(
 
 
 def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> None:
-    @dg.asset
-    def orders() -> pd.DataFrame:
-        return GOOD
-
     @dg.job
     def operate_circuit() -> None: ...
 
@@ -253,7 +216,8 @@ def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> N
 
     with pytest.warns(ContractsWarning, match="operate_circuit"):
         defs = with_contracts(
-            dg.Definitions(assets=[orders], jobs=[operate_circuit]), contracts=deployment.resource
+            dg.Definitions(assets=[deployment.asset("orders")], jobs=[operate_circuit]),
+            contracts=deployment.resource,
         )
     assert defs.resolve_job_def("operate_circuit").nodes == []
 
@@ -261,11 +225,7 @@ def test_a_job_of_the_same_name_stays_the_users_own(deployment: Deployment) -> N
 def test_without_a_circuit_there_is_no_job(deployment: Deployment) -> None:
     deployment.contract(ORDERS.partition("  resilience:")[0])
 
-    @dg.asset
-    def orders() -> pd.DataFrame:
-        return GOOD
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        defs = deployment.defs(orders)
+        defs = deployment.defs(deployment.asset("orders"))
     assert not defs.jobs

@@ -9,7 +9,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, NEWER, Deployment
 
@@ -28,17 +27,13 @@ def defs(deployment: Deployment, broken: list[str]) -> dg.Definitions:
 
 
 def made(deployment: Deployment, broken: list[str]) -> tuple[Any, Any]:
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         if broken:
             raise RuntimeError(broken[0])
         return orders
 
-    return orders, revenue
+    return deployment.asset("orders", "orders@^1"), revenue
 
 
 @pytest.fixture

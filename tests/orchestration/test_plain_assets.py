@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import ContractsWarning, WiringError, contract_asset
+from dagster_contracts import ContractsWarning, WiringError
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
 
 STRICT = """
@@ -26,18 +26,10 @@ data_contract:
 
 def assets(deployment: Deployment) -> list[Any]:
     @dg.asset
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
-
-    @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    return [orders, order_archive, revenue]
+    return [deployment.asset("orders"), deployment.asset("order_archive"), revenue]
 
 
 def test_the_checks_open_the_circuit_before_the_downstream_of_the_run_reads(
@@ -249,11 +241,7 @@ def test_a_refused_batch_without_a_fallback_is_no_failed_materialization(
         STRICT + '  resilience: {circuit_breaker: {open_when: ["schema_validation_errors > 5%"]}}\n'
     )
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    defs = deployment.defs(orders)
+    defs = deployment.defs(deployment.asset("orders", "orders"))
     deployment.delivered["orders"] = BAD
 
     assert not deployment.run(defs, "orders", raise_on_error=False).success
@@ -270,15 +258,11 @@ def test_skip_leaves_the_downstream_out_of_the_run(deployment: Deployment) -> No
         + "    on_exhausted: skip\n"
     )
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    defs = deployment.defs(orders, revenue)
+    defs = deployment.defs(deployment.asset("orders", "orders"), revenue)
     deployment.delivered["orders"] = BAD
 
     result = deployment.run(defs, "orders", "revenue")

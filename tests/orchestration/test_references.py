@@ -42,20 +42,8 @@ def shop(deployment: Deployment) -> Deployment:
     return deployment
 
 
-def orders_of(deployment: Deployment, **options: Any) -> dg.AssetsDefinition:
-    @dg.asset(**options)
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    return orders
-
-
 def lines_of(deployment: Deployment, *, audited: bool, **options: Any) -> dg.AssetsDefinition:
-    @(contract_asset("order_lines", **options) if audited else dg.asset(**options))
-    def order_lines() -> pd.DataFrame:
-        return deployment.source("order_lines")
-
-    return order_lines
+    return deployment.asset("order_lines", "order_lines" if audited else None, **options)
 
 
 def schema_check(result: dg.ExecuteInProcessResult, asset: str = "order_lines") -> Any:
@@ -70,7 +58,7 @@ def schema_check(result: dg.ExecuteInProcessResult, asset: str = "order_lines") 
 
 @pytest.mark.parametrize("audited", [False, True])
 def test_keys_that_the_other_asset_lacks_are_counted(shop: Deployment, audited: bool) -> None:
-    defs = shop.defs(orders_of(shop), lines_of(shop, audited=audited, deps=["orders"]))
+    defs = shop.defs(shop.asset("orders"), lines_of(shop, audited=audited, deps=["orders"]))
     shop.run(defs, "orders")
 
     result = shop.run(defs, "order_lines", raise_on_error=False)
@@ -105,7 +93,7 @@ def test_the_text_of_a_file_has_the_types_of_its_contract(
 
 
 def test_the_graph_of_the_user_stays_as_it_is(shop: Deployment) -> None:
-    defs = shop.defs(orders_of(shop), lines_of(shop, audited=False))
+    defs = shop.defs(shop.asset("orders"), lines_of(shop, audited=False))
     graph = defs.resolve_asset_graph()
     assert graph.get(dg.AssetKey("order_lines")).parent_keys == set()
     assert graph.get(dg.AssetKey("orders")).child_keys == set()
@@ -113,7 +101,7 @@ def test_the_graph_of_the_user_stays_as_it_is(shop: Deployment) -> None:
 
 @pytest.mark.parametrize("audited", [False, True])
 def test_what_is_not_stored_yet_is_not_evaluated(shop: Deployment, audited: bool) -> None:
-    defs = shop.defs(orders_of(shop), lines_of(shop, audited=audited))
+    defs = shop.defs(shop.asset("orders"), lines_of(shop, audited=audited))
     found = schema_check(shop.run(defs, "order_lines"))
     assert not found.passed
     assert found.severity is dg.AssetCheckSeverity.WARN
@@ -153,7 +141,7 @@ def test_assets_may_refer_to_each_other_and_to_themselves(shop: Deployment) -> N
         """
     )
     shop.delivered["orders"] = KNOWN.assign(parent=[1, 1, 7])
-    defs = shop.defs(orders_of(shop), lines_of(shop, audited=False))
+    defs = shop.defs(shop.asset("orders"), lines_of(shop, audited=False))
 
     result = shop.run(defs, raise_on_error=False)
 
@@ -181,7 +169,7 @@ def test_a_partition_may_refer_to_the_others_of_its_own_asset(shop: Deployment) 
     def order_lines(context: dg.AssetExecutionContext) -> pd.DataFrame:
         return shop.source(context.partition_key)
 
-    defs = shop.defs(orders_of(shop), order_lines)
+    defs = shop.defs(shop.asset("orders"), order_lines)
     shop.delivered = {
         "mon": pd.DataFrame({"line": [1, 2], "order": [1, 1]}),
         "tue": pd.DataFrame({"line": [3], "order": [2]}),
@@ -200,7 +188,9 @@ def test_what_cannot_be_loaded_says_so(shop: Deployment) -> None:
     def ungoverned() -> pd.DataFrame:
         return pd.DataFrame({"other": [1]})
 
-    defs = shop.defs(orders_of(shop), ungoverned, lines_of(shop, audited=False, deps=[ungoverned]))
+    defs = shop.defs(
+        shop.asset("orders"), ungoverned, lines_of(shop, audited=False, deps=[ungoverned])
+    )
     found = schema_check(shop.run(defs))
     assert "the other table has no column id" in (found.description or "")
     (shop.root / "io" / "ungoverned").unlink()
@@ -232,7 +222,7 @@ def test_the_other_assets_own_io_manager_loads_the_key_alone(shop: Deployment) -
     defs = with_contracts(
         dg.Definitions(
             assets=[
-                orders_of(shop, io_manager_key="narrow"),
+                shop.asset("orders", io_manager_key="narrow"),
                 lines_of(shop, audited=True, deps=["orders"]),
             ],
             resources={"narrow": narrow, "io_manager": dg.mem_io_manager},

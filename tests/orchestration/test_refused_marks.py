@@ -26,16 +26,12 @@ def degraded(deployment: Deployment) -> tuple[dg.Definitions, dict[str, float]]:
     deployment.contract(REVENUE, "revenue")
     factor = {"amount": 1.0}
 
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @contract_asset("revenue@^1")
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         found: Any = orders[["order_id", "amount"]].reset_index(drop=True)
         return found.assign(amount=found["amount"] * factor["amount"])
 
-    defs = deployment.defs(orders, revenue)
+    defs = deployment.defs(deployment.asset("orders", "orders@^1"), revenue)
     deployment.run(defs)
     deployment.delivered["orders"] = BAD
     deployment.run(defs)

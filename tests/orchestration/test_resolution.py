@@ -10,7 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import ContractsResource, contract_asset
+from dagster_contracts import ContractsResource
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.resolution import ResolvedSource
@@ -25,14 +25,6 @@ def told() -> list[ResolvedSource]:
 @pytest.fixture
 def make(deployment: Deployment, told: list[ResolvedSource]) -> Callable[..., dg.Definitions]:
     def make(**options: Any) -> dg.Definitions:
-        @contract_asset("orders")
-        def orders() -> pd.DataFrame:
-            return deployment.source("orders")
-
-        @dg.asset
-        def order_archive() -> pd.DataFrame:
-            return deployment.source("order_archive")
-
         @dg.asset(deps=["orders"])
         def copy(contracts: ContractsResource) -> None:
             told.append(contracts.resolve("orders"))
@@ -41,7 +33,8 @@ def make(deployment: Deployment, told: list[ResolvedSource]) -> Callable[..., dg
         def report(contracts: ContractsResource) -> None:
             told.append(contracts.resolve("copy"))
 
-        return deployment.defs(orders, order_archive, copy, report, **options)
+        orders, archive = deployment.asset("orders", "orders"), deployment.asset("order_archive")
+        return deployment.defs(orders, archive, copy, report, **options)
 
     return make
 
@@ -138,16 +131,8 @@ def test_each_partition_is_resolved_by_itself(deployment, told) -> None:
     scoped = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
     deployment.contract(scoped)
     days = dg.StaticPartitionsDefinition(["a", "b"])
-    batches = {"a": GOOD, "b": BAD}
+    deployment.delivered.update(a=GOOD, b=BAD)
     errors: list[str] = []
-
-    @contract_asset("orders", partitions_def=days)
-    def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        return batches[context.partition_key]
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
 
     @dg.asset(deps=["orders"], partitions_def=days)
     def daily(contracts: ContractsResource) -> None:
@@ -160,7 +145,8 @@ def test_each_partition_is_resolved_by_itself(deployment, told) -> None:
         errors.append(str(caught.value))
         told.extend(contracts.resolve("orders", partition=day) for day in "ab")
 
-    defs = deployment.defs(orders, order_archive, daily, whole)
+    orders = deployment.asset("orders", "orders", partitions_def=days)
+    defs = deployment.defs(orders, deployment.asset("order_archive"), daily, whole)
     deployment.run(defs, "order_archive")
     for day in "ab":
         deployment.run(defs, "orders", "daily", partition=day)
@@ -177,17 +163,13 @@ def test_each_partition_is_resolved_by_itself(deployment, told) -> None:
 def test_what_is_no_dependency_is_refused(deployment) -> None:
     said: list[str] = []
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return GOOD
-
     @dg.asset
     def stray(contracts: ContractsResource) -> None:
         with pytest.raises(WiringError) as caught:
             contracts.resolve("orders")
         said.append(str(caught.value))
 
-    deployment.run(deployment.defs(orders, stray), "stray")
+    deployment.run(deployment.defs(deployment.asset("orders", "orders"), stray), "stray")
     assert "stray does not depend on orders" in said[0]
     assert 'deps=["orders"]' in said[0]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.store.database import open_store
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
 from tests.orchestration.contract_text import contract_text
@@ -45,11 +43,7 @@ def timed(deployment: Deployment, clock: Any) -> Deployment:
 
 
 def definitions(deployment: Deployment) -> dg.Definitions:
-    @contract_asset("orders@^1")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    return deployment.defs(orders)
+    return deployment.defs(deployment.asset("orders", "orders@^1"))
 
 
 def levels(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:

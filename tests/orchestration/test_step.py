@@ -23,14 +23,6 @@ def test_a_step_is_looked_up_once_for_its_inputs_and_anew_when_it_is_tried_again
 
     monkeypatch.setattr(steps, "_look", counted)
 
-    @dg.asset
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
-    @dg.asset
-    def order_archive() -> pd.DataFrame:
-        return deployment.source("order_archive")
-
     @dg.asset(retry_policy=dg.RetryPolicy(max_retries=1))
     def revenue(
         context: dg.AssetExecutionContext, orders: pd.DataFrame, order_archive: pd.DataFrame
@@ -39,6 +31,7 @@ def test_a_step_is_looked_up_once_for_its_inputs_and_anew_when_it_is_tried_again
             raise RuntimeError("flaky")
         return orders
 
-    deployment.run(deployment.defs(orders, order_archive, revenue))
+    made = [deployment.asset(name) for name in ("orders", "order_archive")]
+    deployment.run(deployment.defs(*made, revenue))
 
     assert sorted(one for one in looked if one[0] == "revenue") == [("revenue", 0), ("revenue", 1)]

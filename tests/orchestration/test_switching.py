@@ -11,31 +11,23 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import WiringError, contract_asset, with_contracts
+from dagster_contracts import WiringError, with_contracts
 from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.orchestration.step import DEGRADED_TAG
 from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, Deployment
+from tests.orchestration.contract_text import contract_text
 
-FROM_THE_ARCHIVE = """
-data_contract:
-  name: orders
-  version: 1.0.0
-  schema:
-    fields:
-      order_id: {type: integer, required: true}
-      amount: {type: number, required: true, minimum: 0}
-  schemas:
-    order_minimum:
-      fields:
-        order_id: {type: integer, required: true}
-        amount: {type: number, required: true}
-  resilience:
-    circuit_breaker:
-      open_when: ["schema_validation_errors > 5%"]
-      recovery: {retry_after: 1h, jitter: 0}
-    fallback_modes:
-      - {level: archive, source: order_archive, schema: order_minimum}
-"""
+FROM_THE_ARCHIVE = contract_text(
+    "orders",
+    "level: archive, source: order_archive, schema: order_minimum",
+    sections="""
+        schemas:
+          order_minimum:
+            fields:
+              order_id: {type: integer, required: true}
+              amount: {type: number, required: true}
+    """,
+)
 
 
 class Shelf(dg.IOManager):
@@ -79,21 +71,11 @@ class Shop:
 
     def orders(self, **options: Any) -> dg.AssetsDefinition:
         """The asset that breaks its contract."""
-
-        @dg.asset(name="orders", **options)
-        def orders() -> pd.DataFrame:
-            return self.deployment.source("orders")
-
-        return orders
+        return self.deployment.asset("orders", **options)
 
     def audited(self, **options: Any) -> dg.AssetsDefinition:
         """The same, judged before it is stored."""
-
-        @contract_asset("orders", **options)
-        def orders() -> pd.DataFrame:
-            return self.deployment.source("orders")
-
-        return orders
+        return self.deployment.asset("orders", "orders", **options)
 
     def revenue(self, given: dg.AssetIn | None = None, **options: Any) -> dg.AssetsDefinition:
         """The asset that reads them."""
@@ -539,8 +521,9 @@ def test_a_loader_of_several_partitions_is_asked_for_each_that_the_primary_serve
 
     defs = shop.defs(orders, revenue, resources={"io_manager": parts, "loader": parts})
     for partition in ("a", "b"):
+        shop.deployment.delivered[partition] = GOOD
         shop.deployment.run(defs, "orders", partition=partition)
-    shop.deployment.delivered["orders"] = BAD
+    shop.deployment.delivered["b"] = BAD
     shop.deployment.run(defs, "orders", partition="b")
 
     shop.deployment.run(defs, "revenue")

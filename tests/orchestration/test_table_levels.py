@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from dagster_contracts import contract_asset
 from tests.orchestration.conftest import BAD, ORDERS, Deployment
 
 
@@ -40,16 +39,12 @@ def test_the_table_serves_while_the_circuit_is_open(deployment: Deployment, data
     deployment.delivered["orders"] = BAD
     served: list[pd.DataFrame] = []
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return deployment.source("orders")
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> float:
         served.append(orders)
         return float(orders["amount"].sum())
 
-    ran = deployment.run(deployment.defs(orders, revenue))
+    ran = deployment.run(deployment.defs(deployment.asset("orders", "orders"), revenue))
 
     assert ran.output_for_node("revenue") == 11.0
     assert served[0].to_dict("records") == [

@@ -9,8 +9,8 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset, with_contracts
-from tests.orchestration.conftest import GOOD, Deployment
+from dagster_contracts import with_contracts
+from tests.orchestration.conftest import Deployment
 
 
 class Troubled(dg.IOManager):
@@ -33,17 +33,13 @@ class Troubled(dg.IOManager):
 def run(deployment: Deployment, tmp_path: Path) -> Any:
     manager = Troubled()
 
-    @contract_asset("orders")
-    def orders() -> pd.DataFrame:
-        return GOOD
-
     @dg.asset
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
     defs = with_contracts(
         dg.Definitions(
-            assets=[orders, revenue],
+            assets=[deployment.asset("orders", "orders"), revenue],
             resources={"io_manager": dg.IOManagerDefinition.hardcoded_io_manager(manager)},
             executor=dg.in_process_executor,
         ),
