@@ -219,13 +219,11 @@ class HealRuns:
             return Unread(reason=f"{type(error).__name__}: {error}")
 
     def _sources_of(self, request: HealRequest) -> Iterator[Target]:
-        made = self._made(request)
-        for key in made:
-            for above in self._graph.upstream[key] - set(made):
-                name = above.to_user_string()
-                if self._sources.known(name):
-                    for part in self._lineage.read(key, request.partition, above):
-                        yield name, part
+        for below, above in self._read_by(self._made(request)):
+            name = above.to_user_string()
+            if self._sources.known(name):
+                for part in self._lineage.read(below, request.partition, above):
+                    yield name, part
 
     @cached_property
     def _sources(self) -> UnreadSources:
@@ -300,18 +298,23 @@ class HealRuns:
 
         The ledger blames what was degraded when the asset was built, and not what is so since.
         """
+        for below, above in self._read_by(made):
+            binding = self._bindings.get(above)
+            if binding is not None and binding.protects:
+                for circuit in self._circuits_read(binding, below, partition):
+                    reason = self._degrades(circuit, binding)
+                    if reason is not None:
+                        return reason
+            for target in self._parts_read(above, below, partition):
+                if self._will_be_healed(target):
+                    return f"{above.to_user_string()} is to be healed first"
+        return None
+
+    def _read_by(self, made: Collection[dg.AssetKey]) -> Iterator[tuple[dg.AssetKey, dg.AssetKey]]:
+        """Each asset of a run with each that it reads and that the run does not make itself."""
         for below in sorted(made):
             for above in sorted(self._graph.upstream[below] - set(made)):
-                binding = self._bindings.get(above)
-                if binding is not None and binding.protects:
-                    for circuit in self._circuits_read(binding, below, partition):
-                        reason = self._degrades(circuit, binding)
-                        if reason is not None:
-                            return reason
-                for target in self._parts_read(above, below, partition):
-                    if self._will_be_healed(target):
-                        return f"{above.to_user_string()} is to be healed first"
-        return None
+                yield below, above
 
     def _circuits_read(
         self, binding: Binding, below: dg.AssetKey, partition: str | None
