@@ -146,13 +146,10 @@ class UnreadSources:
         key = (source.binding.asset, source.partition)
         if key not in self._looked:
             asset, part = source.binding.asset_key, source.partition
-            never = was_never_stored(self._instance, asset, part)
+            stored = stored_at(self._instance, asset, part)
+            never = stored is None and was_never_stored(self._instance, asset, part)
             circuit = self._runtime.breaker.circuit(source.binding.circuit_key(part))
-            self._looked[key] = (
-                never,
-                None if never else stored_at(self._instance, asset, part),
-                not circuit.in_a_row(UNAVAILABLE),
-            )
+            self._looked[key] = never, stored, not circuit.in_a_row(UNAVAILABLE)
         return self._looked[key]
 
 
