@@ -11,11 +11,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from dagster_contracts.core.circuit import Circuit, CircuitKey, NoteKind, Override
+from dagster_contracts.core.circuit import CircuitKey, NoteKind, Override
 from dagster_contracts.core.metrics import REFUSED
 from dagster_contracts.resilience.circuit_rows import of_key, read_circuit
 from dagster_contracts.resilience.snapshots import Snapshot
-from dagster_contracts.resilience.whole_asset import as_obeyed, read_whole
+from dagster_contracts.resilience.whole_asset import seen_circuit
 from dagster_contracts.store.database import Store
 from dagster_contracts.store.tables import circuit_events, observations, snapshots
 
@@ -43,13 +43,11 @@ def trusted_snapshots(
 def _is_trusted(
     conn: sa.Connection, snapshot: Snapshot, key: CircuitKey, now: datetime, *, audited: bool
 ) -> bool:
-    stored = read_circuit(conn, key)
-    circuit = stored.circuit if stored is not None else Circuit(key=key)
-    whole = None if key.partition is None else read_whole(conn, key)
-    obeyed = circuit if whole is None else as_obeyed(circuit, whole, now)
-    if obeyed.override is not Override.FORCED_OPEN:
+    seen = seen_circuit(conn, key, lambda _: now)
+    if seen.override is not Override.FORCED_OPEN:
         return True
-    if obeyed == circuit:
+    stored = read_circuit(conn, key)
+    if stored is not None and stored.circuit == seen:
         forced = _forced_open(conn, key)
     else:
         # No event of this partition has met the whole asset's override: all came before it.

@@ -220,31 +220,58 @@ def test_the_health_of_the_whole_asset_is_a_row_only_while_it_is_forced(
     assert [row.partition for row in health(store, [contract])] == ["2026-03-02"]
 
 
+@pytest.fixture
+def keep(store, clock):
+    """Keep the batch of an evaluation as a valid one of Monday's."""
+
+    def do(evaluation_id):
+        kept = Snapshot(
+            id=1,
+            contract="orders",
+            contract_version="1.0.0",
+            asset="orders",
+            partition="2026-03-02",
+            evaluation_id=evaluation_id,
+            kind="pyarrow",
+            sha256="a" * 64,
+            schema_sha256="b" * 64,
+            rows=1,
+            bytes=1,
+            event_time=None,
+            kept_at=clock(),
+        )
+        with store.begin() as conn:
+            conn.execute(sa.insert(snapshots).values(asdict(kept)))
+        return kept
+
+    return do
+
+
 def test_last_valid_is_from_before_also_where_no_event_of_the_partition_has_met_the_override(
-    breaker, contract, force, report, store, clock
+    breaker, contract, force, report, store, keep
 ):
     """Neither the primary of that moment nor what follows is served, in any partition."""
     breaker.record(contract, report(partition="2026-03-02", id="e1"), key=MONDAY)
-    kept = Snapshot(
-        id=1,
-        contract="orders",
-        contract_version="1.0.0",
-        asset="orders",
-        partition="2026-03-02",
-        evaluation_id="e1",
-        kind="pyarrow",
-        sha256="a" * 64,
-        schema_sha256="b" * 64,
-        rows=1,
-        bytes=1,
-        event_time=None,
-        kept_at=clock(),
-    )
-    with store.begin() as conn:
-        conn.execute(sa.insert(snapshots).values(asdict(kept)))
+    kept = keep("e1")
     assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == (kept,)
     force(WHOLE, Override.FORCED_OPEN)
     assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == ()
+
+
+@pytest.mark.parametrize("forced", [MONDAY, WHOLE], ids=["its own", "the whole asset's"])
+def test_an_override_that_has_ended_hides_no_batch_though_nothing_has_asked_since(
+    breaker, contract, force, report, store, clock, keep, forced
+):
+    """A read of one partition may be served the batch of another, which nobody has ticked."""
+    breaker.record(contract, report(partition="2026-03-02", id="e1"), key=MONDAY)
+    kept = keep("e1")
+    force(forced, Override.FORCED_OPEN, until=clock() + timedelta(hours=1))
+    breaker.tick(contract, MONDAY)
+    assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == ()
+
+    clock.advance(hours=2)
+
+    assert trusted_snapshots(store, [kept], lambda _: MONDAY, audited=True) == (kept,)
 
 
 # ---- of which partition the clock speaks ---------------------------------------------------------
