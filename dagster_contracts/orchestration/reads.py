@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,16 +67,8 @@ class Read:
     @classmethod
     def primary(cls, binding: Binding, partition: str | None, position: int) -> Read:
         """A read of the primary."""
-        return cls(
-            contract=binding.contract.ref,
-            upstream=binding.asset,
-            partition=partition,
-            level="primary",
-            source=binding.asset,
-            reason="the circuit is closed",
-            degraded=False,
-            position=position,
-        )
+        found = cls.good(binding.asset, partition, position)
+        return replace(found, contract=binding.contract.ref, reason="the circuit is closed")
 
     def sentence(self) -> str:
         """``flights [2013-01-03] was read from last_valid of flights: the circuit is open ...``."""
@@ -224,15 +216,15 @@ class Reader:
                 if level.name in unavailable or (primary and is_fault_of_code(error)):
                     raise
                 unavailable[level.name] = f"{type(error).__name__}: {error}"
-                if primary and was_never_stored(instance, binding.asset_key, partition):
+                if primary:
                     primary_error = error
+                if primary and was_never_stored(instance, binding.asset_key, partition):
                     never = f"{binding.asset} [{partition}] was never materialized"
                     unavailable[level.name] = f"{never} ({unavailable[level.name]})"
                 _LOG.warning(
                     "%s: the level %r cannot be read", binding.asset, level.name, exc_info=error
                 )
                 if primary and never is None:
-                    primary_error = error
                     self._runtime.breaker.observe_failure(
                         contract,
                         binding.circuit_key(partition),
