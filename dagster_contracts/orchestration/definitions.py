@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from dagster_contracts.core.contract import SourceKind
+from dagster_contracts.core.contract import FallbackLevel, SourceKind
 from dagster_contracts.core.near_names import near_name
 from dagster_contracts.core.uri import LEVEL_ENDINGS
 from dagster_contracts.documents.folder import read_folder
@@ -19,7 +19,7 @@ from dagster_contracts.orchestration.asset_decorator import (
     build_contract_asset,
     declaration_of,
 )
-from dagster_contracts.orchestration.binding import Bindings, bind_contracts
+from dagster_contracts.orchestration.binding import Binding, Bindings, bind_contracts
 from dagster_contracts.orchestration.bound_circuits import BoundCircuits
 from dagster_contracts.orchestration.circuit_sensor import build_circuit_sensor
 from dagster_contracts.orchestration.failures import build_failure_hook
@@ -104,6 +104,7 @@ def with_contracts(
     given = _given_resources(defs, resource)
     own = OwnResources.of(list(defs.assets or ()), list(defs.asset_checks or ()), given)
     assets = list(own.assets)
+    keys = [key for item in assets for key in _keys(item)]
     executable = [a for a in assets if isinstance(a, dg.AssetsDefinition)]
     declared = {
         a.key: declaration.reference
@@ -112,7 +113,7 @@ def with_contracts(
     }
     bindings = bind_contracts(
         folder,
-        asset_keys=[key for a in assets for key in _keys(a)],
+        asset_keys=keys,
         declared=declared,
         translator=used,
         strict=strict,
@@ -125,7 +126,7 @@ def with_contracts(
     partitions_of = {key: asset.partitions for key, asset in stored.items()}
     resource.runtime().reader = Reader(resource.runtime(), bindings, used, partitions_of)
     resource.runtime().bound = bound = BoundCircuits(bindings, partitions_of)
-    _known_fallbacks(bindings, [key for a in assets for key in _keys(a)], used, strict=strict)
+    _known_fallbacks(bindings, keys, used, strict=strict)
     references = References(bindings, stored, used)
     governed = [_governed(item, bindings, resource.runtime, used, references) for item in assets]
     checks = build_contract_checks(
@@ -219,29 +220,35 @@ def _known_fallbacks(
 ) -> None:
     """A fallback that nobody here makes would only be missed on the day it is needed."""
     names = [key.to_user_string() for key in keys]
+    for binding, level, key in _levels_of_assets(bindings, translator):
+        if key in keys:
+            continue
+        nearest = near_name(level.source.name, names)
+        message = (
+            f"the level {level.name!r} of {binding.contract.ref} reads the asset "
+            f"{level.source.name!r}, which is not here"
+            + (f"; the nearest is {nearest!r}" if nearest else "")
+        )
+        problem = WiringError(
+            message,
+            where=level.location or binding.contract.location,
+            hint="mend `source`, or declare the asset of another location here; a file begins "
+            f"with ./ or ends with {', '.join(LEVEL_ENDINGS)}",
+        )
+        if strict:
+            raise problem
+        warnings.warn(str(problem), ContractsWarning, stacklevel=3)
+
+
+def _levels_of_assets(
+    bindings: Bindings, translator: ContractTranslator
+) -> Iterator[tuple[Binding, FallbackLevel, dg.AssetKey]]:
+    """The levels that read another asset, each with what it stands in for and the asset's key."""
     for binding in bindings:
         resilience = binding.contract.resilience
         for level in resilience.levels if resilience is not None else ():
-            if level.source.kind is not SourceKind.ASSET:
-                continue
-            key = bindings.asset_of(level.source.name, translator)
-            if key in keys:
-                continue
-            nearest = near_name(level.source.name, names)
-            message = (
-                f"the level {level.name!r} of {binding.contract.ref} reads the asset "
-                f"{level.source.name!r}, which is not here"
-                + (f"; the nearest is {nearest!r}" if nearest else "")
-            )
-            problem = WiringError(
-                message,
-                where=level.location or binding.contract.location,
-                hint="mend `source`, or declare the asset of another location here; a file begins "
-                f"with ./ or ends with {', '.join(LEVEL_ENDINGS)}",
-            )
-            if strict:
-                raise problem
-            warnings.warn(str(problem), ContractsWarning, stacklevel=3)
+            if level.source.kind is SourceKind.ASSET:
+                yield binding, level, bindings.asset_of(level.source.name, translator)
 
 
 def _keys(item: Any) -> Iterable[dg.AssetKey]:
@@ -335,11 +342,5 @@ def _fallbacks(
     stored: Mapping[dg.AssetKey, StoredAsset], bindings: Bindings, translator: ContractTranslator
 ) -> dict[dg.AssetKey, str]:
     """The assets of this code location that are fallbacks, and what loads each of them."""
-    keys = {
-        bindings.asset_of(level.source.name, translator)
-        for binding in bindings
-        if binding.contract.resilience is not None
-        for level in binding.contract.resilience.levels
-        if level.source.kind is SourceKind.ASSET
-    }
+    keys = {key for _, _, key in _levels_of_assets(bindings, translator)}
     return {key: stored[key].io_manager for key in sorted(keys) if key in stored}
