@@ -180,8 +180,8 @@ class _Reader:
                 f'"logicalType": "{_text(node, "logicalType")}"}}',
             )
         for key in node.entries:
-            near = near_names(key, _FIELD_KEYS, count=1)
-            if near and key not in _FIELD_KEYS and key != near[0]:
+            near = near_names(key, _FIELD_KEYS, count=1) if key not in _FIELD_KEYS else []
+            if near:
                 self._findings.warning(
                     node.key_location(key),
                     "unknown-key",
