@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dagster_contracts.core.contract import SchemaObject
-from dagster_contracts.core.near_names import near_names
 from dagster_contracts.core.reference import is_name
 from dagster_contracts.documents.avro import read_avro
 from dagster_contracts.documents.json_schema import read_json_schema
@@ -105,6 +104,6 @@ class SchemaFiles:
             beside = [entry.name for entry in self.folder.iterdir() if entry.name.endswith(ENDINGS)]
         except OSError:
             beside = []
-        if near_names(reference, beside) or beside:
+        if beside:
             return did_you_mean(reference, beside)
         return f"put {' or '.join(names)} into {self.folder}"
