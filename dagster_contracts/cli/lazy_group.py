@@ -54,7 +54,10 @@ class LazyGroup(click.Group):
         """Import the command of that name; exit with its text where a name is not known."""
         found = self.lazy.get(cmd_name)
         if found is None:
-            near = _near(cmd_name, self.lazy)
+            # It loads difflib, which is only needed for a mistake.
+            from dagster_contracts.core.near_names import near_name
+
+            near = near_name(cmd_name, self.lazy)
             if near and not ctx.resilient_parsing:
                 ctx.fail(f"No such command {cmd_name!r}. Did you mean {near!r}?")
             return None
@@ -123,10 +126,3 @@ def _refused_file(error: OSError) -> ContractsError:
     why = os.strerror(error.errno) if error.errno is not None else str(error)
     where = f" {named}" if named is not None else ""
     return ContractsError(f"the file{where} cannot be read or written", why=why, hint=hint)
-
-
-def _near(word: str, known: Mapping[str, object]) -> str | None:
-    # It loads difflib, which is only needed for a mistake.
-    from dagster_contracts.core.near_names import near_name
-
-    return near_name(word, known)
