@@ -28,8 +28,11 @@ def of_asset(key: CircuitKey) -> CircuitKey:
 
 
 def read_whole(conn: sa.Connection, key: CircuitKey) -> Circuit | None:
-    """The circuit of the whole asset that a partition belongs to, if it has a row."""
-    stored = read_circuit(conn, of_asset(key))
+    """The circuit of the whole asset that a partition belongs to, if it has a row.
+
+    ``None`` of a whole asset too, which obeys no other.
+    """
+    stored = None if key.partition is None else read_circuit(conn, of_asset(key))
     return None if stored is None else stored.circuit
 
 
@@ -56,24 +59,20 @@ def parts_of(conn: sa.Connection, key: CircuitKey) -> list[CircuitKey]:
     """The circuits of an asset's partitions, in order; a partition has none."""
     if key.partition is not None:
         return []
-    named_ones = sa.select(circuits.c.partition).where(
-        circuits.c.contract == key.contract,
-        circuits.c.asset == key.asset,
-        circuits.c.partition != "",
-    )
-    return sorted(CircuitKey(key.contract, key.asset, part) for part in conn.scalars(named_ones))
+    names = conn.scalars(sa.select(circuits.c.partition).where(_of_parts(key)))
+    return sorted(CircuitKey(key.contract, key.asset, part) for part in names)
 
 
 def wake_partitions(conn: sa.Connection, key: CircuitKey, now: datetime) -> None:
     """Let the next tick look at every partition of an asset: its override has changed."""
-    conn.execute(
-        sa.update(circuits)
-        .where(
-            circuits.c.contract == key.contract,
-            circuits.c.asset == key.asset,
-            circuits.c.partition != "",
-        )
-        .values(wake_at=now)
+    conn.execute(sa.update(circuits).where(_of_parts(key)).values(wake_at=now))
+
+
+def _of_parts(key: CircuitKey) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        circuits.c.contract == key.contract,
+        circuits.c.asset == key.asset,
+        circuits.c.partition != "",
     )
 
 
@@ -92,7 +91,7 @@ def has_newer(conn: sa.Connection, key: CircuitKey, time: datetime) -> bool:
 
 def inherited_by(conn: sa.Connection, key: CircuitKey, now: datetime) -> Inherited:
     """What the whole asset's override says to a circuit; a whole asset inherits nothing."""
-    return inherited_from(None if key.partition is None else read_whole(conn, key), now)
+    return inherited_from(read_whole(conn, key), now)
 
 
 def seen_circuit(
@@ -104,7 +103,7 @@ def seen_circuit(
     """
     stored = read_circuit(conn, key)
     circuit = stored.circuit if stored else Circuit(key=key)
-    whole = None if key.partition is None else read_whole(conn, key)
+    whole = read_whole(conn, key)
     if not _may_end(circuit) and (whole is None or whole.override is Override.NONE):
         return circuit
     now = clock(conn)
