@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dagster_contracts.core.circuit import Circuit, CircuitKey
@@ -88,7 +88,7 @@ def no_partition(key: CircuitKey, known: Iterable[str]) -> PolicyError:
     return PolicyError(
         f"{key.asset} has no partition {key.partition!r}",
         where=str(key),
-        why=f"its partitions: {'... ' if len(names) > 5 else ''}{', '.join(names[-5:]) or 'none'}",
+        why=f"its partitions: {_newest(names)}",
         hint=did_you_mean(key.partition or "", names) or "name one of those, or none for all",
     )
 
@@ -106,10 +106,13 @@ def require_evaluated(key: CircuitKey, recorded: Iterable[Circuit], *, hint: str
     raise PolicyError(
         f"nothing was ever evaluated of the partition {key.partition!r} of {key.asset}",
         where=str(key),
-        why=f"partitions that were: {'... ' if len(names) > 5 else ''}"
-        f"{', '.join(names[-5:]) or 'none'}",
+        why=f"partitions that were: {_newest(names)}",
         hint=f"{near} {hint[0].upper()}{hint[1:]}" if near else hint,
     )
+
+
+def _newest(names: Sequence[str]) -> str:
+    return f"{'... ' if len(names) > 5 else ''}{', '.join(names[-5:]) or 'none'}"
 
 
 def _listed(names: Iterable[str]) -> str:
