@@ -20,10 +20,11 @@ from dagster_contracts.core.circuit import (
     Ticked,
     asked_of,
 )
-from dagster_contracts.core.condition import Comparison, comparisons_of, metrics_of
+from dagster_contracts.core.condition import Comparison, comparisons_of
 from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.metrics import DELAY_AFTER, OF_HISTORY, OF_LIFE, SINCE_AVAILABLE
 from dagster_contracts.core.service_levels import LIFE, deadlines
+from dagster_contracts.resilience.watched import policy_of
 
 FRESHNESS = "data_freshness"
 AGE = "materialization_age"
@@ -33,7 +34,7 @@ _LOOK_AGAIN = timedelta(minutes=1)
 """How often a closed circuit is looked at whose conditions speak of what the store remembers."""
 
 # At 30 minutes sharp `>= 30min` has come true, and `> 30min` has not.
-_JUST_AFTER = timedelta(milliseconds=1)
+JUST_AFTER = timedelta(milliseconds=1)
 _THOUSAND_YEARS = 31_536_000_000_000_000  # microseconds
 
 
@@ -77,11 +78,10 @@ def wake_at(circuit: Circuit, contract: Contract, now: datetime) -> datetime | N
             moments.append(circuit.next_probe_at)
         if circuit.state is CircuitState.HALF_OPEN and circuit.lease is not None:
             moments.append(circuit.lease.expires_at)
-    if circuit.state is CircuitState.CLOSED and contract.resilience is not None:
-        open_when = asked_of(contract.resilience.circuit, circuit).open_when
-        comparisons = [c for condition in open_when for c in comparisons_of(condition)]
+    if circuit.state is CircuitState.CLOSED:
+        comparisons = _opens_by(circuit, contract)
         for crossing in _crossings(circuit, contract, comparisons, now):
-            moments.extend(m for m in (crossing, crossing + _JUST_AFTER) if m > now)
+            moments.extend(m for m in (crossing, crossing + JUST_AFTER) if m > now)
         if any(comparison.metric == REPORTS for comparison in comparisons):
             # Reports arrive in another table, without a word to the circuit.
             moments.append(now)
@@ -100,7 +100,10 @@ def wake_after(
     """
     circuit = step.circuit
     waking = wake_at(circuit, contract, now)
-    if circuit.state is CircuitState.CLOSED and _opens_by(circuit, contract) & OF_HISTORY:
+    if circuit.state is CircuitState.CLOSED and any(
+        comparison.metric.partition(".")[0] in OF_HISTORY
+        for comparison in _opens_by(circuit, contract)
+    ):
         waking = min(waking or now + _LOOK_AGAIN, now + _LOOK_AGAIN)
     return now if is_unjudged(event, step, contract, now) else waking
 
@@ -115,19 +118,14 @@ def is_unjudged(event: CircuitEvent, step: Step, contract: Contract, now: dateti
         return False
     if not isinstance(event, Observed) or contract.resilience is None:
         return True
-    open_when = asked_of(contract.resilience.circuit, step.circuit).open_when
-    comparisons = [c for condition in open_when for c in comparisons_of(condition)]
-    crossings = _crossings(step.circuit, contract, comparisons, now)
+    crossings = _crossings(step.circuit, contract, _opens_by(step.circuit, contract), now)
     return any(crossing <= now for crossing in crossings)
 
 
-def _opens_by(circuit: Circuit, contract: Contract) -> frozenset[str]:
-    """The metrics, or their families, that a circuit opens by."""
-    if contract.resilience is None:
-        return frozenset()
-    asked = asked_of(contract.resilience.circuit, circuit)
-    named = (metrics_of(condition) for condition in asked.open_when)
-    return frozenset(name.partition(".")[0] for names in named for name in names)
+def _opens_by(circuit: Circuit, contract: Contract) -> list[Comparison]:
+    """The comparisons that a circuit opens by."""
+    open_when = asked_of(policy_of(contract), circuit).open_when
+    return [c for condition in open_when for c in comparisons_of(condition)]
 
 
 def _crossings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from sys import intern
 
 from dagster_contracts.core.circuit import (
@@ -36,13 +36,12 @@ from dagster_contracts.core.routing import CurrentLevel, LevelStatus, activation
 from dagster_contracts.resilience.backtest.arrivals import Arrivals
 from dagster_contracts.resilience.backtest.last_valid import LastValid
 from dagster_contracts.resilience.backtest.recorded import Recorded
-from dagster_contracts.resilience.wake import clock_metrics, is_unjudged, wake_at
+from dagster_contracts.resilience.wake import JUST_AFTER, clock_metrics, is_unjudged, wake_at
 from dagster_contracts.resilience.watched import told_by_others, watched_metrics
 
 _NO_JITTER = 0.5
 _LOOKED_AT = 8
 """Of how many partitions that a circuit waits for it is found out what they are served."""
-_JUST_AFTER = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +142,7 @@ class CircuitReplay:
     def end(self, until: datetime) -> None:
         """Let the rest of the time pass."""
         # Who resets at the very end has seen the last evaluation.
-        self._go_on(until + _JUST_AFTER)
+        self._go_on(until + JUST_AFTER)
         self._wait(until)
         self.stretches[-1] = replace(self.stretches[-1], until=max(until, self._now))
         if self.stretches[0].since < self._shown_from:
@@ -328,27 +327,25 @@ class CircuitReplay:
             case _:
                 return now
 
-    def _coming(self, level: FallbackLevel, partition: str | None) -> Iterator[datetime]:
+    def _coming(self, level: FallbackLevel, partition: str | None) -> datetime | None:
         """When the next batch comes that a level can be made of, though nothing happens here."""
-        coming = None
         if level.source.kind is SourceKind.LAST_VALID and level.any_partition:
-            coming = self._last_valid.next_elsewhere(partition, self._now)
-        elif level.source.kind is SourceKind.ASSET:
-            coming = self._arrivals.next(level, partition, self._now)
-        if coming is not None:
-            yield coming
+            return self._last_valid.next_elsewhere(partition, self._now)
+        if level.source.kind is SourceKind.ASSET:
+            return self._arrivals.next(level, partition, self._now)
+        return None
 
-    def _route_moments(self) -> Iterator[datetime]:
+    def _route_moments(self) -> Iterator[datetime | None]:
         """When a level grows too old, or may be left again."""
         partitions = self._concerned()
         for level in self._resilience.fallbacks:
             for partition in partitions:
                 newest = self._newest(level, partition, self._now)
                 if newest is not None and level.max_age is not None and newest < self._now:
-                    yield newest + level.max_age + _JUST_AFTER
+                    yield newest + level.max_age + JUST_AFTER
                 is_too_old = level.max_age and newest and self._now - newest > level.max_age
                 if newest is None or is_too_old:
-                    yield from self._coming(level, partition)
+                    yield self._coming(level, partition)
                 current = self._current.get(partition)
                 if current is not None and current.name == level.name:
                     yield current.since + level.min_dwell
