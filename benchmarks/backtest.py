@@ -10,24 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
+from benchmarks.circuits import contract_of
 from benchmarks.memory import peak
-from dagster_contracts.core.condition import parse_condition
-from dagster_contracts.core.contract import (
-    CircuitPolicy,
-    Contract,
-    FallbackLevel,
-    FallbackSource,
-    Resilience,
-    SchemaObject,
-    SourceKind,
-)
 from dagster_contracts.resilience.backtest import backtest
 from dagster_contracts.store.database import open_store
 from dagster_contracts.store.tables import observations
@@ -38,22 +28,6 @@ MORE_MEMORY = 32
 _SPAN = timedelta(days=90)
 _PIECE = 10_000
 _CONDITIONS = ("schema_validation_errors > 5%", "row_count < 100", "data_freshness > 12h")
-
-
-def contract_of(*conditions: str) -> Contract:
-    """Falls back to the last valid batch of a day."""
-    last = FallbackLevel(name="last", source=FallbackSource(SourceKind.LAST_VALID))
-    primary = FallbackLevel(name="primary", source=FallbackSource(SourceKind.PRIMARY))
-    policy = CircuitPolicy(open_when=tuple(parse_condition(text) for text in conditions))
-    return Contract(
-        name="orders",
-        version="1.0.0",
-        objects=(SchemaObject(name="orders"),),
-        resilience=Resilience(
-            circuit=policy, levels=(primary, replace(last, max_age=timedelta(days=1)))
-        ),
-        semantic_hash="v1",
-    )
 
 
 def write_history(url: str, length: int) -> None:
@@ -128,7 +102,8 @@ def main() -> int:
 def _replay(url: str) -> None:
     store = open_store(url)
     begin = time.process_time()
-    result = backtest(store, contract_of(*_CONDITIONS), curves=1)
+    contract = contract_of("orders", *_CONDITIONS, max_age=timedelta(days=1))
+    result = backtest(store, contract, curves=1)
     taken = time.process_time() - begin
     store.close()
     assert result.circuits[0].openings

@@ -27,18 +27,9 @@ import pandas as pd
 import polars as pl
 import sqlalchemy as sa
 
+from benchmarks.circuits import contract_of
 from dagster_contracts.core.checks import plan_checks
 from dagster_contracts.core.circuit import Circuit, CircuitKey, circuit_to_json
-from dagster_contracts.core.condition import parse_condition
-from dagster_contracts.core.contract import (
-    CircuitPolicy,
-    Contract,
-    FallbackLevel,
-    FallbackSource,
-    Resilience,
-    SchemaObject,
-    SourceKind,
-)
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.errors import StoreError
 from dagster_contracts.orchestration.binding import Binding, Bindings
@@ -53,26 +44,12 @@ from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.store.database import Store, open_store
 from dagster_contracts.store.tables import circuit_events, circuits, observations, outbox
 
+OPEN_WHEN = "schema_validation_errors > 5%"
 PROCESSES, EACH = 8, 25
 LONG = 0.005
 QUIET = (100, 10_000)
 ROUTED = 1.05
 TICK = 1.5
-
-
-def contract_of(name: str) -> Contract:
-    """Opens above five per cent; falls back to the last valid batch."""
-    sources = (("primary", SourceKind.PRIMARY), ("last", SourceKind.LAST_VALID))
-    return Contract(
-        name=name,
-        version="1.0.0",
-        objects=(SchemaObject(name=name),),
-        resilience=Resilience(
-            circuit=CircuitPolicy(open_when=(parse_condition("schema_validation_errors > 5%"),)),
-            levels=tuple(FallbackLevel(name=n, source=FallbackSource(kind)) for n, kind in sources),
-        ),
-        semantic_hash="v1",
-    )
 
 
 def report_of(name: str, evaluation: str, broken: int = 1) -> ContractReport:
@@ -179,7 +156,8 @@ def _taken(work: Callable[[], object]) -> tuple[float, float]:
 def measure_recording(url: str) -> Row:
     """One evaluation of a circuit that exists, against a transaction that writes one event."""
     store = open_store(url)
-    breaker, contract, key = CircuitBreaker(store), contract_of("one"), CircuitKey("one", "one")
+    breaker, key = CircuitBreaker(store), CircuitKey("one", "one")
+    contract = contract_of("one", OPEN_WHEN)
     breaker.record(contract, report_of("one", "first"), key=key)
     numbers = iter(range(10**6))
 
@@ -237,7 +215,7 @@ def _hammer(url: str, number: int, many: int, ready: Any, done: Any) -> None:
             name = names[(number * EACH + turn) % many]
             report = report_of(name, f"{number}:{turn}:{many}", broken=7)
             try:
-                breaker.record(contract_of(name), report, key=CircuitKey(name, name))
+                breaker.record(contract_of(name, OPEN_WHEN), report, key=CircuitKey(name, name))
             except StoreError:
                 conflicts += 1
     ready.wait()
@@ -245,7 +223,8 @@ def _hammer(url: str, number: int, many: int, ready: Any, done: Any) -> None:
     breaker = CircuitBreaker(store, clock=lambda: tomorrow)
     for name in names:
         holder = f"process {number}"
-        leases += breaker.ask_probe(contract_of(name), CircuitKey(name, name), holder) is not None
+        lease = breaker.ask_probe(contract_of(name, OPEN_WHEN), CircuitKey(name, name), holder)
+        leases += lease is not None
     store.close()
     done.put((conflicts, leases, sum(waited), sum(one > LONG for one in waited)))
 
@@ -304,7 +283,7 @@ def _deployment(root: Path, names: list[str]) -> tuple[ContractsRuntime, Binding
     )
     bound = {}
     for name in names:
-        contract = contract_of(name)
+        contract = contract_of(name, OPEN_WHEN)
         key = dg.AssetKey(name)
         bound[key] = Binding(contract, contract.objects[0], key, plan_checks(contract))
     return ContractsRuntime(settings), Bindings(bound)
