@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from dagster_contracts.core.contract import Contract
 from dagster_contracts.core.outcome import ContractReport
 from dagster_contracts.documents.folder import ContractFolder
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.monitoring.alerts import AlertKind, AlertState
+from dagster_contracts.monitoring.alerts import Alert, AlertKind, AlertState
 from dagster_contracts.monitoring.dispatch import AlertDispatcher, Delivered
 from dagster_contracts.monitoring.feedback import FeedbackBook
 from dagster_contracts.registry.consumers import ConsumerEdge
@@ -191,8 +191,36 @@ def test_healing_that_was_given_up_is_told_once_with_the_command(
     assert "heal orders --asset revenue --partition 2026-03-01 --reason" in alert["detail"]
 
 
-def hold_a_batch(quarantine: Quarantine, clock: FakeClock) -> int:
-    """The number of a refused batch of orders."""
+@dataclass
+class HeldBatch:
+    """A refused batch of orders, and what asks for its publication."""
+
+    quarantine: Quarantine
+    publication: Publication
+    dispatcher: AlertDispatcher
+    number: int
+
+    def told(self, desk: Desk) -> list[dict[str, Any]]:
+        """What people got of it."""
+        return [alert for alert in desk.got() if alert["kind"] == "circuit.publication"]
+
+    def alert(self) -> Alert:
+        """The only alert of it in the book."""
+        subject = f"batch {self.number}"
+        (found,) = [a for a in self.dispatcher.book.alerts() if a.labels.subject == subject]
+        return found
+
+
+@pytest.fixture
+def held(
+    desk: Desk,
+    pipeline: Pipeline,
+    clock: FakeClock,
+    tmp_path: Path,
+    make_contract: Callable[..., Contract],
+) -> HeldBatch:
+    orders = make_contract()
+    pipeline.evaluate(orders, errors=BAD)
     report = ContractReport(
         contract="orders",
         version="1.0.0",
@@ -203,40 +231,31 @@ def hold_a_batch(quarantine: Quarantine, clock: FakeClock) -> int:
         outcomes=(),
         asset="orders",
     )
+    quarantine = Quarantine(desk.store, tmp_path / "quarantine")
     rows = pa.table({"id": [None]})
-    return quarantine.put(CircuitKey("orders", "orders"), rows, report, kind="pandas").id
+    batch = quarantine.put(CircuitKey("orders", "orders"), rows, report, kind="pandas")
+    return HeldBatch(quarantine, Publication(desk.store), desk.dispatcher(orders), batch.id)
 
 
 @pytest.mark.parametrize("later", ["published", "dropped", "released"])
 def test_a_batch_that_is_not_published_is_one_alert_until_it_is_settled(
-    desk: Desk,
-    pipeline: Pipeline,
-    clock: FakeClock,
-    tmp_path: Path,
-    make_contract: Callable[..., Contract],
-    later: str,
+    desk: Desk, clock: FakeClock, held: HeldBatch, later: str
 ) -> None:
-    orders = make_contract()
-    pipeline.evaluate(orders, errors=BAD)
-    quarantine = Quarantine(desk.store, tmp_path / "quarantine")
-    publication = Publication(desk.store)
-    number = hold_a_batch(quarantine, clock)
+    quarantine, publication, number = held.quarantine, held.publication, held.number
     quarantine.publish(number, actor="ada", reason="refunds are new")
-    dispatcher = desk.dispatcher(orders)
     for attempt in (1, 2, 3):
         publication.ask(number)
         publication.claim(number, f"r{attempt}")
         publication.failed(number, None, f"r{attempt}", "the disk is full")
         clock.advance(minutes=2)
-        dispatcher.deliver()
+        held.dispatcher.deliver()
 
     def told() -> list[tuple[str, str]]:
-        of_batch = [a for a in desk.got() if a["kind"] == "circuit.publication"]
-        return [(a["severity"], a["state"]) for a in of_batch]
+        return [(a["severity"], a["state"]) for a in held.told(desk)]
 
     # Told once, and once more when nothing is tried by itself any longer.
     assert told() == [("warning", "firing"), ("error", "firing")]
-    (alert,) = [a for a in dispatcher.book.alerts() if a.labels.subject == f"batch {number}"]
+    alert = held.alert()
     assert alert.summary == "Not published: batch 1 of orders@1.0.0. The disk is full."
     assert alert.detail.splitlines() == [
         "It is held again; nothing is tried by itself any more.",
@@ -254,34 +273,25 @@ def test_a_batch_that_is_not_published_is_one_alert_until_it_is_settled(
         quarantine.publish(number, actor="ada", reason="there is room now")
         publication.ask(number)
         publication.claim(number, "r4")
-        dispatcher.deliver()
+        held.dispatcher.deliver()
         assert len(told()) == 2
         with desk.store.begin() as conn:
             assert publication.published(conn, number, "r4")
     clock.advance(minutes=2)
-    dispatcher.deliver()
+    held.dispatcher.deliver()
     assert [state for _, state in told()] == ["firing", "firing", "resolved"]
 
 
 def test_a_batch_whose_run_does_not_start_or_cannot_be_asked_for_is_an_alert(
-    desk: Desk,
-    pipeline: Pipeline,
-    clock: FakeClock,
-    tmp_path: Path,
-    make_contract: Callable[..., Contract],
+    desk: Desk, clock: FakeClock, held: HeldBatch
 ) -> None:
-    orders = make_contract()
-    pipeline.evaluate(orders, errors=BAD)
-    quarantine = Quarantine(desk.store, tmp_path / "quarantine")
-    publication = Publication(desk.store)
-    number = hold_a_batch(quarantine, clock)
-    quarantine.publish(number, actor="ada", reason="x")
-    dispatcher = desk.dispatcher(orders)
+    publication, number = held.publication, held.number
+    held.quarantine.publish(number, actor="ada", reason="x")
 
     def told() -> list[str]:
         clock.advance(minutes=3)
-        dispatcher.deliver()
-        return [a["summary"] for a in desk.got() if a["kind"] == "circuit.publication"]
+        held.dispatcher.deliver()
+        return [a["summary"] for a in held.told(desk)]
 
     publication.ask(number)
     assert told() == []
@@ -291,13 +301,13 @@ def test_a_batch_whose_run_does_not_start_or_cannot_be_asked_for_is_an_alert(
     (summary,) = told()
     assert summary.endswith("Its run was asked for and has not started.")
     publication.claim(number, "r1")
-    assert quarantine.get(number).unpublished_because is None
+    assert held.quarantine.get(number).unpublished_because is None
 
     publication.failed(number, None, "r1", "its run is gone")
     for _ in range(2):
         publication.block(number, "orders has no partition 'tue'")
     told()
-    (alert,) = [a for a in dispatcher.book.alerts() if a.labels.subject == f"batch {number}"]
+    alert = held.alert()
     assert "orders has no partition 'tue'" in alert.summary.lower()
     assert alert.firings == 3
 
@@ -436,8 +446,6 @@ def test_owners_of_what_stands_downstream_are_told(
 def test_a_new_version_is_told_to_its_subscribers_with_what_breaks(
     desk: Desk, make_contract: Callable[..., Contract]
 ) -> None:
-    from dataclasses import replace
-
     old = make_contract()
     table = replace(old.objects[0], properties=old.objects[0].properties[:1])
     new = replace(old, version="1.1.0", objects=(table,), content_hash="b" * 64)
