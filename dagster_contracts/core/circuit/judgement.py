@@ -162,16 +162,16 @@ def judge_probe(
     asking = [(condition, Truth.TRUE) for condition in policy.close_when]
     asking += [(condition, Truth.FALSE) for condition in policy.open_when]
     for condition, wanted in asking:
-        closing = wanted is Truth.TRUE
-        asked_for = policy.on_unknown is OnUnknown.OPEN and not _untold(
-            condition, single[0], silent
-        )
-        known = closing or asked_for
-        known = known or (render(condition) in circuit.opened_by and not _of_service(condition))
         decision = evaluate(without_holds(condition), single)
         if decision.truth is wanted:
             favourable[wanted].append(decision)
             continue
+        closing = wanted is Truth.TRUE
+        known = (
+            closing
+            or (policy.on_unknown is OnUnknown.OPEN and not _untold(condition, single[0], silent))
+            or (render(condition) in circuit.opened_by and not _of_service(condition))
+        )
         if older:
             asked = without_metrics(condition, _ages, taken=closing)
             if asked != condition:
