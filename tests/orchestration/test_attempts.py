@@ -1,6 +1,6 @@
 """A step that is tried again: what counts is what the attempt that succeeded has read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -35,6 +35,19 @@ def two(deployment: Deployment) -> Callable[..., dg.Definitions]:
         return defs
 
     return build
+
+
+@pytest.fixture
+def degraded(deployment: Deployment, two: Callable[..., dg.Definitions]) -> Callable[..., Any]:
+    """The run that builds consumers while the circuits of these sources are open."""
+
+    def run(*consumers: dg.AssetsDefinition, of: Sequence[str] = ("orders",)) -> Any:
+        defs = two(*consumers)
+        break_(deployment, defs, *of)
+        names = [key.to_user_string() for consumer in consumers for key in consumer.keys]
+        return deployment.run(defs, *names)
+
+    return run
 
 
 def break_(deployment: Deployment, defs: dg.Definitions, *names: str) -> None:
@@ -136,7 +149,7 @@ def test_only_the_fallbacks_of_the_last_attempt_stay_marked(
 
 
 def test_what_only_an_earlier_attempt_asked_for_is_not_marked(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.asset(deps=NAMES, retry_policy=ONCE)
     def revenue(context: dg.AssetExecutionContext) -> None:
@@ -146,17 +159,14 @@ def test_what_only_an_earlier_attempt_asked_for_is_not_marked(
             raise RuntimeError("flaky")
         assert resource.resolve("stock").degraded
 
-    defs = two(revenue)
-    break_(deployment, defs, *NAMES)
-
-    result = deployment.run(defs, "revenue")
+    result = degraded(revenue, of=NAMES)
 
     assert "last_valid of orders" not in str(said(result, "revenue"))
     assert marks(deployment) == [("revenue", "stock", False)]
 
 
 def test_a_step_that_stored_before_it_was_tried_again_stores_the_good_data_anew(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.multi_asset(
         outs={"left": dg.AssetOut(), "right": dg.AssetOut()},
@@ -170,17 +180,14 @@ def test_a_step_that_stored_before_it_was_tried_again_stores_the_good_data_anew(
             raise RuntimeError("flaky")
         yield dg.Output(orders, "right")
 
-    defs = two(both)
-    break_(deployment, defs, "orders")
-
-    result = deployment.run(defs, "left", "right")
+    result = degraded(both)
 
     assert said(result, "both") is None
     assert marks(deployment) == []
 
 
 def test_an_op_of_a_graph_that_is_tried_again_counts_as_it_read_last(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.op(retry_policy=ONCE)
     def load(context: dg.OpExecutionContext, orders: pd.DataFrame) -> pd.DataFrame:
@@ -197,17 +204,14 @@ def test_an_op_of_a_graph_that_is_tried_again_counts_as_it_read_last(
     def revenue(orders: pd.DataFrame) -> Any:
         return keep(load(orders))
 
-    defs = two(revenue)
-    break_(deployment, defs, "orders")
-
-    result = deployment.run(defs, "revenue")
+    result = degraded(revenue)
 
     assert said(result, "revenue.keep") is None
     assert marks(deployment) == []
 
 
 def test_what_another_op_of_the_graph_read_from_a_fallback_stays_marked(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.op(retry_policy=ONCE)
     def load(context: dg.OpExecutionContext, orders: pd.DataFrame) -> pd.DataFrame:
@@ -230,17 +234,14 @@ def test_what_another_op_of_the_graph_read_from_a_fallback_stays_marked(
     def revenue(orders: pd.DataFrame) -> Any:
         return keep(orders, other(orders, load(orders)))
 
-    defs = two(revenue)
-    break_(deployment, defs, "orders")
-
-    result = deployment.run(defs, "revenue")
+    result = degraded(revenue)
 
     assert "last_valid of orders" in str(said(result, "revenue.keep"))
     assert marks(deployment) == [("revenue", "orders", False)]
 
 
 def test_a_mapped_op_that_is_tried_again_leaves_the_marks_of_the_others(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.op(out=dg.DynamicOut())
     def fan() -> Iterator[Any]:
@@ -261,10 +262,7 @@ def test_a_mapped_op_that_is_tried_again_leaves_the_marks_of_the_others(
     def revenue(orders: pd.DataFrame) -> Any:
         return keep(fan().map(lambda number: load(number, orders)).collect())
 
-    defs = two(revenue)
-    break_(deployment, defs, "orders")
-
-    result = deployment.run(defs, "revenue")
+    result = degraded(revenue)
 
     assert "last_valid of orders" in str(said(result, "revenue.keep"))
     assert marks(deployment) == [("revenue", "orders", False)]
@@ -296,7 +294,7 @@ def test_the_new_run_of_a_failed_one_is_marked_for_what_it_read_itself(
 
 
 def test_what_is_built_from_several_fallbacks_hands_them_all_on(
-    deployment: Deployment, two: Callable[..., dg.Definitions]
+    deployment: Deployment, degraded: Callable[..., Any]
 ) -> None:
     @dg.asset
     def joined(orders: pd.DataFrame, stock: pd.DataFrame) -> pd.DataFrame:
@@ -306,10 +304,7 @@ def test_what_is_built_from_several_fallbacks_hands_them_all_on(
     def report(joined: pd.DataFrame) -> pd.DataFrame:
         return joined
 
-    defs = two(joined, report)
-    break_(deployment, defs, *NAMES)
-
-    result = deployment.run(defs, "joined", "report")
+    result = degraded(joined, report, of=NAMES)
 
     told = str(said(result, "report"))
     assert "joined was itself built from last_valid of orders and last_valid of stock" in told
