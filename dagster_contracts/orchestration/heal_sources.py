@@ -20,7 +20,7 @@ from dagster_contracts.core.routing import was_unreadable
 from dagster_contracts.orchestration.binding import Binding, Bindings
 from dagster_contracts.orchestration.materialized import stored_at, was_never_stored
 from dagster_contracts.resilience.healing import HealRequest, Unread
-from dagster_contracts.resilience.ledger import DegradedRead, Target, target_text
+from dagster_contracts.resilience.ledger import DegradedRead, Target, target_order, target_text
 
 if TYPE_CHECKING:
     from dagster_contracts.orchestration.runtime import ContractsRuntime
@@ -80,7 +80,7 @@ class UnreadSources:
     def of(self, reads: Iterable[DegradedRead]) -> list[Target]:
         """The sources that these reads name and that could not be read, by name."""
         named = {(read.upstream, read.upstream_partition) for read in reads if read.via is None}
-        return sorted(named & self._failed.keys(), key=lambda source: (source[0], source[1] or ""))
+        return sorted(named & self._failed.keys(), key=target_order)
 
     def known(self, asset: str) -> bool:
         """Whether anything of the asset could not be read."""

@@ -16,7 +16,13 @@ from dagster_contracts.core.circuit import CircuitKey, NoteKind
 from dagster_contracts.core.contract import Json
 from dagster_contracts.core.near_names import did_you_mean
 from dagster_contracts.errors import PolicyError
-from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target, target_text
+from dagster_contracts.resilience.ledger import (
+    DegradedRead,
+    DegradedReads,
+    Target,
+    target_order,
+    target_text,
+)
 from dagster_contracts.resilience.notices import HEAL, HEAL_GIVEN_UP
 from dagster_contracts.resilience.operator import require_operator
 from dagster_contracts.resilience.story import tell
@@ -140,14 +146,14 @@ def plan_healing(
         for (consumer, partition), mine in suffering.items()
     }
     carriers: dict[Target, list[Target]] = {}
-    for carrier in sorted(suffering, key=lambda target: (target[0], target[1] or "")):
+    for carrier in sorted(suffering, key=target_order):
         for other in beside[carrier]:
             carriers.setdefault((other, carrier[1]), []).append(carrier)
     flying = set(in_flight)
     covered = {(o, target[1]) for target in flying & suffering.keys() for o in beside[target]}
     rank = {name: index for index, name in enumerate(order)}
     ordered = sorted(
-        suffering, key=lambda target: (rank.get(target[0], len(rank)), target[0], target[1] or "")
+        suffering, key=lambda target: (rank.get(target[0], len(rank)), target_order(target))
     )
     room = limit - len(flying)
     ready: list[HealRequest] = []
@@ -539,11 +545,9 @@ class Healing:
             attempts, forgiven = _attempts(conn), _forgiven(conn)
             flying = {_target(row) for row in conn.execute(_flying())}
         requests = (
-            _request(consumer, partition, mine, attempts)
-            for (consumer, partition), mine in sorted(
-                suffering.items(), key=lambda item: (item[0][0], item[0][1] or "")
-            )
-            if (consumer, partition) not in flying
+            _request(*target, suffering[target], attempts)
+            for target in sorted(suffering, key=target_order)
+            if target not in flying
         )
         return tuple(
             replace(request, attempt=request.attempt - 1)
@@ -640,23 +644,18 @@ def _flying() -> sa.Select[tuple[object, ...]]:
     )
 
 
-def _attempts(conn: sa.Connection) -> dict[str, int]:
+def _attempts(conn: sa.Connection, *chosen: sa.ColumnElement[bool]) -> dict[str, int]:
+    """By cause, the last of its tries."""
+    cause, attempt = heal_requests.c.cause, heal_requests.c.attempt
     rows = conn.execute(
-        sa.select(
-            heal_requests.c.cause, sa.func.max(heal_requests.c.attempt).label("attempts")
-        ).group_by(heal_requests.c.cause)
+        sa.select(cause, sa.func.max(attempt).label("attempts")).where(*chosen).group_by(cause)
     )
     return {row.cause: row.attempts for row in rows}
 
 
 def _forgiven(conn: sa.Connection) -> dict[str, int]:
     """By cause, the last of the tries that do not count any more."""
-    rows = conn.execute(
-        sa.select(heal_requests.c.cause, sa.func.max(heal_requests.c.attempt).label("attempts"))
-        .where(heal_requests.c.state == HealState.FORGIVEN.value)
-        .group_by(heal_requests.c.cause)
-    )
-    return {row.cause: row.attempts for row in rows}
+    return _attempts(conn, heal_requests.c.state == HealState.FORGIVEN.value)
 
 
 def _moments(conn: sa.Connection) -> dict[str, tuple[datetime | None, datetime | None]]:

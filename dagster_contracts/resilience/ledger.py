@@ -35,6 +35,12 @@ def target_text(target: Target) -> str:
     return f"{asset}[{partition}]" if partition else asset
 
 
+def target_order(target: Target) -> tuple[str, str]:
+    """What targets are sorted by: an asset without a partition comes before its partitions."""
+    asset, partition = target
+    return asset, partition or ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DegradedRead:
     """One consumer partition read one upstream partition from a fallback level.
@@ -306,9 +312,8 @@ class DegradedReads:
         with self._store.begin() as conn:
             now = self._store.now(conn)
             # In one order, so that two sensors on PostgreSQL do not wait for each other.
-            for (consumer, partition), reason in sorted(
-                reasons.items(), key=lambda item: (item[0][0], item[0][1] or "")
-            ):
+            for target in sorted(reasons, key=target_order):
+                reason, (consumer, partition) = reasons[target], target
                 of = {"of_consumer": consumer, "of_partition": partition or ""}
                 told = {} if reason is None else {"because": reason, "at": now}
                 rows[reason is None].append({**of, **told})
