@@ -54,7 +54,7 @@ def break_(deployment: Deployment, defs: dg.Definitions, *names: str) -> None:
     """Open the circuits of these sources; each of their primaries keeps the good batch."""
     for name in names:
         deployment.delivered[name] = BAD
-        deployment.run(defs, name)
+    deployment.run(defs, *names)
 
 
 def mend(deployment: Deployment, *names: str) -> None:
