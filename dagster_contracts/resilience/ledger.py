@@ -308,6 +308,8 @@ class DegradedReads:
 
     def explain(self, reasons: Mapping[Target, str | None]) -> None:
         """Write down why these consumers are not built anew, or that nothing is in the way now."""
+        if not reasons:
+            return  # Most ticks have nothing to say.
         rows: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
         with self._store.begin() as conn:
             now = self._store.now(conn)
