@@ -26,6 +26,13 @@ def wired(deployment: Deployment, *, audited: bool = True, archive: bool = False
     return deployment.defs(orders, revenue, *others)
 
 
+def stored(deployment: Deployment, defs: dg.Definitions, *batches: pd.DataFrame) -> None:
+    """Batches that are delivered one after the other, and read by nobody."""
+    for batch in batches:
+        deployment.delivered["orders"] = batch
+        deployment.run(defs, "orders")
+
+
 def served(deployment: Deployment, defs: dg.Definitions, batch: Any) -> pd.DataFrame:
     deployment.delivered["orders"] = batch
     frame: pd.DataFrame = deployment.run(defs, "orders", "revenue").output_for_node("revenue")
@@ -53,7 +60,7 @@ def test_a_bad_batch_that_the_circuit_was_patient_with_is_never_the_last_valid(
 ) -> None:
     deployment.contract(ORDERS.replace(f"open_when: {OPEN_WHEN}", patience))
     defs = wired(deployment, audited=audited)
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     for number in range(2):
         batch = numbered(BAD, number)
         pd.testing.assert_frame_equal(served(deployment, defs, batch), batch)
@@ -82,7 +89,7 @@ def test_a_bad_batch_under_an_override_is_never_the_last_valid(
     deployment: Deployment, audited: bool, override: Override
 ) -> None:
     defs = wired(deployment, audited=audited)
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     breaker = deployment.runtime.breaker
     breaker.force(KEY, override, actor="ann", reason="because")
     pd.testing.assert_frame_equal(served(deployment, defs, BAD), BAD)
@@ -94,7 +101,7 @@ def test_a_bad_batch_under_an_override_is_never_the_last_valid(
 def test_a_bad_batch_under_metrics_only_is_never_the_last_valid(deployment: Deployment) -> None:
     deployment.contract(ORDERS.replace("recovery:", "mode: metrics_only\n      recovery:"))
     defs = wired(deployment)
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     pd.testing.assert_frame_equal(served(deployment, defs, BAD), BAD)
     deployment.contract(ORDERS)
 
@@ -105,7 +112,7 @@ def test_what_the_contract_tolerates_is_valid(deployment: Deployment) -> None:
     deployment.contract(ORDERS.replace("> 5%", "> 40%"))
     defs = wired(deployment)
     tolerated = GOOD.assign(amount=[10.0, 20.0, -1.0])
-    served(deployment, defs, tolerated)
+    stored(deployment, defs, tolerated)
 
     pd.testing.assert_frame_equal(served(deployment, defs, BAD), tolerated)
 
@@ -113,7 +120,7 @@ def test_what_the_contract_tolerates_is_valid(deployment: Deployment) -> None:
 def test_a_batch_of_an_older_version_is_not_served_without_the_columns_of_today(
     deployment: Deployment,
 ) -> None:
-    served(deployment, wired(deployment), GOOD)
+    stored(deployment, wired(deployment), GOOD)
     grown = ORDERS.replace("version: 1.0.0", "version: 1.1.0").replace(
         "      country: {type: string}\n",
         "      country: {type: string}\n      added: {type: string, required: true}\n",
@@ -145,8 +152,7 @@ def test_force_open_serves_the_batch_before_the_one_that_is_distrusted(
     deployment: Deployment, audited: bool
 ) -> None:
     defs = wired(deployment, audited=audited)
-    for batch in (GOOD, numbered(GOOD, 10)):
-        served(deployment, defs, batch)
+    stored(deployment, defs, GOOD, numbered(GOOD, 10))
     breaker = deployment.runtime.breaker
     breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
 
@@ -165,7 +171,7 @@ def test_force_open_with_nothing_before_it_leaves_no_last_valid_batch(
     deployment: Deployment,
 ) -> None:
     defs = wired(deployment)
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
     deployment.delivered["orders"] = numbered(GOOD, 10)
 
@@ -181,8 +187,7 @@ def test_force_open_after_a_bad_batch_still_serves_the_last_good_one(
     deployment: Deployment,
 ) -> None:
     defs = wired(deployment, audited=False)
-    served(deployment, defs, GOOD)
-    served(deployment, defs, BAD)
+    stored(deployment, defs, GOOD, BAD)
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
 
     pd.testing.assert_frame_equal(consumed(deployment, defs), GOOD)
@@ -198,7 +203,7 @@ def test_a_batch_from_before_an_edit_is_refused_and_the_next_level_serves(
     ).replace("version: 1.0.0", f"version: {version}")
     defs = wired(deployment, archive=True)
     deployment.run(defs, "order_archive")
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     deployment.contract(added, version=version)
     defs = wired(deployment, archive=True)
 
@@ -226,7 +231,7 @@ def test_a_batch_that_lacks_a_column_may_be_published_and_is_never_the_last_vali
 def test_a_batch_that_the_edited_rules_refuse_is_not_served(deployment: Deployment) -> None:
     defs = wired(deployment, archive=True)
     deployment.run(defs, "order_archive")
-    served(deployment, defs, GOOD)
+    stored(deployment, defs, GOOD)
     deployment.contract(ORDERS.replace("minimum: 0", "minimum: 15"))
     defs = wired(deployment, archive=True)
 
@@ -250,6 +255,13 @@ def daily(deployment: Deployment, level: str = "", scope: str = "asset") -> dg.D
     return deployment.defs(deployment.asset("orders", "orders", partitions_def=days), revenue)
 
 
+def stored_of(deployment: Deployment, defs: dg.Definitions, *batches: tuple[int, str]) -> None:
+    """Good batches, each with its number and day, that are read by nobody."""
+    for number, day in batches:
+        deployment.delivered[day] = numbered(GOOD, number)
+        deployment.run(defs, "orders", partition=day)
+
+
 def of_day(deployment: Deployment, defs: dg.Definitions, day: str, batch: Any = None) -> Any:
     names = ["revenue"] if batch is None else ["orders", "revenue"]
     deployment.delivered[day] = batch
@@ -264,8 +276,7 @@ def test_force_open_distrusts_what_each_partition_had_and_what_came_since(
     deployment: Deployment,
 ) -> None:
     defs = daily(deployment)
-    for number, day in ((10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c")):
-        of_day(deployment, defs, day, numbered(GOOD, number))
+    stored_of(deployment, defs, (10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c"))
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
 
     assert of_day(deployment, defs, "a") == 11
@@ -280,8 +291,7 @@ def test_force_open_with_any_partition_takes_its_own_older_batch_first(
     deployment: Deployment,
 ) -> None:
     defs = daily(deployment, level=", any_partition: true")
-    for number, day in ((10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c")):
-        of_day(deployment, defs, day, numbered(GOOD, number))
+    stored_of(deployment, defs, (10, "a"), (20, "a"), (30, "b"), (40, "b"), (50, "c"))
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
 
     assert of_day(deployment, defs, "a") == 11
@@ -290,8 +300,7 @@ def test_force_open_with_any_partition_takes_its_own_older_batch_first(
 
 def test_a_partition_that_is_forced_open_distrusts_only_its_own(deployment: Deployment) -> None:
     defs = daily(deployment, level=", any_partition: true", scope="partition")
-    for number, day in ((10, "a"), (20, "b")):
-        of_day(deployment, defs, day, numbered(GOOD, number))
+    stored_of(deployment, defs, (10, "a"), (20, "b"))
     key = CircuitKey("orders", "orders", "b")
     deployment.runtime.breaker.force(key, Override.FORCED_OPEN, actor="ann", reason="because")
 
@@ -301,11 +310,9 @@ def test_a_partition_that_is_forced_open_distrusts_only_its_own(deployment: Depl
 
 def test_a_sweep_by_age_keeps_what_force_open_may_serve(deployment: Deployment) -> None:
     defs = daily(deployment)
-    for number in (10, 20):
-        of_day(deployment, defs, "a", numbered(GOOD, number))
+    stored_of(deployment, defs, (10, "a"), (20, "a"))
     deployment.runtime.breaker.force(KEY, Override.FORCED_OPEN, actor="ann", reason="because")
-    for number in (30, 40, 50):
-        of_day(deployment, defs, "a", numbered(GOOD, number))
+    stored_of(deployment, defs, (30, "a"), (40, "a"), (50, "a"))
 
     archive = deployment.runtime.snapshots
     archive.sweep(retain_count=1, retain_for=timedelta(0), grace=timedelta(0))
