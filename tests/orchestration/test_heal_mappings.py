@@ -16,9 +16,10 @@ from tests.orchestration.test_probes import REGIONS
 PARTED = IMPATIENT.replace("breaker:", "breaker:\n      scope: partition").replace(
     "retry_after: 1ms", "retry_after: 1h"
 )
-DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
+DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-04")
 KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
-BOTH = dg.MultiPartitionsDefinition({"kind": KINDS, "region": REGIONS})
+SIDES = dg.StaticPartitionsDefinition(["east", "west"])
+BOTH = dg.MultiPartitionsDefinition({"kind": KINDS, "region": SIDES})
 GROUPS = dg.StaticPartitionMapping({"east": "coast", "west": "coast", "north": "hills"})
 YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
@@ -38,7 +39,7 @@ def built(mapping: Any, partitions: Any) -> dg.AssetsDefinition:
     [
         (REGIONS, GROUPS, KINDS, "coast", "east", "west", True),
         (DAYS, YESTERDAY, DAYS, "2026-03-03", "2026-03-02", "2026-03-03", False),
-        (REGIONS, dg.LastPartitionMapping(), None, None, "west", "east", False),
+        (SIDES, dg.LastPartitionMapping(), None, None, "west", "east", False),
         (BOTH, None, KINDS, "coast", "coast|east", "hills|east", False),
         (KINDS, None, BOTH, "coast|east", "coast", "hills", False),
     ],
