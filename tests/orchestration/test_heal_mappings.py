@@ -16,7 +16,7 @@ from tests.orchestration.test_probes import REGIONS
 PARTED = IMPATIENT.replace("breaker:", "breaker:\n      scope: partition").replace(
     "retry_after: 1ms", "retry_after: 1h"
 )
-DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-04")
+DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
 KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
 SIDES = dg.StaticPartitionsDefinition(["east", "west"])
 BOTH = dg.MultiPartitionsDefinition({"kind": KINDS, "region": SIDES})
