@@ -53,6 +53,11 @@ BAD = pd.DataFrame(
 ARCHIVE = pd.DataFrame({"order_id": [100], "amount": [5.0], "extra": ["x"]})
 
 
+def by_partition(contract: str) -> str:
+    """The same contract, each of whose partitions has a circuit."""
+    return contract.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+
+
 @dataclass
 class Deployment:
     """A contracts folder, an asset folder, an instance, and what the source delivers now."""

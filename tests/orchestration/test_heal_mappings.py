@@ -9,13 +9,11 @@ import pandas as pd
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
-from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment
+from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment, by_partition
 from tests.orchestration.test_heal_runs import IMPATIENT, healed, reasons
 from tests.orchestration.test_probes import REGIONS
 
-PARTED = IMPATIENT.replace("breaker:", "breaker:\n      scope: partition").replace(
-    "retry_after: 1ms", "retry_after: 1h"
-)
+PARTED = by_partition(IMPATIENT).replace("retry_after: 1ms", "retry_after: 1h")
 DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
 KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
 SIDES = dg.StaticPartitionsDefinition(["east", "west"])

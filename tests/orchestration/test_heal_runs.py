@@ -12,7 +12,7 @@ import pytest
 from dagster_contracts.core.circuit import CircuitKey
 from dagster_contracts.orchestration.materialized import known_partitions
 from dagster_contracts.resilience.healing import Healing
-from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment, by_partition
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
 from tests.orchestration.test_probes import REGIONS, SHOPS, requested
 from tests.orchestration.test_registry_sensor import alerts
@@ -192,7 +192,7 @@ def test_a_cascade_inherits_spends_no_retries_is_silent_and_heals_in_order(
 
 
 def test_a_whole_asset_built_from_a_degraded_partition_is_healed(deployment: Deployment) -> None:
-    deployment.contract(IMPATIENT.replace("breaker:", "breaker:\n      scope: partition"))
+    deployment.contract(by_partition(IMPATIENT))
     defs = deployment.defs(
         deployment.asset("orders", partitions_def=REGIONS), copy("board", "orders")
     )

@@ -12,7 +12,7 @@ import pytest
 from dagster_contracts import ContractsWarning
 from dagster_contracts.core.circuit import CircuitKey, Override
 from dagster_contracts.errors import PolicyError
-from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.conftest import BAD, GOOD, NEWER, ORDERS, Deployment, by_partition
 
 
 @pytest.fixture
@@ -27,8 +27,7 @@ def defs(deployment: Deployment) -> dg.Definitions:
 
 def of_partitions(deployment: Deployment, partitions: Any) -> dg.Definitions:
     """The definitions of orders whose partitions have a circuit each."""
-    scoped = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    deployment.contract(scoped)
+    deployment.contract(by_partition(ORDERS))
     orders = deployment.asset("orders", "orders", partitions_def=partitions)
     return deployment.defs(orders, deployment.asset("order_archive"))
 

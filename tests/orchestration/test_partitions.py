@@ -9,11 +9,10 @@ import pandas as pd
 import pytest
 
 from dagster_contracts import contract_asset
-from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment, by_partition
 
 DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-01-05")
 FIRST, SECOND = "2024-01-01", "2024-01-02"
-BY_PARTITION = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
 
 
 def assets(deployment: Deployment) -> list[Any]:
@@ -56,7 +55,7 @@ def test_a_fallback_for_a_partition_is_that_partition(partitioned: Deployment) -
 
 
 def test_scope_partition_opens_the_circuit_of_one_day_alone(partitioned: Deployment) -> None:
-    partitioned.contract(BY_PARTITION)
+    partitioned.contract(by_partition(ORDERS))
     defs = partitioned.defs(*assets(partitioned))
     partitioned.run(defs, "orders", partition=FIRST)
     partitioned.delivered[SECOND] = BAD
@@ -78,7 +77,7 @@ def test_scope_partition_opens_the_circuit_of_one_day_alone(partitioned: Deploym
 def test_a_fan_in_mixes_the_primary_and_fallbacks_partition_by_partition(
     partitioned: Deployment,
 ) -> None:
-    partitioned.contract(BY_PARTITION)
+    partitioned.contract(by_partition(ORDERS))
     defs = partitioned.defs(*assets(partitioned))
     for day in ("2024-01-03", "2024-01-04"):
         partitioned.delivered[day] = GOOD

@@ -12,7 +12,7 @@ from dagster_contracts import contract_asset
 from dagster_contracts.core.circuit import CircuitKey, CircuitState, Override
 from dagster_contracts.orchestration.materialized import known_partitions
 from dagster_contracts.orchestration.step import PROBE_TAG
-from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment
+from tests.orchestration.conftest import ARCHIVE, BAD, GOOD, NEWER, ORDERS, Deployment, by_partition
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
 
 IMPATIENT = ORDERS.replace("retry_after: 10s", "retry_after: 1ms").replace(
@@ -119,8 +119,7 @@ def test_without_a_partition_there_is_no_probe_and_no_retry_is_spent(
 
 
 def test_a_probe_whose_partition_went_away_gives_its_lease_back(deployment: Deployment) -> None:
-    scoped = "circuit_breaker:\n      scope: partition"
-    deployment.contract(IMPATIENT.replace("circuit_breaker:", scoped))
+    deployment.contract(by_partition(IMPATIENT))
     defs = deployment.defs(*assets(deployment, SHOPS))
     deployment.instance.add_dynamic_partitions("shops", ["rome"])
     deployment.delivered["rome"] = BAD
@@ -231,9 +230,7 @@ def test_a_probe_that_outlives_an_override_gets_its_lease_back(deployment: Deplo
 def test_an_override_of_the_whole_asset_stops_probes_serves_fallbacks_and_is_healed(
     deployment: Deployment,
 ) -> None:
-    deployment.contract(
-        IMPATIENT.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    )
+    deployment.contract(by_partition(IMPATIENT))
     defs = deployment.defs(*assets(deployment, REGIONS))
     deployment.run(defs, "order_archive")
     for region in ("east", "north"):

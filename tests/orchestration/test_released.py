@@ -21,10 +21,10 @@ from dagster_contracts.orchestration.released import kept_rows, restored
 from dagster_contracts.orchestration.step import PUBLISH_TAG
 from dagster_contracts.resilience.publication import Publication
 from dagster_contracts.resilience.quarantine import QuarantineState
-from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment
+from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment, by_partition
 from tests.orchestration.test_circuit_sensor import SENSOR, run_requests
 
-PARTITIONED = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
+PARTITIONED = by_partition(ORDERS)
 DAYS = dg.StaticPartitionsDefinition(["mon", "tue"])
 
 

@@ -14,7 +14,7 @@ from dagster_contracts import ContractsResource
 from dagster_contracts.core.contract import SourceKind
 from dagster_contracts.errors import WiringError
 from dagster_contracts.orchestration.resolution import ResolvedSource
-from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment
+from tests.orchestration.conftest import BAD, GOOD, ORDERS, Deployment, by_partition
 
 
 @pytest.fixture
@@ -128,8 +128,7 @@ def test_nothing_usable_is_an_error_that_says_so(deployment, make) -> None:
 
 
 def test_each_partition_is_resolved_by_itself(deployment, told) -> None:
-    scoped = ORDERS.replace("circuit_breaker:", "circuit_breaker:\n      scope: partition")
-    deployment.contract(scoped)
+    deployment.contract(by_partition(ORDERS))
     days = dg.StaticPartitionsDefinition(["a", "b"])
     deployment.delivered.update(a=GOOD, b=BAD)
     errors: list[str] = []
