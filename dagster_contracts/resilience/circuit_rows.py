@@ -146,12 +146,18 @@ def count_circuits(conn: sa.Connection) -> int:
     return conn.scalar(sa.select(sa.func.count()).select_from(circuits)) or 0
 
 
-def lock_circuit(conn: sa.Connection, key: CircuitKey, now: datetime) -> StoredCircuit:
-    """The circuit, held against every other writer until the transaction ends; new if needed."""
+def lock_circuit(
+    conn: sa.Connection, key: CircuitKey, clock: Callable[[sa.Connection], datetime]
+) -> StoredCircuit:
+    """The circuit, held against every other writer until the transaction ends; new if needed.
+
+    The clock is only asked for a new one.
+    """
     row = conn.execute(_HELD, named(key)).one_or_none()
     if row is None:
         circuit = Circuit(key=key)
-        insert_once(conn, circuits, {**key_columns(key), **_columns(circuit, 0, None, now)})
+        values = _columns(circuit, 0, None, clock(conn))
+        insert_once(conn, circuits, {**key_columns(key), **values})
         row = conn.execute(_HELD, named(key)).one()
     return _stored(row)
 

@@ -87,7 +87,7 @@ class CircuitTransactions:
         self, conn: sa.Connection, key: CircuitKey, contract: Contract | None = None
     ) -> HeldCircuit:
         """The circuit as it is."""
-        stored = lock_circuit(conn, key, self.now(conn))
+        stored = lock_circuit(conn, key, self.now)
         # Time goes on while the lock is waited for.
         return HeldCircuit(self, conn, stored, contract, self.now(conn))
 

@@ -23,7 +23,7 @@ def tell(
     run_id: str | None = None,
 ) -> None:
     """Append ``said`` to the history of the circuit, in the transaction of what it tells of."""
-    stored = lock_circuit(conn, key, now)
+    stored = lock_circuit(conn, key, lambda _: now)
     note = Note(
         kind=kind,
         key=key,

@@ -747,7 +747,7 @@ def test_circuits_that_no_consumer_asks_are_told_apart_and_dismissed(project: Pr
     ghosts = [CircuitKey("ordrs", "orders"), CircuitKey("orders", "orders", "2026-03-01")]
     with store.begin() as conn:
         for ghost in ghosts:
-            lock_circuit(conn, ghost, store.now(conn))
+            lock_circuit(conn, ghost, store.now)
     breaker.force(ghosts[0], Override.FORCED_OPEN, actor="ada", reason="a typo")
     store.close()
 

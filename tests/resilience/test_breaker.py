@@ -592,7 +592,7 @@ def test_what_is_given_along_is_written_with_the_evaluation_or_not_at_all(
 def test_the_guard_refuses_a_write_over_another(store, key, clock, breaker, contract, report):
     breaker.record(contract, report(), key=key)
     with store.begin() as conn:
-        stale = lock_circuit(conn, key, clock())
+        stale = lock_circuit(conn, key, store.now)
     breaker.record(contract, report(7), key=key)
     with pytest.raises(StoreError, match="somebody else"), store.begin() as conn:
         write_step(conn, stale, [], wake_at=clock(), now=clock())
