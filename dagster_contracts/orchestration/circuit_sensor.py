@@ -253,12 +253,7 @@ class CircuitTick:
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
-            above = {
-                str(opened)
-                for key in self._graph.ancestors(binding.asset_key)
-                for opened in open_above.get(key, ())
-                if self._explains(key, opened, binding.asset_key, circuit.key)
-            }
+            above = self._explaining(binding.asset_key, circuit.key, open_above)
             if above == set(circuit.upstream):
                 continue
             try:
@@ -269,13 +264,28 @@ class CircuitTick:
             changed[circuit.key] = verdict.circuit
         self._circuits = [changed.get(circuit.key, circuit) for circuit in self._circuits]
 
-    def _explains(
-        self, above: dg.AssetKey, opened: CircuitKey, below: dg.AssetKey, key: CircuitKey
-    ) -> bool:
-        """Whether an open circuit above may be the reason: that of another partition is not."""
-        if opened.partition is None or key.partition in (None, opened.partition):
-            return True
-        return self._graph.partitions.get(above) != self._graph.partitions.get(below)
+    def _explaining(
+        self,
+        asset: dg.AssetKey,
+        key: CircuitKey,
+        opened: Mapping[dg.AssetKey, Sequence[CircuitKey]],
+    ) -> set[str]:
+        """The open circuits that may be the reason: not those of partitions that it does not read.
+
+        Where it cannot be known what it reads (its partition is one of an earlier definition), any
+        may be.
+        """
+        above = self._graph.ancestors(asset)
+        found = [(one, circuit) for one in above for circuit in opened.get(one, ())]
+        if key.partition is not None and any(circuit.partition for _, circuit in found):
+            leading = above & {*opened, *self._graph.descendants(opened)}
+            try:
+                read = self._lineage.built_from(asset, key.partition, leading)
+            except Exception as error:
+                _LOG.warning("%s: what it is built from is not known", key, exc_info=error)
+            else:
+                found = [(a, c) for a, c in found if not c.partition or (a, c.partition) in read]
+        return {str(circuit) for _, circuit in found}
 
     def probes(self) -> Iterable[dg.RunRequest]:
         """One run of the primary for each half-open circuit that nobody probes.

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import TopologicalSorter
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
+K = TypeVar("K", bound=Hashable)
 
-def reached(
-    start: Iterable[dg.AssetKey], following: Callable[[dg.AssetKey], Iterable[dg.AssetKey]]
-) -> frozenset[dg.AssetKey]:
-    """The assets to start from, and all that follow them directly or through others."""
-    found: set[dg.AssetKey] = set()
+
+def reached(start: Iterable[K], following: Callable[[K], Iterable[K]]) -> frozenset[K]:
+    """Those to start from, and all that follow them directly or through others."""
+    found: set[K] = set()
     waiting = list(start)
     while waiting:
         one = waiting.pop()

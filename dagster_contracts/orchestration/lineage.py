@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from dagster_contracts.errors import WiringError
+from dagster_contracts.orchestration.graph import reached
 from dagster_contracts.orchestration.materialized import known_partitions, partition_key
 
 
@@ -61,3 +63,15 @@ class PartitionLineage:
         if not self.is_partitioned(upstream):
             return frozenset({None})
         return frozenset(self.partitions(key, partition, upstream))
+
+    def built_from(
+        self, key: dg.AssetKey, partition: str | None, within: frozenset[dg.AssetKey]
+    ) -> frozenset[tuple[dg.AssetKey, str | None]]:
+        """A partition of ``key``, and those of ``within`` it is built from, through these alone."""
+
+        def read(one: tuple[dg.AssetKey, str | None]) -> Iterator[tuple[dg.AssetKey, str | None]]:
+            for above in self.above(one[0]) & within:
+                for part in self.read(*one, above):
+                    yield above, part
+
+        return reached([(key, partition)], read)
