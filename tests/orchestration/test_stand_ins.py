@@ -6,7 +6,6 @@ import dagster as dg
 import pandas as pd
 import pytest
 
-from dagster_contracts import contract_asset
 from dagster_contracts.orchestration.stand_ins import stand_ins
 from tests.orchestration.conftest import BAD, Deployment
 from tests.orchestration.contract_text import contract_text
@@ -60,28 +59,20 @@ def test_the_nearest_stored_partition_stands_in(
     if isinstance(partitions, dg.DynamicPartitionsDefinition):
         deployment.instance.add_dynamic_partitions("tenants", sorted({*stored, asked}))
 
-    @contract_asset("orders", partitions_def=partitions)
-    def orders(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        return deployment.source(context.partition_key)
-
-    @contract_asset("archive", partitions_def=partitions)
-    def archive(context: dg.AssetExecutionContext) -> pd.DataFrame:
-        return deployment.source(context.partition_key)
-
     @dg.asset(partitions_def=partitions)
     def revenue(orders: pd.DataFrame) -> pd.DataFrame:
         return orders
 
-    defs = deployment.defs(orders, archive, revenue)
+    made = [deployment.asset(n, n, partitions_def=partitions) for n in ("orders", "archive")]
+    defs = deployment.defs(*made, revenue)
     source = "orders" if level == "last_valid" else "archive"
     for number, partition in enumerate(stored):
         good = pd.DataFrame({"order_id": [number], "amount": [1.0]})
         deployment.delivered[partition] = good
         deployment.run(defs, source, partition=partition)
     deployment.delivered[asked] = BAD
-    deployment.run(defs, "orders", partition=asked)
 
-    result = deployment.run(defs, "revenue", partition=asked)
+    result = deployment.run(defs, "orders", "revenue", partition=asked)
 
     assert result.output_for_node("revenue")["order_id"].tolist() == [stored.index(served)]
     (row,) = deployment.runtime.ledger.open_reads()
