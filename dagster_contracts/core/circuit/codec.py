@@ -49,9 +49,17 @@ def circuit_from_json(document: Mapping[str, Json]) -> Circuit:
 
 def changes_between(before: Circuit, after: Circuit) -> dict[str, Json]:
     """How ``after`` differs: values that are ``set``, and ``unset`` ones back at their default."""
-    old, new = circuit_to_json(before), circuit_to_json(after)
-    values: dict[str, Json] = {n: v for n, v in new.items() if n not in old or old[n] != v}
-    defaults: list[Json] = [name for name in old if name not in new]
+    values: dict[str, Json] = {}
+    defaults: list[Json] = []
+    for field in fields(Circuit):
+        old, new = getattr(before, field.name), getattr(after, field.name)
+        # An event leaves most as it was: only what it changed is written.
+        if new == old:
+            continue
+        if new == field.default:
+            defaults.append(field.name)
+        else:
+            values[field.name] = _write(new)
     return {
         **({"set": values} if values else {}),
         **({"unset": defaults} if defaults else {}),
