@@ -243,6 +243,7 @@ class CircuitTick:
             if not _is_closed(circuit):
                 asset = dg.AssetKey.from_user_string(circuit.key.asset)
                 open_above.setdefault(asset, []).append(circuit.key)
+        leading = self._graph.descendants(open_above).union(open_above)
         here = [b for c in self._circuits if (b := self._binding(c.key)) is not None]
         below = self._graph.descendants(binding.asset_key for binding in here)
         told = {b.contract.name for key in below if (b := self._bindings.get(key)) is not None}
@@ -253,7 +254,7 @@ class CircuitTick:
             binding = self._binding(circuit.key)
             if binding is None:
                 continue
-            above = self._explaining(binding.asset_key, circuit.key, open_above)
+            above = self._explaining(binding.asset_key, circuit.key, open_above, leading)
             if above == set(circuit.upstream):
                 continue
             try:
@@ -269,18 +270,19 @@ class CircuitTick:
         asset: dg.AssetKey,
         key: CircuitKey,
         opened: Mapping[dg.AssetKey, Sequence[CircuitKey]],
+        leading: frozenset[dg.AssetKey],
     ) -> set[str]:
         """The open circuits that may be the reason: not those of partitions that it does not read.
 
+        ``leading`` are the assets that are ``opened``, and all that are built from them.
         Where it cannot be known what it reads (its partition is one of an earlier definition), any
         may be.
         """
         above = self._graph.ancestors(asset)
         found = [(one, circuit) for one in above for circuit in opened.get(one, ())]
         if key.partition is not None and any(circuit.partition for _, circuit in found):
-            leading = above & {*opened, *self._graph.descendants(opened)}
             try:
-                read = self._lineage.built_from(asset, key.partition, leading)
+                read = self._lineage.built_from(asset, key.partition, above & leading)
             except Exception as error:
                 _LOG.warning("%s: what it is built from is not known", key, exc_info=error)
             else:
