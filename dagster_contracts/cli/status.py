@@ -15,7 +15,7 @@ from dagster_contracts.cli.output import format_option, print_hanging, print_jso
 from dagster_contracts.cli.places import Places, pass_places
 from dagster_contracts.cli.state import open_existing, shown_url
 from dagster_contracts.cli.words import count
-from dagster_contracts.core.circuit import Circuit, CircuitState, Override
+from dagster_contracts.core.circuit import Circuit, CircuitKey, CircuitState, Override
 from dagster_contracts.core.circuit.present import standing_at
 from dagster_contracts.core.contract import Contract, Json
 from dagster_contracts.monitoring.history import Evaluation, MetricHistory
@@ -23,7 +23,7 @@ from dagster_contracts.monitoring.standing import standing_levels
 from dagster_contracts.resilience.breaker import CircuitBreaker
 from dagster_contracts.resilience.governed import why_unasked
 from dagster_contracts.resilience.healing import Healing, HealRequest
-from dagster_contracts.resilience.ledger import DegradedReads, Target
+from dagster_contracts.resilience.ledger import DegradedRead, DegradedReads, Target
 from dagster_contracts.resilience.publication import Publication
 from dagster_contracts.resilience.quarantine import QuarantinedBatch
 from dagster_contracts.store.database import Store
@@ -80,7 +80,11 @@ def status(places: Places, ref: str | None, output: str) -> None:
         circuits, unasked = _asked(circuits, declared)
         newest = MetricHistory(store).newest(circuits, of_batches=True)
         unpublished = Publication(store).unpublished()
-        healing = Healing(store, DegradedReads(store))
+        ledger = DegradedReads(store)
+        healing = Healing(store, ledger)
+        reads: dict[CircuitKey, list[DegradedRead]] = {}
+        for read in ledger.open_reads():
+            reads.setdefault(read.circuit, []).append(read)
         flying = {request.target: request for request in healing.in_flight()}
         standings = [
             _standing(
@@ -90,6 +94,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
                 lapsed.get(circuit.key),
                 newest.get(circuit.key),
                 declared.get(circuit.key.contract),
+                reads.get(circuit.key, []),
                 unpublished.get(circuit.key, []),
             )
             for circuit in circuits
@@ -167,6 +172,7 @@ def _standing(
     lapsed: Circuit | None,
     evaluation: Evaluation | None,
     contract: Contract | None,
+    reads: Sequence[DegradedRead],
     unpublished: Sequence[QuarantinedBatch],
 ) -> Standing:
     key = circuit.key
@@ -174,7 +180,7 @@ def _standing(
         circuit=circuit,
         lapsed=lapsed,
         evaluation=evaluation,
-        reads=DegradedReads(store).open_reads(key),
+        reads=tuple(reads),
         unpublished=tuple(unpublished),
         healing=flying,
         levels=()
