@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
-from tests.orchestration.conftest import BAD, GOOD, Deployment
+from tests.orchestration.conftest import BAD, GOOD, Deployment, by_partition
 from tests.orchestration.test_circuit_sensor import SENSOR
 from tests.orchestration.test_heal_mappings import PARTED
 from tests.orchestration.test_heal_runs import FEW
@@ -36,8 +36,7 @@ def copied(name: str, of: str, partitions: Any, mapping: Any = None) -> dg.Asset
 def chain(deployment: Deployment, of: Any, mapping: Any, below: Any) -> dg.Definitions:
     """``orders``, what is built from it, and ``revenue``, which is built from that."""
     deployment.contract(PARTED)
-    scoped = FEW.format(name="revenue").replace("breaker:", "breaker:\n      scope: partition")
-    deployment.contract(scoped, "revenue")
+    deployment.contract(by_partition(FEW.format(name="revenue")), "revenue")
     return deployment.defs(
         deployment.asset("orders", partitions_def=of),
         copied("between", "orders", below, mapping),
