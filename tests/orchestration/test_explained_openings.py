@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, GOOD, Deployment, by_partition
 from tests.orchestration.test_circuit_sensor import SENSOR
 from tests.orchestration.test_heal_mappings import PARTED
-from tests.orchestration.test_heal_runs import FEW
+from tests.orchestration.test_heal_runs import FEW, copy
 
 DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
 YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
@@ -21,26 +20,14 @@ KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
 GROUPS = dg.StaticPartitionMapping({"east": "coast", "west": "coast", "north": "hills"})
 
 
-def copied(name: str, of: str, partitions: Any, mapping: Any = None) -> dg.AssetsDefinition:
-    @dg.asset(
-        name=name,
-        partitions_def=partitions,
-        ins={"read": dg.AssetIn(of, partition_mapping=mapping)},
-    )
-    def made(read: Any) -> Any:
-        return pd.concat(read.values()) if isinstance(read, dict) else read
-
-    return made
-
-
 def chain(deployment: Deployment, of: Any, mapping: Any, below: Any) -> dg.Definitions:
     """``orders``, what is built from it, and ``revenue``, which is built from that."""
     deployment.contract(PARTED)
     deployment.contract(by_partition(FEW.format(name="revenue")), "revenue")
     return deployment.defs(
         deployment.asset("orders", partitions_def=of),
-        copied("between", "orders", below, mapping),
-        copied("revenue", "between", below),
+        copy("between", "orders", partitions=below, mapping=mapping),
+        copy("revenue", "between", partitions=below),
     )
 
 

@@ -5,31 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment, by_partition
-from tests.orchestration.test_heal_runs import IMPATIENT, healed, reasons
+from tests.orchestration.test_heal_runs import IMPATIENT, copy, healed, reasons
 from tests.orchestration.test_probes import REGIONS
 
 PARTED = by_partition(IMPATIENT).replace("retry_after: 1ms", "retry_after: 1h")
-DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-05")
+DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-04")
 KINDS = dg.StaticPartitionsDefinition(["coast", "hills"])
 SIDES = dg.StaticPartitionsDefinition(["east", "west"])
 BOTH = dg.MultiPartitionsDefinition({"kind": KINDS, "region": SIDES})
 GROUPS = dg.StaticPartitionMapping({"east": "coast", "west": "coast", "north": "hills"})
 YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
-
-
-def built(mapping: Any, partitions: Any) -> dg.AssetsDefinition:
-    @dg.asset(
-        partitions_def=partitions, ins={"orders": dg.AssetIn("orders", partition_mapping=mapping)}
-    )
-    def board(orders: Any) -> pd.DataFrame:
-        return pd.concat(orders.values()) if isinstance(orders, dict) else orders
-
-    return board
 
 
 @pytest.mark.parametrize(
@@ -54,7 +43,8 @@ def test_only_circuits_of_partitions_that_are_read_are_waited_for(
     waits: bool,
 ) -> None:
     deployment.contract(PARTED)
-    defs = deployment.defs(deployment.asset("orders", partitions_def=of), built(mapping, below))
+    board = copy("board", "orders", partitions=below, mapping=mapping)
+    defs = deployment.defs(deployment.asset("orders", partitions_def=of), board)
     for part in of.get_partition_keys():
         deployment.delivered[str(part)] = GOOD
         deployment.run(defs, "orders", partition=str(part))

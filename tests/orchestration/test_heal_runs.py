@@ -39,11 +39,16 @@ data_contract:
 """
 
 
-def copy(asset: str, of: str, *others: str, partitions: Any = None) -> dg.AssetsDefinition:
+def copy(
+    asset: str, of: str, *others: str, partitions: Any = None, mapping: Any = None
+) -> dg.AssetsDefinition:
+    """An asset that is built from these; ``mapping`` is of the first one's partitions."""
+
     @dg.asset(
         name=asset,
         partitions_def=partitions,
-        ins={"first": dg.AssetIn(of)} | {f"in_{n}": dg.AssetIn(n) for n in others},
+        ins={"first": dg.AssetIn(of, partition_mapping=mapping)}
+        | {f"in_{n}": dg.AssetIn(n) for n in others},
     )
     def made(first: Any, **_: Any) -> Any:
         parts = first.values() if isinstance(first, dict) else [first]
