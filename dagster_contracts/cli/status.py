@@ -61,7 +61,7 @@ def status(places: Places, ref: str | None, output: str) -> None:
     if store is None:
         if name is not None:
             check_known(places, name)
-        _nothing_yet(places, output)
+        _nothing_yet(places, name, output)
         return
     with closing(store):
         written = CircuitBreaker(store).circuits(as_written=True)
@@ -235,9 +235,17 @@ def _without_circuit(
     )
 
 
-def _nothing_yet(places: Places, output: str) -> None:
+def _nothing_yet(places: Places, name: str | None, output: str) -> None:
     if output == "json":
-        print_json({"store": shown_url(places), "at": None, "circuits": [], "never_evaluated": []})
+        print_json(
+            {
+                "store": shown_url(places),
+                "at": None,
+                "circuits": [],
+                "unasked": [],
+                "never_evaluated": list(_without_circuit(declared_contracts(places), name, [])),
+            }
+        )
         return
     print_line("no state yet: no asset under a contract was materialized")
     print_line(f"  looked for it at {shown_url(places)}")

@@ -90,6 +90,17 @@ def test_status_says_plainly_that_there_is_no_state_yet(project: Project) -> Non
     assert str(project.state) in project.run("status").stdout
 
 
+def test_without_a_store_the_json_has_the_same_keys_and_names_what_was_never_evaluated(
+    project: Project,
+) -> None:
+    before = project.run("status", "--format", "json").json
+    assert before["never_evaluated"] == ["orders"]
+    project.evaluate("good.csv")
+    after = project.run("status", "--format", "json").json
+    assert before.keys() == after.keys()
+    assert after["never_evaluated"] == []
+
+
 def test_a_closed_circuit_is_good(project: Project) -> None:
     project.evaluate("good.csv")
 
