@@ -42,7 +42,8 @@ def build_failure_hook(
                 continue  # The step may make it, and this run does not.
             # Of the partitions of a range each circuit that there is counts one failure, which is
             # the newest partition's: the last one wins.
-            failed = {binding.circuit_key(partition): partition for partition in step.partitions}
+            partitions = step.partitions_of(binding.asset)
+            failed = {binding.circuit_key(partition): partition for partition in partitions}
             for key, partition in failed.items():
                 runtime = open_runtime()
                 reader = runtime.reader

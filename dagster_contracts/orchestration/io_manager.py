@@ -346,9 +346,10 @@ def _made_here(
 
     An earlier partition of the same asset is an input like any other.
     """
-    if key.to_user_string() not in step.assets:
+    asset = key.to_user_string()
+    if asset not in step.assets:
         return False
-    return not context.has_asset_partitions or set(partitions) <= set(step.partitions)
+    return not context.has_asset_partitions or set(partitions) <= set(step.partitions_of(asset))
 
 
 def _add_metadata(context: dg.InputContext, read: Read) -> None:

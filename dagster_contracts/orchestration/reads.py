@@ -321,7 +321,7 @@ class Reader:
         Returns what the materializations say of an asset that is a graph of ops.
         """
         attempt, ledger = self._runtime.attempts.of(step), self._runtime.ledger
-        stored = {(asset, partition) for partition in step.partitions} - attempt.refused
+        stored = set(step.targets_of([asset])) - attempt.refused
         drop_disowned(ledger, step, attempt, stored)
         said: dict[Target, dict[str, None]] = {}
         if step.in_graph:

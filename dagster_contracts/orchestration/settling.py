@@ -35,8 +35,7 @@ def build_settling_hook(*, open_runtime: Callable[[], ContractsRuntime]) -> dg.H
             drop_disowned(runtime.ledger, step, attempt, step.targets)
             _keep(context.instance, step, attempt.reads)
             return
-        made = [(asset, partition) for asset in step.stores for partition in step.partitions]
-        stored = [target for target in made if target not in attempt.refused]
+        stored = [t for t in step.targets_of(step.stores) if t not in attempt.refused]
         why = f"run {step.run_id} refused its batch and stored nothing of it"
         drop_unmade(runtime.ledger, step, attempt.refused, why)
         drop_disowned(runtime.ledger, step, attempt, stored)

@@ -8,7 +8,7 @@ release from 1.9 to 1.13.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -68,6 +68,8 @@ class Step:
     step_key: str
     assets: tuple[str, ...]
     partitions: tuple[str | None, ...] = (None,)
+    whole: frozenset[str] = frozenset()
+    """Those of the assets that have no partitions, where others of the step have some."""
     tags: Mapping[str, str] = field(default_factory=dict)
     checks: bool = False
     """Whether it makes nothing and only checks: it must see the primary as it is."""
@@ -90,7 +92,15 @@ class Step:
     @property
     def targets(self) -> tuple[Target, ...]:
         """Everything that the step makes."""
-        return tuple((asset, partition) for asset in self.assets for partition in self.partitions)
+        return self.targets_of(self.assets)
+
+    def targets_of(self, assets: Iterable[str]) -> tuple[Target, ...]:
+        """What the step makes of these assets."""
+        return tuple((asset, p) for asset in assets for p in self.partitions_of(asset))
+
+    def partitions_of(self, asset: str) -> tuple[str | None, ...]:
+        """The partitions that the step makes of one of its assets."""
+        return (None,) if asset in self.whole else self.partitions
 
     def built_from(self, upstream: str, partition: str | None) -> tuple[Target, ...]:
         """What the step makes from that partition of ``upstream``."""
@@ -212,6 +222,11 @@ def _look(step_context: Any) -> Step:
         step_key=step_context.step.key,
         assets=assets,
         partitions=partitions,
+        whole=frozenset(
+            key.to_user_string()
+            for key in keys
+            if assets_def.specs_by_key[key].partitions_def is None
+        ),
         tags=run.tags,
         checks=assets_def is not None and not assets_def.keys,
         stores=tuple(sorted(_stored_keys(step_context) & set(assets))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,8 +10,9 @@ import pytest
 
 from dagster_contracts.core.circuit import CircuitKey
 from tests.orchestration.conftest import BAD, GOOD, NEWER, Deployment, by_partition
-from tests.orchestration.test_heal_runs import IMPATIENT, copy, healed, reasons
+from tests.orchestration.test_heal_runs import IMPATIENT, copy, healed, mend, reasons
 from tests.orchestration.test_probes import REGIONS
+from tests.orchestration.test_range_provenance import said
 
 PARTED = by_partition(IMPATIENT).replace("retry_after: 1ms", "retry_after: 1h")
 DAYS = dg.DailyPartitionsDefinition("2026-03-02", end_date="2026-03-04")
@@ -62,3 +64,37 @@ def test_only_circuits_of_partitions_that_are_read_are_waited_for(
     assert healed(deployment, defs, 1) == ([] if waits else ["board"])
     closed = f"the circuit orders/orders[{second}] is not closed"
     assert reasons(deployment) == ({name: closed} if waits else {})
+
+
+def test_of_one_step_an_asset_without_partitions_is_marked_beside_one_with_them(
+    deployment: Deployment,
+) -> None:
+    deployment.contract(IMPATIENT)
+
+    @dg.multi_asset(
+        specs=[
+            dg.AssetSpec("daily", deps=["orders"], partitions_def=DAYS),
+            dg.AssetSpec("summary", deps=["orders"]),
+        ],
+        ins={"orders": dg.AssetIn()},
+        can_subset=True,
+    )
+    def both(orders: Any) -> Iterator[dg.MaterializeResult]:
+        for key in sorted(dg.AssetExecutionContext.get().selected_asset_keys):
+            yield dg.MaterializeResult(asset_key=key)
+
+    defs = deployment.defs(deployment.asset("orders", "orders"), both)
+    deployment.run(defs, "orders")
+    deployment.delivered["orders"] = BAD
+    deployment.run(defs, "orders", raise_on_error=False)
+
+    result = deployment.run(defs, "daily", "summary", partition="2026-03-02")
+
+    marked = {read.target for read in deployment.runtime.ledger.open_reads()}
+    assert marked == {("daily", "2026-03-02"), ("summary", None)}
+    for asset, partition in marked:
+        assert said(result, asset)[str(partition)]["contract/degraded"] is True
+
+    mend(deployment, defs, "orders")
+    assert sorted(healed(deployment, defs)) == ["daily", "summary"]
+    assert not deployment.runtime.ledger.open_reads()
