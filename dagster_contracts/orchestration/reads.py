@@ -218,9 +218,9 @@ class Reader:
                 unavailable[level.name] = f"{type(error).__name__}: {error}"
                 if primary:
                     primary_error = error
-                if primary and was_never_stored(instance, binding.asset_key, partition):
-                    never = f"{binding.asset} [{partition}] was never materialized"
-                    unavailable[level.name] = f"{never} ({unavailable[level.name]})"
+                    if was_never_stored(instance, binding.asset_key, partition):
+                        never = f"{binding.asset} [{partition}] was never materialized"
+                        unavailable[level.name] = f"{never} ({unavailable[level.name]})"
                 _LOG.warning(
                     "%s: the level %r cannot be read", binding.asset, level.name, exc_info=error
                 )

@@ -69,7 +69,7 @@ class Step:
     assets: tuple[str, ...]
     partitions: tuple[str | None, ...] = (None,)
     whole: frozenset[str] = frozenset()
-    """Those of the assets that have no partitions, where others of the step have some."""
+    """Those of the assets that have no partitions, whatever the others of the step have."""
     tags: Mapping[str, str] = field(default_factory=dict)
     checks: bool = False
     """Whether it makes nothing and only checks: it must see the primary as it is."""
@@ -208,7 +208,7 @@ def _look(step_context: Any) -> Step:
     # Of a step that may make some of its assets, these are the ones that this run has selected.
     keys = assets_def.keys if assets_def is not None else ()
     assets = tuple(sorted(key.to_user_string() for key in keys))
-    # A run for one partition may also make unpartitioned assets: those have no partition.
+    # A run for one partition may also have steps that make none.
     partitions: tuple[str | None, ...] = (None,)
     if assets_def is not None and assets_def.partitions_def and step_context.has_partitions:
         asked = step_context.partition_key_range
